@@ -1,0 +1,1 @@
+"""Dense-Sparse-Dense training for the Hugging Face Trainer."""
