@@ -1,0 +1,213 @@
+"""Captioned images as training sees them: image vectors, captions, and one torch Dataset for each way to read them.
+
+Layer: torch only. Where the captions come from (files, a Hub dataset, drawn scenes) is the business of the modules next
+door; all of them build a `CaptionData`.
+"""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "test")
+"""The split names every source uses."""
+
+Encode = Callable[[str], list[int]]
+"""From a raw caption to its word ids followed by the end id, without a start id."""
+
+
+@dataclass(frozen=True)
+class CaptionSplit:
+    """The images of one split; entry i of each list belongs to the same image.
+
+    Attributes:
+        images: Names, unique within the data.
+        feature_rows: Row of each image in `CaptionData.features`.
+        captions: All raw captions of each image, at least one.
+
+    Raises:
+        ValueError: If the split is empty, the lists differ in length, or an image has no caption.
+        TypeError: If an image's captions are not a list of str.
+    """
+
+    images: list[str]
+    feature_rows: list[int]
+    captions: list[list[str]]
+
+    def __post_init__(self) -> None:
+        lengths = (len(self.images), len(self.feature_rows), len(self.captions))
+        if len(set(lengths)) > 1:
+            raise ValueError(
+                f"images, feature_rows and captions must have one entry per image, got {lengths}; "
+                "drop incomplete images"
+            )
+        if not self.images:
+            raise ValueError("images must not be empty, got a split of 0 images; leave the split out or add images")
+        for image, captions in zip(self.images, self.captions, strict=True):
+            _check_image_captions(image, captions)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+def _check_image_captions(image: str, captions: list[str]) -> None:
+    if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
+        raise TypeError(
+            f"captions of {image!r} must be a list of str, got {captions!r:.80}; put one caption into a list"
+        )
+    if not captions:
+        raise ValueError(f"captions of {image!r} must hold at least one caption, got []; remove the image")
+
+
+@dataclass(frozen=True)
+class CaptionData:
+    """Image vectors, once, and the splits that point into them.
+
+    Attributes:
+        features: (images, dims) float32, finite.
+        splits: Split name ("train", "validation" or "test") -> its images and captions.
+
+    Raises:
+        ValueError: If `features` is not a finite float32 matrix, there is no train split, a split's name is unknown,
+            or a feature row lies outside `features`.
+    """
+
+    features: Tensor
+    splits: Mapping[str, CaptionSplit]
+
+    def __post_init__(self) -> None:
+        if self.features.ndim != 2 or self.features.dtype != torch.float32:
+            raise ValueError(
+                f"features must be (images, dims) float32, got {tuple(self.features.shape)} {self.features.dtype}; "
+                "convert with .float() and give one vector per image"
+            )
+        unknown = sorted(set(self.splits) - set(SPLITS))
+        if unknown or "train" not in self.splits:
+            raise ValueError(f"splits must be 'train' and any of {SPLITS[1:]}, got {list(self.splits)}; rename them")
+        for name, split in self.splits.items():
+            self._check_rows(name, split)
+
+    def _check_rows(self, name: str, split: CaptionSplit) -> None:
+        rows = torch.tensor(split.feature_rows)
+        if int(rows.min()) < 0 or int(rows.max()) >= len(self.features):
+            raise ValueError(
+                f"feature_rows of split {name!r} must be in [0, {len(self.features)}), got {int(rows.min())} to "
+                f"{int(rows.max())}; give one feature row per image"
+            )
+        bad = (~self.features[rows].isfinite().all(dim=1)).nonzero()
+        if len(bad):
+            image = split.images[int(bad[0])]
+            raise ValueError(
+                f"features must be finite, got NaN or infinity for {len(bad)} image(s) of split {name!r}, first "
+                f"{image!r}; extract them again or remove the images"
+            )
+
+    @property
+    def dims(self) -> int:
+        """Length of one image vector."""
+        return int(self.features.shape[1])
+
+    def split(self, name: str) -> CaptionSplit:
+        """One split by name.
+
+        Args:
+            name: "train", "validation" or "test".
+
+        Returns:
+            The split.
+
+        Raises:
+            ValueError: If the data has no such split.
+        """
+        if name not in self.splits:
+            raise ValueError(f"split must be one of {list(self.splits)}, got {name!r}; this data has no other")
+        return self.splits[name]
+
+
+def _encode_captions(split: CaptionSplit, encode: Encode) -> list[list[tuple[str, list[int]]]]:
+    """Encodes every caption once; those with no word before the end id are left out and counted in one log line."""
+    encoded, skipped = [], 0
+    for captions in split.captions:
+        kept = [(caption, ids) for caption in captions if len(ids := encode(caption)) > 1]
+        skipped += len(captions) - len(kept)
+        encoded.append(kept)
+    if skipped:
+        logger.warning("skipped %d caption(s) that encode to no word before the end token", skipped)
+    return encoded
+
+
+class CaptionTrainingSet(Dataset[dict[str, Any]]):
+    """One row per (image, caption): `{"image_features": (dims,) float32, "labels": list[int]}`.
+
+    Rows share the image vectors of `data`; nothing is copied per caption. Captions are encoded once, here. Those that
+    encode to no word before the end id are skipped, with their count in one log line.
+
+    Args:
+        data: Features and captions.
+        encode: Raw caption -> word ids, then the end id.
+        split: Split to read.
+
+    Raises:
+        ValueError: If the split is missing, or no caption has a word.
+    """
+
+    def __init__(self, data: CaptionData, encode: Encode, *, split: str = "train") -> None:
+        chosen = data.split(split)
+        self._features = data.features
+        self._rows = [
+            (feature_row, ids)
+            for feature_row, captions in zip(chosen.feature_rows, _encode_captions(chosen, encode), strict=True)
+            for _, ids in captions
+        ]
+        if not self._rows:
+            raise ValueError(f"captions of split {split!r} must encode to words, got none that does; check encode")
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        feature_row, ids = self._rows[index]
+        return {"image_features": self._features[feature_row], "labels": ids}
+
+
+class CaptionEvaluationSet(Dataset[dict[str, Any]]):
+    """One row per image: `{"image_features": (dims,) float32, "labels": list[list[int]]}`, all its captions.
+
+    Captions that encode to no word before the end id are skipped, with their count in one log line.
+
+    Args:
+        data: Features and captions.
+        encode: Raw caption -> word ids, then the end id.
+        split: Split to read.
+
+    Attributes:
+        images: Name of each row's image.
+        references: Raw captions of each row, the same as in its labels.
+
+    Raises:
+        ValueError: If the split is missing, or an image has no caption with a word.
+    """
+
+    def __init__(self, data: CaptionData, encode: Encode, *, split: str = "validation") -> None:
+        chosen = data.split(split)
+        encoded = _encode_captions(chosen, encode)
+        for image, captions in zip(chosen.images, encoded, strict=True):
+            if not captions:
+                raise ValueError(f"captions of {image!r} must encode to words, got none that does; remove the image")
+        self._features = data.features
+        self._feature_rows = chosen.feature_rows
+        self._labels = [[ids for _, ids in captions] for captions in encoded]
+        self.images: list[str] = chosen.images
+        self.references: list[list[str]] = [[caption for caption, _ in captions] for captions in encoded]
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        return {"image_features": self._features[self._feature_rows[index]], "labels": self._labels[index]}

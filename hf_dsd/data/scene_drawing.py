@@ -1,0 +1,220 @@
+"""Draws a scene with PIL, 64 x 64 pixels, with positions, tints, specks and noise that no caption mentions.
+
+Layer: numpy, pillow and the scene's content.
+"""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from .scene_content import Group, Scene
+
+IMAGE_SIZE = 64
+"""Width and height of a picture, in pixels."""
+
+_SCALE = 4  # drawn four times as large and averaged down: smooth edges without a drawing library
+_RADIUS = {"small": 4.5, "large": 8.5}
+_PIXEL_NOISE = 14.0  # standard deviation, in grey levels of 0..255
+_SPECKS = 4  # at most
+
+_RGB = {
+    "red": (211, 47, 47),
+    "green": (56, 152, 68),
+    "blue": (48, 98, 206),
+    "yellow": (240, 204, 40),
+    "purple": (132, 62, 168),
+    "orange": (240, 130, 34),
+    "pink": (242, 142, 178),
+    "brown": (118, 80, 54),
+}
+_BACKGROUND_RGB = {
+    "light": ((232, 230, 222), (232, 230, 222)),
+    "dark": ((44, 46, 54), (44, 46, 54)),
+    "striped": ((226, 226, 220), (178, 184, 190)),
+    "checked": ((214, 222, 214), (160, 172, 168)),
+}
+
+
+class Box(NamedTuple):
+    """A part of the picture, in pixels from the top left corner."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+_Points = list[tuple[float, float]]
+
+
+def draw_scene(scene: Scene) -> Image.Image:
+    """Draws the picture of a scene.
+
+    Args:
+        scene: What to draw; its seed decides what the content leaves open.
+
+    Returns:
+        RGB, 64 x 64. The same scene gives the same picture.
+    """
+    random = np.random.RandomState([*scene.seed, 1])  # another stream than the one that chose the content
+    canvas = Image.new("RGB", (IMAGE_SIZE * _SCALE, IMAGE_SIZE * _SCALE))
+    pen = ImageDraw.Draw(canvas)
+    _draw_background(pen, scene.background, random)
+    _draw_specks(pen, random)
+    boxes = _boxes(scene)
+    if scene.relation == "inside":
+        _draw_inside(pen, scene.groups[0], scene.groups[1], boxes[0], random)
+    else:
+        for group, box in zip(scene.groups[:2], boxes, strict=False):
+            _draw_group(pen, group, box, random)
+    if len(scene.groups) == 3:
+        _draw_group(pen, scene.groups[2], boxes[-1], random)
+    return _add_noise(canvas.reduce(_SCALE), random)
+
+
+def _boxes(scene: Scene) -> list[Box]:
+    """Where each group goes: one box per group; for `inside` the first two groups share the first box."""
+    size = float(IMAGE_SIZE)
+    whole = Box(0, 0, size, size)
+    if len(scene.groups) == 1:
+        return [_side(whole, scene.place or "middle", 0.5)]
+    pair, third = whole, []
+    if scene.place is not None:
+        opposite = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}[scene.place]
+        pair, third = _side(whole, opposite, 0.6), [_side(whole, scene.place, 0.4)]
+    if scene.relation == "inside":
+        return [pair, *third]
+    first, second = {
+        "left": ("left", "right"),
+        "right": ("right", "left"),
+        "above": ("top", "bottom"),
+        "below": ("bottom", "top"),
+    }[scene.relation or "left"]
+    return [_side(pair, first, 0.5), _side(pair, second, 0.5), *third]
+
+
+def _side(box: Box, side: str, share: float) -> Box:
+    width, height = (box.right - box.left) * share, (box.bottom - box.top) * share
+    if side == "left":
+        return box._replace(right=box.left + width)
+    if side == "right":
+        return box._replace(left=box.right - width)
+    if side == "top":
+        return box._replace(bottom=box.top + height)
+    if side == "bottom":
+        return box._replace(top=box.bottom - height)
+    return Box(box.left + width / 2, box.top + height / 2, box.right - width / 2, box.bottom - height / 2)
+
+
+def _draw_group(pen: ImageDraw.ImageDraw, group: Group, box: Box, random: np.random.RandomState) -> None:
+    """Spreads the shapes along the longer side of their box, each somewhere in its own slot."""
+    width, height = box.right - box.left, box.bottom - box.top
+    across = width >= height
+    for index in range(group.count):
+        if across:
+            slot = Box(
+                box.left + width * index / group.count,
+                box.top,
+                box.left + width * (index + 1) / group.count,
+                box.bottom,
+            )
+        else:
+            slot = Box(
+                box.left,
+                box.top + height * index / group.count,
+                box.right,
+                box.top + height * (index + 1) / group.count,
+            )
+        _draw_in_slot(pen, group, slot, random)
+
+
+def _draw_in_slot(pen: ImageDraw.ImageDraw, group: Group, slot: Box, random: np.random.RandomState) -> None:
+    width, height = slot.right - slot.left, slot.bottom - slot.top
+    radius = min(_RADIUS[group.size] * random.uniform(0.88, 1.12), min(width, height) / 2 - 0.5)
+    center_x = (slot.left + slot.right) / 2 + random.uniform(-1, 1) * max(0.0, width / 2 - radius - 1)
+    center_y = (slot.top + slot.bottom) / 2 + random.uniform(-1, 1) * max(0.0, height / 2 - radius - 1)
+    _draw_shape(pen, group, (center_x, center_y), radius, random)
+
+
+def _draw_inside(pen: ImageDraw.ImageDraw, inner: Group, outer: Group, box: Box, random: np.random.RandomState) -> None:
+    half = min(box.right - box.left, box.bottom - box.top) / 2
+    radius = min(half - 1, 22.0) * random.uniform(0.9, 1.0)
+    center_x = (box.left + box.right) / 2 + random.uniform(-1, 1) * max(0.0, (box.right - box.left) / 2 - radius - 1)
+    center_y = (box.top + box.bottom) / 2 + random.uniform(-1, 1) * max(0.0, (box.bottom - box.top) / 2 - radius - 1)
+    _draw_shape(pen, outer, (center_x, center_y), radius, random)
+    shift = radius * 0.15
+    center = (center_x + random.uniform(-shift, shift), center_y + random.uniform(-shift, shift))
+    _draw_shape(pen, inner, center, radius * 0.36, random)
+
+
+def _draw_shape(
+    pen: ImageDraw.ImageDraw, group: Group, center: tuple[float, float], radius: float, random: np.random.RandomState
+) -> None:
+    tint = random.normal(0, 9, size=3)
+    red, green, blue = (
+        int(np.clip(channel + shift, 0, 255)) for channel, shift in zip(_RGB[group.color], tint, strict=True)
+    )
+    tilt = math.radians(random.uniform(-9, 9))
+    points = [
+        (
+            _SCALE * (center[0] + radius * (x * math.cos(tilt) - y * math.sin(tilt))),
+            _SCALE * (center[1] + radius * (x * math.sin(tilt) + y * math.cos(tilt))),
+        )
+        for x, y in _outline(group.shape)
+    ]
+    pen.polygon(points, fill=(red, green, blue))
+
+
+def _outline(shape: str) -> _Points:
+    """Corners of a shape of radius 1 around the origin, y downwards."""
+    if shape == "circle":
+        return _ring([0.95] * 40)
+    if shape == "square":
+        return [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)]
+    if shape == "diamond":
+        return [(0, -1.1), (0.72, 0), (0, 1.1), (-0.72, 0)]
+    if shape == "triangle":
+        return [(0, -0.95), (1.0, 0.8), (-1.0, 0.8)]
+    if shape == "star":
+        return _ring([1.1, 0.45] * 5)
+    arm = 0.32
+    return [
+        (-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm),
+        (arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm),
+    ]  # fmt: skip
+
+
+def _ring(radii: list[float]) -> _Points:
+    angles = [2 * math.pi * index / len(radii) - math.pi / 2 for index in range(len(radii))]
+    return [(radius * math.cos(angle), radius * math.sin(angle)) for radius, angle in zip(radii, angles, strict=True)]
+
+
+def _draw_background(pen: ImageDraw.ImageDraw, background: str, random: np.random.RandomState) -> None:
+    shade = int(random.randint(-14, 15))
+    first, second = (tuple(channel + shade for channel in color) for color in _BACKGROUND_RGB[background])
+    edge, step = IMAGE_SIZE * _SCALE, 8 * _SCALE
+    pen.rectangle((0, 0, edge, edge), fill=first)
+    if background == "striped":
+        for top in range(step, edge, 2 * step):
+            pen.rectangle((0, top, edge, top + step - 1), fill=second)
+    if background == "checked":
+        for top in range(0, edge, step):
+            for left in range(step if top // step % 2 == 0 else 0, edge, 2 * step):
+                pen.rectangle((left, top, left + step - 1, top + step - 1), fill=second)
+
+
+def _draw_specks(pen: ImageDraw.ImageDraw, random: np.random.RandomState) -> None:
+    """Grey scratches that mean nothing."""
+    for _ in range(random.randint(_SPECKS + 1)):
+        x, y = random.uniform(0, IMAGE_SIZE * _SCALE, size=2)
+        length_x, length_y = random.uniform(-8, 8, size=2) * _SCALE
+        grey = int(random.randint(90, 170))
+        pen.line((x, y, x + length_x, y + length_y), fill=(grey, grey, grey), width=_SCALE)
+
+
+def _add_noise(image: Image.Image, random: np.random.RandomState) -> Image.Image:
+    pixels = np.asarray(image, dtype=np.float64) * random.uniform(0.85, 1.1)
+    noisy = pixels + random.normal(0, _PIXEL_NOISE, size=pixels.shape)
+    return Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))

@@ -1,0 +1,200 @@
+"""The counts BLEU is made of, per sentence: sum them for a score, resample them for an interval or a paired test.
+
+Layer: numpy and sacrebleu only. Nothing else of ours is imported here.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from sacrebleu.metrics import BLEU as SacreBLEU
+
+MAX_ORDER = 4
+"""Longest n-gram counted, in words."""
+
+STATISTICS_WIDTH = 2 + 2 * MAX_ORDER
+"""Columns of `bleu_statistics`: lengths of hypothesis and reference, matches of order 1..4, n-grams of order 1..4."""
+
+Statistics = NDArray[np.int64]
+Scores = NDArray[np.float64]
+
+
+def check_captions(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
+    """Rejects what would otherwise be scored letter by letter, cut to the shorter list or divided by zero.
+
+    Args:
+        predictions: One text per image.
+        references: All reference texts of each image, in the order of `predictions`.
+
+    Raises:
+        TypeError: If either is a bare string, or holds anything but strings at the right depth.
+        ValueError: If the lengths differ, or if there is no prediction, or no reference for one of them.
+    """
+    for name, value in (("predictions", predictions), ("references", references)):
+        if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
+            raise TypeError(f"{name} must be a list with one entry per image, got {value!r:.80}; wrap it in a list")
+    if len(predictions) != len(references):
+        raise ValueError(
+            f"predictions and references must have one entry per image, got {len(predictions)} and {len(references)}; "
+            "pass references as [[reference, ...] of image 0, [...] of image 1, ...]"
+        )
+    if len(predictions) == 0:
+        raise ValueError("predictions must not be empty, got 0; BLEU of nothing is undefined")
+    for row, prediction in enumerate(predictions):
+        if not isinstance(prediction, str):
+            raise TypeError(f"predictions[{row}] must be a str, got {prediction!r:.80}; decode the token ids first")
+    for row, texts in enumerate(references):
+        _check_references(row, texts)
+
+
+def _check_references(row: int, texts: Sequence[str]) -> None:
+    if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__"):
+        raise TypeError(
+            f"references[{row}] must be a list of str, got {texts!r:.80}; wrap a single reference in a list"
+        )
+    if len(texts) == 0:
+        raise ValueError(f"references[{row}] must hold at least one reference, got []; drop that image or add its text")
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"references[{row}][{index}] must be a str, got {text!r:.80}; remove it or convert it")
+
+
+def bleu_statistics(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> Statistics:
+    """Counts clipped n-gram matches per sentence, lower-cased and split at white space.
+
+    The counts of a corpus are the column sums, so a resample or a swap between two systems costs an addition. The
+    reference length is the closest one, the shorter of two equally close: Moses' rule since 2010, and sacrebleu's.
+
+    Args:
+        predictions: One text per image.
+        references: All reference texts of each image; images may have different numbers of them.
+
+    Returns:
+        (images, 10) int64: hypothesis length, reference length (words), matches of order 1..4, n-grams of order 1..4.
+
+    Raises:
+        TypeError: As `check_captions`.
+        ValueError: As `check_captions`.
+
+    References:
+        Papineni et al., `BLEU: a Method for Automatic Evaluation of Machine Translation
+        <https://aclanthology.org/P02-1040>`_, 2002, section 2.
+    """
+    check_captions(predictions, references)
+    # effective_order only silences a warning about sentence scores; the counts do not depend on it.
+    counter = SacreBLEU(
+        lowercase=True,
+        force=True,
+        tokenize="none",
+        smooth_method="none",
+        max_ngram_order=MAX_ORDER,
+        effective_order=True,
+    )
+    statistics = np.empty((len(predictions), STATISTICS_WIDTH), dtype=np.int64)
+    for row, (prediction, texts) in enumerate(zip(predictions, references, strict=True)):
+        score = counter.sentence_score(prediction, list(texts))
+        statistics[row] = [score.sys_len, score.ref_len, *score.counts, *score.totals]
+    return statistics
+
+
+def brevity_penalty(totals: Statistics) -> Scores:
+    """The factor for text shorter than its references, corpus level.
+
+    Args:
+        totals: (..., 10) summed statistics.
+
+    Returns:
+        (...) in [0, 1]: exp(1 - reference length / hypothesis length) where the text is shorter, else 1; 0 where the
+        text or all references are empty, where `multi-bleu.perl` divides by zero or prints 0.
+    """
+    lengths = np.asarray(totals)[..., :2].astype(np.float64)
+    hypothesis, reference = lengths[..., 0], lengths[..., 1]
+    penalty = np.exp(np.minimum(0.0, 1.0 - reference / np.maximum(hypothesis, 1.0)))
+    return np.where((hypothesis == 0) | (reference == 0), 0.0, penalty)
+
+
+def ngram_precisions(totals: Statistics) -> Scores:
+    """Share of the n-grams that occur in a reference, per order (not cumulative).
+
+    Args:
+        totals: (..., 10) summed statistics.
+
+    Returns:
+        (..., 4) in [0, 1]; 0 where there are no n-grams of that order.
+    """
+    counts = np.asarray(totals).astype(np.float64)
+    matches, ngrams = counts[..., 2 : 2 + MAX_ORDER], counts[..., 2 + MAX_ORDER :]
+    return matches / np.maximum(ngrams, 1.0)
+
+
+def bleu_from_statistics(totals: Statistics, *, with_brevity_penalty: bool = True) -> Scores:
+    """BLEU-1 to BLEU-4: cumulative geometric means of the precisions, without smoothing.
+
+    Args:
+        totals: (..., 10) summed statistics; leading dimensions are resamples or systems.
+        with_brevity_penalty: False leaves the factor out, as NeuralTalk's copy of `multi-bleu.perl` does.
+
+    Returns:
+        (..., 4) in [0, 100]. An order without a match makes its own score and all longer ones 0.
+
+    References:
+        Papineni et al., `BLEU <https://aclanthology.org/P02-1040>`_, 2002, section 2.3.
+    """
+    precisions = ngram_precisions(totals)
+    with np.errstate(divide="ignore"):  # log 0 = -inf, and exp(-inf) = 0 is the unsmoothed score
+        log_means = np.cumsum(np.log(precisions), axis=-1) / np.arange(1, MAX_ORDER + 1)
+    scores = 100.0 * np.exp(log_means)
+    if with_brevity_penalty:
+        scores = scores * brevity_penalty(totals)[..., None]
+    return np.asarray(scores)
+
+
+def bootstrap_totals(statistics: Statistics, n_bootstrap: int, seed: int) -> Statistics:
+    """Sums of `n_bootstrap` corpora drawn with replacement from the images of one.
+
+    Two systems scored on the same images get the same draws from the same seed, so their resamples are paired.
+
+    Args:
+        statistics: (images, 10) from `bleu_statistics`.
+        n_bootstrap: Number of resamples, at least 1.
+        seed: Seed of the draws, at least 0.
+
+    Returns:
+        (n_bootstrap, 10) int64 sums.
+
+    Raises:
+        ValueError: If `n_bootstrap` < 1 or `seed` < 0.
+
+    References:
+        Koehn, `Statistical Significance Tests for Machine Translation Evaluation
+        <https://aclanthology.org/W04-3250>`_, 2004, section 3.
+    """
+    if n_bootstrap < 1:
+        raise ValueError(f"n_bootstrap must be at least 1, got {n_bootstrap}; 1000 is customary")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
+    generator = np.random.default_rng(seed)
+    images = len(statistics)
+    totals = np.empty((n_bootstrap, statistics.shape[1]), dtype=np.int64)
+    for resample in range(n_bootstrap):  # one draw at a time: memory stays at one corpus
+        totals[resample] = statistics[generator.integers(images, size=images)].sum(axis=0)
+    return totals
+
+
+def percentile_interval(samples: Scores, confidence: float = 0.95) -> Scores:
+    """The central interval of resampled scores.
+
+    Args:
+        samples: (resamples, ...) scores.
+        confidence: Share of the resamples inside, in (0, 1).
+
+    Returns:
+        (2, ...): lower and upper bound.
+
+    Raises:
+        ValueError: If `confidence` is outside (0, 1).
+    """
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence!r}; 0.95 is customary")
+    tail = (1.0 - confidence) / 2.0
+    return np.quantile(samples, [tail, 1.0 - tail], axis=0)

@@ -1,0 +1,112 @@
+"""BLEU while a captioner trains: a `compute_metrics` for Trainers that generate at evaluation.
+
+Layer: transformers types only; the score comes from bleu.py. Models and data are not known here.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from transformers import EvalPrediction, PreTrainedTokenizerBase
+
+from .bleu import score_captions
+
+_NOT_CAPTION_TEXT = re.compile(r"[^a-z0-9 ]")
+
+
+def normalize_caption(text: str) -> str:
+    """Lower-cases, keeps letters a-z, digits and spaces, and joins the words by single spaces.
+
+    Other characters are removed, not replaced: `tri-colored` becomes `tricolored`. The convention of NeuralTalk's
+    preprocessing.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Words over [a-z0-9] separated by one space; empty if nothing is left.
+    """
+    return " ".join(_NOT_CAPTION_TEXT.sub("", " ".join(text.lower().split())).split())
+
+
+def tokenizer_normalizer(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
+    """The text normalisation that a tokenizer trains and predicts with.
+
+    Scores mean something only if the references went through what the training captions went through, so a tokenizer's
+    own backend normaliser wins; `normalize_caption` stands in for a tokenizer that has none.
+
+    Args:
+        tokenizer: Any transformers tokenizer, fast or slow.
+
+    Returns:
+        A function from raw to normalised text.
+    """
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    normalizer = getattr(backend, "normalizer", None)
+    if normalizer is None:
+        return normalize_caption
+    return lambda text: str(normalizer.normalize_str(text)).strip()
+
+
+def caption_metrics(
+    tokenizer: PreTrainedTokenizerBase, references: Sequence[Sequence[str]]
+) -> Callable[[EvalPrediction], dict[str, float]]:
+    """Builds the `compute_metrics` that scores generated captions against all references of each image.
+
+    For a `Seq2SeqTrainer` with `predict_with_generate=True`. Both sides go through `tokenizer_normalizer`; references
+    that it leaves empty are dropped.
+
+    Args:
+        tokenizer: Decodes the generated ids, special tokens left out. Its pad id replaces the Trainer's padding, -100.
+        references: All raw captions of each image, in the order of the evaluation rows.
+
+    Returns:
+        A function that takes an `EvalPrediction` whose `predictions` are (images, time) token ids and returns floats
+        only, as the Trainer's logs need: `bleu1`..`bleu4` in [0, 100], `brevity_penalty` in [0, 1] and
+        `caption_length`, the mean length of the predictions in words.
+
+    Raises:
+        TypeError: If `references` is not a list of lists of str.
+        ValueError: If an image has no reference left after normalisation. The returned function raises ValueError if
+            the number of predictions differs from the number of references, or if they are not token ids.
+    """
+    normalize = tokenizer_normalizer(tokenizer)
+    normalized = [_normalize_references(row, texts, normalize) for row, texts in enumerate(references)]
+
+    def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
+        texts = [normalize(text) for text in _decode(tokenizer, evaluation.predictions)]
+        if len(texts) != len(normalized):
+            raise ValueError(
+                f"predictions must have one row per image with references, got {len(texts)} predictions and "
+                f"{len(normalized)} reference lists; build caption_metrics with the references of this split"
+            )
+        result = score_captions(texts, normalized)
+        names = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty")
+        return {**{name: result[name] for name in names}, "caption_length": result["hyp_length"] / len(texts)}
+
+    return compute_metrics
+
+
+def _normalize_references(row: int, texts: Sequence[str], normalize: Callable[[str], str]) -> list[str]:
+    if isinstance(texts, str):
+        raise TypeError(f"references[{row}] must be a list of str, got {texts!r:.80}; wrap a single caption in a list")
+    kept = [text for text in map(normalize, texts) if text]
+    if not kept:
+        raise ValueError(
+            f"references[{row}] must hold a caption with at least one word after normalisation, got "
+            f"{list(texts)!r:.80}; remove the image from the evaluation split"
+        )
+    return kept
+
+
+def _decode(tokenizer: PreTrainedTokenizerBase, predictions: np.ndarray | tuple[np.ndarray, ...]) -> list[str]:
+    ids = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
+    if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(
+            f"predictions must be (images, time) integer token ids, got shape {ids.shape} of {ids.dtype}; "
+            "set predict_with_generate=True"
+        )
+    if tokenizer.pad_token_id is None:
+        raise ValueError("tokenizer.pad_token must be set to decode padded captions, got None; set it to the end token")
+    ids = np.where(ids < 0, tokenizer.pad_token_id, ids)
+    return list(tokenizer.batch_decode(ids, skip_special_tokens=True))

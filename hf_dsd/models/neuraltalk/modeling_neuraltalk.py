@@ -1,0 +1,374 @@
+"""NeuralTalk (Karpathy and Fei-Fei, 2015): an LSTM that reads an image vector, then writes a caption.
+
+Shape legend: B images, R caption rows, T words of a row, F image feature width, E word embedding width, H LSTM width,
+V vocabulary. R = B unless `image_index` gives images several captions.
+
+    step      0        1      2        3      ...
+    input     image    <s>    a        dog
+    output    (unused) a      dog      runs   ...
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import AutoBackbone, AutoConfig, AutoModel, GenerationMixin, PreTrainedModel
+from transformers import initialization as init
+from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING, MODEL_MAPPING
+from transformers.utils import ModelOutput
+
+from .configuration_neuraltalk import NeuralTalkConfig
+
+IGNORED_LABEL = -100
+LSTMState = tuple[Tensor, Tensor]
+
+
+@dataclass
+class NeuralTalkOutput(ModelOutput):
+    """What `NeuralTalkForConditionalGeneration` returns.
+
+    Attributes:
+        loss: Scalar, nats per target token; only with `labels`.
+        logits: `(R, T, V)`; position t scores the word that follows input word t.
+        state: The LSTM's hidden and cell state, each `(1, R, H)`; only without `labels`.
+    """
+
+    loss: Tensor | None = None
+    logits: Tensor | None = None
+    state: LSTMState | None = None
+
+
+class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
+    """Writes captions for images given as vectors, or as pixels through a frozen encoder.
+
+    Feed it `image_features` or `pixel_values` with `labels` to train, and `generate()` to caption. `generate()` is
+    NeuralTalk's beam search unless told otherwise: 5 beams, at most 20 tokens, the sum of log-probabilities as score.
+    Pass `num_beams=1` for greedy search, with `do_sample=True` for sampling.
+
+    Args:
+        config: Sizes, dropout, token ids and, optionally, the encoder's configuration.
+
+    Raises:
+        ValueError: If `config.encoder_config` is of a type neither `AutoModel` nor `AutoBackbone` can build.
+    """
+
+    config_class = NeuralTalkConfig
+    base_model_prefix = ""
+    # "pixel_values" would be the natural name, but generate() then drops the prompt of a model without an encoder half.
+    main_input_name = "input_ids"
+    input_modalities = ("image", "text")
+    supports_gradient_checkpointing = False
+    accepts_loss_kwargs = True
+    # A recurrent state cannot be rolled back: this refuses assisted decoding instead of getting it wrong.
+    _is_stateful = True
+    # What the DSD paper leaves dense here; regexes searched in parameter names.
+    dsd_dense_modules: tuple[str, ...] = (r"(^|\.)word_embedding\.", r"(^|\.)vision_encoder\.")
+
+    def __init__(self, config: NeuralTalkConfig) -> None:
+        super().__init__(config)
+        # Labels are aligned with the logits. From the class name transformers derives a loss type that shifts them, and
+        # the Trainer would leave every row's first target out of `num_items_in_batch`.
+        self.loss_type = None
+        self.vision_encoder = _build_vision_encoder(config)
+        self.image_encoder = nn.Linear(config.image_feature_size, config.word_embedding_size)
+        self.word_embedding = nn.Embedding(config.vocab_size, config.word_embedding_size)
+        self.lstm = nn.LSTM(config.word_embedding_size, config.hidden_size, batch_first=True)
+        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.encoder_dropout = nn.Dropout(config.encoder_dropout)
+        self.decoder_dropout = nn.Dropout(config.decoder_dropout)
+        self.post_init()
+        self.generation_config.update(num_beams=5, length_penalty=0.0, early_stopping="never", max_length=21)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """Returns the word embedding."""
+        return self.word_embedding
+
+    def set_input_embeddings(self, value: nn.Embedding) -> None:
+        """Replaces the word embedding (used by `resize_token_embeddings`)."""
+        self.word_embedding = value
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Returns the vocabulary layer."""
+        return self.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replaces the vocabulary layer (used by `resize_token_embeddings`)."""
+        self.decoder = new_embeddings
+
+    def train(self, mode: bool = True) -> "NeuralTalkForConditionalGeneration":
+        """Sets training or evaluation mode; the frozen encoder stays in evaluation mode."""
+        super().train(mode)
+        if self.vision_encoder is not None:
+            self.vision_encoder.eval()
+        return self
+
+    @classmethod
+    def from_encoder(cls, encoder: PreTrainedModel, **config_fields: Any) -> "NeuralTalkForConditionalGeneration":
+        """Builds a new captioner around a trained image encoder, which it copies and freezes.
+
+        Args:
+            encoder: A headless image model, e.g. `AutoModel.from_pretrained("microsoft/resnet-50")`.
+            **config_fields: The fields of `NeuralTalkConfig`, except `encoder_config` and `image_feature_size`.
+
+        Returns:
+            A model whose captioning half is freshly initialised.
+        """
+        size, channels = getattr(encoder.config, "image_size", 224), getattr(encoder.config, "num_channels", 3)
+        height, width = (size, size) if isinstance(size, int) else size
+        blank = torch.zeros(1, channels, height, width, dtype=encoder.dtype, device=encoder.device)
+        with torch.no_grad():
+            features = _pool(encoder(pixel_values=blank))
+        config = NeuralTalkConfig(encoder_config=encoder.config, image_feature_size=features.shape[1], **config_fields)
+        model = cls(config)
+        model.get_submodule("vision_encoder").load_state_dict(encoder.state_dict())
+        return model
+
+    @torch.no_grad()
+    def encode_images(self, pixel_values: Tensor) -> Tensor:
+        """Turns pixels into image vectors with the frozen encoder.
+
+        Args:
+            pixel_values: `(B, channels, height, width)`, prepared as the encoder expects.
+
+        Returns:
+            `(B, F)`: the encoder's pooled output, or the spatial mean of its last feature map.
+
+        Raises:
+            ValueError: If the model has no encoder, or its width is not `config.image_feature_size`.
+        """
+        if self.vision_encoder is None:
+            raise ValueError(
+                "pixel_values needs config.encoder_config, got None; pass image_features, or build the config with "
+                "encoder_config=<image model config>.to_dict()"
+            )
+        features = _pool(self.vision_encoder(pixel_values=pixel_values.to(self.vision_encoder.dtype)))
+        if features.shape[-1] != self.config.image_feature_size:
+            raise ValueError(
+                f"image_feature_size must be the encoder's output width {features.shape[-1]}, "
+                f"got {self.config.image_feature_size}; set it in NeuralTalkConfig"
+            )
+        return features
+
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        image_features: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        labels: Tensor | None = None,
+        image_index: Tensor | None = None,
+        state: LSTMState | None = None,
+        use_cache: bool | None = None,
+        return_dict: bool | None = None,
+        num_items_in_batch: Tensor | int | None = None,
+        **kwargs: Any,
+    ) -> NeuralTalkOutput | tuple[Any, ...]:
+        """Scores the next word after every input word.
+
+        Args:
+            input_ids: `(R, T)` int64, first word `<s>`. Built from `labels` when left out.
+            image_features: `(B, F)` image vectors, any float type. Read only when `state` is None.
+            pixel_values: `(B, channels, height, width)` instead of `image_features`, for the frozen encoder.
+            labels: `(R, T)` int64 targets aligned with the logits: the words, `</s>`, then -100 as padding; no `<s>`.
+            image_index: `(R,)` int64, the image row of each label row; None means that row i describes image i. Read
+                only with `labels`.
+            state: Hidden and cell state, each `(1, R, H)`, after the words already read.
+            use_cache: False leaves the state out of the output.
+            return_dict: False returns a tuple.
+            num_items_in_batch: Divisor of the summed loss: the target tokens of all micro-batches of one optimizer
+                step. None averages over this batch's target tokens.
+            **kwargs: Ignored; `generate()` passes arguments every model must tolerate.
+
+        Returns:
+            Logits `(R, T, V)` with the loss (given labels) or the state (otherwise). Logits where the label is -100
+            mean nothing: on the CPU they are not computed and read 0.
+
+        Raises:
+            ValueError: If there are neither words nor labels or their shapes differ, no image for a new caption, both
+                kinds of image, image vectors of another width, or not one image per row.
+        """
+        inputs = self.word_embedding(self._input_words(input_ids, labels))  # (R, T, E)
+        starts = state is None
+        if starts:
+            image = self.image_encoder(self._image_vectors(image_features, pixel_values))  # (B, E)
+            image = _match_rows(image, inputs.shape[0], image_index if labels is not None else None)  # (R, E)
+            inputs = torch.cat([image.unsqueeze(1), inputs], dim=1)  # (R, 1 + T, E)
+        hidden, state = self.lstm(self.encoder_dropout(inputs), state)  # (R, 1 + T, H)
+        if starts:
+            hidden = hidden[:, 1:]  # (R, T, H)
+        hidden = self.decoder_dropout(hidden)
+        if labels is None:
+            output = NeuralTalkOutput(logits=self.decoder(hidden), state=None if use_cache is False else state)
+        else:
+            loss, logits = self._score_targets(hidden, labels, num_items_in_batch)
+            output = NeuralTalkOutput(loss=loss, logits=logits)
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+    def generate(self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any) -> Any:
+        """Writes one caption per image row; see `GenerationMixin.generate` for the decoding options.
+
+        Args:
+            inputs: `(B, T)` int64 prompt starting with `<s>`; None starts from `<s>` alone.
+            generation_config: A `GenerationConfig` to use in place of the model's own.
+            **kwargs: `image_features` or `pixel_values` as in `forward`, and the decoding options. `labels` and
+                `image_index` are ignored: an evaluation batch can be passed whole.
+
+        Returns:
+            `(B, length)` int64 token ids from `<s>` on, rows padded with `pad_token_id`; or the output object that
+            `return_dict_in_generate=True` asks for.
+
+        Raises:
+            ValueError: If no image is given, or prompts of different lengths are padded into one batch.
+        """
+        # Not one row per image when images have several captions, and generate() takes the batch size from any tensor.
+        for name in ("labels", "image_index"):
+            kwargs.pop(name, None)
+        mask = kwargs.pop("attention_mask", None)
+        if mask is not None and not bool(mask.all()):
+            raise ValueError(
+                "attention_mask must be all ones, got zeros: an LSTM would read the padding of a prompt; "
+                "generate prompts of different lengths one by one"
+            )
+        # Once per image: inside the search, pixels would pass through the encoder once per beam.
+        features = self._image_vectors(kwargs.pop("image_features", None), kwargs.pop("pixel_values", None))
+        if inputs is None and kwargs.get("input_ids") is None:
+            inputs = torch.full((len(features), 1), self.config.bos_token_id, device=features.device)
+            kwargs.pop("input_ids", None)
+        return super().generate(inputs, generation_config, image_features=features, **kwargs)
+
+    @classmethod
+    def _supports_default_dynamic_cache(cls) -> bool:
+        # The cache is the LSTM state, which forward returns; generate() must not make a key-value cache of its own.
+        return False
+
+    def _reorder_cache(self, state: LSTMState, beam_idx: Tensor) -> LSTMState:
+        hidden, cell = state
+        return hidden.index_select(1, beam_idx), cell.index_select(1, beam_idx)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Starts weights uniform in +-initializer_range (NeuralTalk's rule) and biases at 0.
+
+        The one departure is a forget gate bias of 1, so that the image, read at step 0, is still there words later.
+        """
+        bound = self.config.initializer_range
+        if isinstance(module, nn.Linear | nn.Embedding | nn.LSTM):
+            for name, parameter in module.named_parameters():
+                if parameter.dim() > 1:
+                    init.uniform_(parameter, -bound, bound)
+                elif name == "bias_ih_l0":
+                    init.copy_(parameter, _forget_gate_one(parameter))
+                else:
+                    init.zeros_(parameter)
+
+    def _input_words(self, input_ids: Tensor | None, labels: Tensor | None) -> Tensor:
+        """Returns the words to read `(R, T)`: those given, or `<s>` and the labels moved one place to the right."""
+        if input_ids is None:
+            if labels is None:
+                raise ValueError("input_ids or labels must be given, got neither; pass labels, or call generate()")
+            first = labels.new_full((len(labels), 1), self.config.bos_token_id)
+            words = labels[:, :-1].masked_fill(labels[:, :-1] == IGNORED_LABEL, self.config.pad_token_id)
+            return torch.cat([first, words], dim=1)  # (R, T)
+        if labels is not None and input_ids.shape != labels.shape:
+            raise ValueError(
+                f"input_ids must have the shape of labels {tuple(labels.shape)}, got {tuple(input_ids.shape)}; "
+                "leave input_ids out: they are built from labels"
+            )
+        return input_ids
+
+    def _score_targets(
+        self, hidden: Tensor, labels: Tensor, num_items_in_batch: Tensor | int | None
+    ) -> tuple[Tensor, Tensor]:
+        """Returns the loss and the logits `(R, T, V)` of the target words."""
+        # Half of a batch of captions is padding and the vocabulary layer is most of a step: skipping the padding saves
+        # a third of the step's time on a CPU. On an accelerator, counting the targets would stall it.
+        if labels.device.type == "cpu" and not torch.compiler.is_compiling():
+            kept = labels != IGNORED_LABEL
+            scores, targets = self.decoder(hidden[kept]), labels[kept]  # (N, V), (N,)
+            logits = scores.new_zeros(*labels.shape, scores.shape[-1])
+            logits[kept] = scores
+        else:
+            logits = self.decoder(hidden)
+            scores, targets = logits.flatten(0, 1), labels.flatten()  # (R * T, V), (R * T,)
+        return _caption_loss(scores, targets, num_items_in_batch), logits
+
+    def _image_vectors(self, image_features: Tensor | None, pixel_values: Tensor | None) -> Tensor:
+        """Returns the image vectors `(B, F)` in the model's own dtype."""
+        if image_features is not None and pixel_values is not None:
+            raise ValueError("only one of image_features and pixel_values can be given, got both; drop one")
+        if pixel_values is not None:
+            features = self.encode_images(pixel_values)
+        elif image_features is not None:
+            features = image_features
+        else:
+            raise ValueError("image_features or pixel_values must be given, got neither; every caption needs an image")
+        expected = self.config.image_feature_size
+        if features.dim() != 2 or features.shape[1] != expected:
+            raise ValueError(
+                f"image_features must have shape (images, image_feature_size={expected}), got {tuple(features.shape)}; "
+                "set image_feature_size in NeuralTalkConfig"
+            )
+        return features.to(self.image_encoder.weight.dtype)
+
+
+def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
+    """Builds the frozen image encoder that `config.encoder_config` describes, if any."""
+    if config.encoder_config is None:
+        return None
+    encoder_config = AutoConfig.for_model(**config.encoder_config)
+    if type(encoder_config) in MODEL_MAPPING:
+        encoder = AutoModel.from_config(encoder_config)
+    elif type(encoder_config) in MODEL_FOR_BACKBONE_MAPPING:
+        encoder = AutoBackbone.from_config(encoder_config)
+    else:
+        raise ValueError(
+            f"encoder_config must be of a type AutoModel or AutoBackbone knows, got {encoder_config.model_type!r}; "
+            "register its class, or extract the features beforehand and pass image_features"
+        )
+    encoder.requires_grad_(False)
+    return encoder.eval()
+
+
+def _pool(output: Any) -> Tensor:
+    """Reduces an encoder's output to one vector per image: `(B, F)`."""
+    pooled: Tensor | None = output.get("pooler_output")
+    if pooled is not None:
+        return pooled.flatten(1)  # (B, F, 1, 1) for convnets -> (B, F)
+    maps = output.get("feature_maps")
+    last: Tensor = maps[-1] if maps else output.last_hidden_state
+    return (
+        last.mean(dim=1) if last.dim() == 3 else last.flatten(2).mean(dim=2)
+    )  # (B, tokens, F) or (B, F, h, w) -> (B, F)
+
+
+def _match_rows(image: Tensor, rows: int, image_index: Tensor | None) -> Tensor:
+    """Gives every caption row its image encoding: `(B, E)` -> `(R, E)`."""
+    if image_index is not None:
+        image = image.index_select(0, image_index)
+    if len(image) != rows:
+        field = "image_features" if image_index is None else "image_index"
+        raise ValueError(
+            f"{field} must have one row per caption row ({rows}), got {len(image)}; "
+            "image_index says which image each row of labels describes"
+        )
+    return image
+
+
+def _caption_loss(scores: Tensor, targets: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
+    """Cross-entropy of `(N, V)` scores: summed over `num_items_in_batch` if given, else averaged over the targets."""
+    if num_items_in_batch is None:
+        return F.cross_entropy(scores.float(), targets, ignore_index=IGNORED_LABEL)
+    return F.cross_entropy(scores.float(), targets, ignore_index=IGNORED_LABEL, reduction="sum") / num_items_in_batch
+
+
+def _forget_gate_one(bias: Tensor) -> Tensor:
+    """Returns an LSTM bias that is 1 for the forget gate and 0 elsewhere."""
+    size = len(bias) // 4  # torch's order is input, forget, cell, output
+    values = torch.zeros_like(bias)
+    values[size : 2 * size] = 1.0
+    return values
+
+
+__all__: Sequence[str] = ["NeuralTalkForConditionalGeneration", "NeuralTalkOutput"]

@@ -1,0 +1,262 @@
+"""WHEN: which phase of Dense-Sparse-Dense training owns an optimizer step.
+
+A schedule alternates dense and sparse phases (D, S, D, and S, D again for every further sparse phase). It is plain
+data: no tensors, no clock of its own. The only time is the number of the optimizer step, so whoever knows
+`global_step` knows the phase, which is what makes a run resumable anywhere.
+"""
+
+import math
+from bisect import bisect_right
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import Enum
+from typing import Any
+
+
+class PhaseKind(str, Enum):
+    """Whether a phase trains all weights (`DENSE`) or only those that its mask keeps (`SPARSE`)."""
+
+    DENSE = "dense"
+    SPARSE = "sparse"
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One phase of a schedule: the optimizer steps `start <= step < end`.
+
+    Attributes:
+        index: Position in the schedule, from 0.
+        kind: Dense or sparse.
+        start: First optimizer step of the phase, from 0.
+        end: One past its last optimizer step.
+        sparsity: Fraction of every target set to zero, in [0, 1); 0 in a dense phase.
+        learning_rate: Peak learning rate of the phase, or None where the caller manages it.
+    """
+
+    index: int
+    kind: PhaseKind
+    start: int
+    end: int
+    sparsity: float = 0.0
+    learning_rate: float | None = None
+
+    @property
+    def name(self) -> str:
+        """`phase-1-sparse`: how logs and folders call the phase."""
+        return f"phase-{self.index}-{self.kind.value}"
+
+    @property
+    def steps(self) -> int:
+        """Length in optimizer steps."""
+        return self.end - self.start
+
+    @property
+    def is_sparse(self) -> bool:
+        """True where masks are in force."""
+        return self.kind is PhaseKind.SPARSE
+
+    def owns(self, step: int) -> bool:
+        """True if optimizer step `step` belongs to this phase."""
+        return self.start <= step < self.end
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Consecutive phases that cover the optimizer steps 0 .. total_steps - 1.
+
+    Build one with `from_steps`, `from_epochs` or `equal_parts`; each takes D, S, D[, S, D ...] lengths.
+
+    Attributes:
+        phases: The phases in order, dense and sparse in turn. Only the first may be empty (an already trained model).
+    """
+
+    phases: tuple[Phase, ...]
+
+    @classmethod
+    def from_steps(
+        cls,
+        steps: Sequence[int],
+        sparsity: float | Sequence[float] = 0.3,
+        learning_rates: Sequence[float] | None = None,
+    ) -> "Schedule":
+        """Builds a schedule from the length of each phase in optimizer steps.
+
+        Args:
+            steps: Lengths of D, S, D[, S, D ...]; a first 0 starts from an already trained model.
+            sparsity: Fraction pruned in the sparse phases, in [0, 1): one number for all, or one per sparse phase.
+            learning_rates: Peak learning rate of each phase, > 0; None leaves the learning rate to the caller.
+
+        Raises:
+            ValueError: If a length, a sparsity or a learning rate is out of range, or their counts do not agree.
+        """
+        sparsities = check_sparsity(sparsity)
+        check_lengths("phase_steps", steps, sparsities)
+        if any(int(n) != n for n in steps):
+            raise ValueError(f"phase_steps must be whole numbers of optimizer steps, got {list(steps)}")
+        sparse_phases = len(steps) // 2
+        if len(sparsities) == 1:
+            sparsities *= sparse_phases
+        check_learning_rates(learning_rates, len(steps))
+        phases, start = [], 0
+        for index, length in enumerate(steps):
+            sparse = index % 2 == 1
+            phases.append(
+                Phase(
+                    index,
+                    PhaseKind.SPARSE if sparse else PhaseKind.DENSE,
+                    start,
+                    start + int(length),
+                    sparsities[index // 2] if sparse else 0.0,
+                    learning_rates[index] if learning_rates is not None else None,
+                )
+            )
+            start += int(length)
+        return cls(tuple(phases))
+
+    @classmethod
+    def from_epochs(
+        cls,
+        epochs: Sequence[float],
+        steps_per_epoch: int,
+        sparsity: float | Sequence[float] = 0.3,
+        learning_rates: Sequence[float] | None = None,
+    ) -> "Schedule":
+        """Builds a schedule from lengths in epochs; boundaries fall on the nearest optimizer step.
+
+        Args:
+            epochs: Lengths of D, S, D[, S, D ...] in epochs, fractions allowed (VGG-16's sparse phase is 1.25).
+            steps_per_epoch: Optimizer steps of one epoch.
+            sparsity: As in `from_steps`.
+            learning_rates: As in `from_steps`.
+
+        Raises:
+            ValueError: As `from_steps`, and if a phase is shorter than one optimizer step.
+        """
+        check_lengths("phase_epochs", epochs, check_sparsity(sparsity))
+        total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)
+        ends = [round(sum(epochs[: i + 1]) * steps_per_epoch) for i in range(len(epochs) - 1)] + [total]
+        return cls._from_ends(ends, "phase_epochs", epochs, sparsity, learning_rates)
+
+    @classmethod
+    def equal_parts(
+        cls,
+        total_steps: int,
+        sparsity: float | Sequence[float] = 0.3,
+        learning_rates: Sequence[float] | None = None,
+    ) -> "Schedule":
+        """Divides `total_steps` into equal phases: D, S, D, and two more for each further sparsity.
+
+        Raises:
+            ValueError: As `from_steps`, and if there are fewer steps than phases.
+        """
+        count = 2 * len(check_sparsity(sparsity)) + 1
+        ends = [round(total_steps * (i + 1) / count) for i in range(count)]
+        return cls._from_ends(ends, "the run's length", [f"{total_steps} steps"], sparsity, learning_rates)
+
+    @classmethod
+    def _from_ends(
+        cls,
+        ends: list[int],
+        field: str,
+        value: Sequence[Any],
+        sparsity: float | Sequence[float],
+        learning_rates: Sequence[float] | None,
+    ) -> "Schedule":
+        steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+        if any(n < 1 for n in steps[1:]):
+            raise ValueError(
+                f"{field} must give every phase after the first at least one optimizer step, got {list(value)}, "
+                f"which is {steps} steps; train longer or use fewer phases"
+            )
+        return cls.from_steps(steps, sparsity, learning_rates)
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.phases[-1].end
+
+    def phase_at(self, step: int) -> Phase:
+        """The phase that owns optimizer step `step` (from 0); steps past the end belong to the last phase."""
+        if step < 0:
+            raise ValueError(f"step must be at least 0, got {step}")
+        starts = [phase.start for phase in self.phases]
+        return self.phases[bisect_right(starts, step) - 1]
+
+    def cut(self, step: int) -> "Schedule":
+        """Ends the phase of the last finished step at `step`; later phases keep their lengths and move forward.
+
+        This is how "while not converged" (Algorithm 1) leaves a phase before its maximum length.
+
+        Args:
+            step: Optimizer steps done so far, at least 1.
+        """
+        current = self.phase_at(step - 1)
+        shift = current.end - step
+        moved = [replace(p, start=p.start - shift, end=p.end - shift) for p in self.phases[current.index + 1 :]]
+        return Schedule((*self.phases[: current.index], replace(current, end=step), *moved))
+
+    def dense_control(self) -> "Schedule":
+        """The equal-budget control: the same lengths and learning rates, every phase dense."""
+        return Schedule(tuple(replace(p, kind=PhaseKind.DENSE, sparsity=0.0) for p in self.phases))
+
+    def to_dict(self) -> list[dict[str, Any]]:
+        """JSON-ready form: one dictionary per phase."""
+        return [{**asdict(phase), "kind": phase.kind.value} for phase in self.phases]
+
+    @classmethod
+    def from_dict(cls, phases: Sequence[dict[str, Any]]) -> "Schedule":
+        """The inverse of `to_dict`."""
+        return cls(tuple(Phase(**{**phase, "kind": PhaseKind(phase["kind"])}) for phase in phases))
+
+
+def check_sparsity(sparsity: float | Sequence[float], field: str = "sparsity") -> list[float]:
+    """Returns `sparsity` as a list of fractions.
+
+    Raises:
+        ValueError: If it is empty or a value is outside [0, 1).
+    """
+    values = [float(s) for s in sparsity] if isinstance(sparsity, Sequence) else [float(sparsity)]
+    if not values:
+        raise ValueError(f"{field} must hold one number per sparse phase, got an empty list")
+    for value in values:
+        if not 0 <= value < 1:
+            remedy = f"; write {value / 100:g} for {value:g} %" if 1 < value < 100 else ""
+            raise ValueError(f"{field} must be a fraction in [0, 1), got {value:g}{remedy}")
+    return values
+
+
+def check_lengths(field: str, lengths: Sequence[float], sparsities: Sequence[float]) -> None:
+    """Checks the lengths of D, S, D[, S, D ...] against the sparsities of the sparse phases.
+
+    Raises:
+        ValueError: If the number of phases is not odd and at least 3, disagrees with `sparsities`, or a length is out
+            of range (only the first may be 0).
+    """
+    if len(lengths) < 3 or len(lengths) % 2 == 0:
+        raise ValueError(f"{field} must name an odd number of phases, D,S,D[,S,D...], at least 3, got {list(lengths)}")
+    if len(sparsities) not in (1, len(lengths) // 2):
+        raise ValueError(
+            f"sparsity must hold one number, or one per sparse phase: {field} has {len(lengths) // 2} sparse "
+            f"phase(s), got {len(sparsities)} sparsities {list(sparsities)}"
+        )
+    if not math.isfinite(sum(lengths)) or lengths[0] < 0 or any(n <= 0 for n in lengths[1:]):
+        raise ValueError(f"{field} must be positive (only the first may be 0), got {list(lengths)}")
+
+
+def check_learning_rates(rates: Sequence[float] | None, phases: int) -> None:
+    """Checks the peak learning rates of a schedule of `phases` phases.
+
+    Raises:
+        ValueError: If there is not one positive, finite rate per phase.
+    """
+    if rates is None:
+        return
+    if len(rates) != phases:
+        raise ValueError(f"phase_learning_rates must hold one rate per phase ({phases}), got {list(rates)}")
+    if any(not (math.isfinite(r) and r > 0) for r in rates):
+        raise ValueError(f"phase_learning_rates must be positive and finite, got {list(rates)}")
+
+
+def default_learning_rates(learning_rate: float, phases: int) -> list[float]:
+    """lr, lr, lr/10 (section 3: "one tenth"), and a further tenth after each further sparse phase."""
+    return [learning_rate / 10 ** (index // 2) for index in range(phases)]

@@ -1,0 +1,126 @@
+"""`dsd_summary.json`: what a run did, phase by phase, in one file that a person and a report can read."""
+
+import json
+import os
+import platform
+import sys
+import time
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from .engine import DSD
+from .schedule import Phase
+
+SUMMARY_FILE_NAME = "dsd_summary.json"
+_PACKAGES = ("hf-dsd", "torch", "transformers", "accelerate", "datasets", "evaluate", "sacrebleu", "numpy")
+
+
+class RunSummary:
+    """Collects the facts of a run: its phases, their layers, metrics and seconds.
+
+    Attributes:
+        phases: Per started phase its schedule, `seconds` of wall time, the `layers` pruned, the `metrics` of the
+            evaluation at its last step, and `finished`.
+        evaluations: Metrics of evaluations after training (`test_bleu4` and the like).
+    """
+
+    def __init__(self) -> None:
+        self.phases: list[dict[str, Any]] = []
+        self.evaluations: dict[str, float] = {}
+        self._since = time.perf_counter()
+
+    def begin_phase(self, phase: Phase, dsd: DSD) -> None:
+        """Opens the record of a phase that begins now; `dsd` has just built or dropped its masks."""
+        layers = [
+            {
+                "name": name,
+                "shape": list(built.mask.shape),
+                "weights": built.mask.numel(),
+                "pruned": built.pruned,
+                "sparsity": built.pruned / built.mask.numel(),
+                "threshold": built.threshold,
+            }
+            for name, built in dsd.built.items()
+        ]
+        self.phases.append({**_facts(phase), "seconds": 0.0, "finished": False, "metrics": {}, "layers": layers})
+        self._since = time.perf_counter()
+
+    def tick(self) -> None:
+        """Adds the wall time since the last call to the current phase."""
+        now = time.perf_counter()
+        if self.phases:
+            self.phases[-1]["seconds"] += now - self._since
+        self._since = now
+
+    def finish_phase(self, phase: Phase, *, left_early: bool) -> None:
+        """Closes the current phase's record; `phase` has its true end."""
+        self.tick()
+        self.phases[-1].update(_facts(phase), finished=True, left_early=left_early)
+
+    def record_metrics(self, metrics: dict[str, float]) -> None:
+        """Keeps the metrics of the evaluation at the current phase's end."""
+        self.tick()
+        self.phases[-1]["metrics"] = _numbers(metrics)
+
+    def record_evaluation(self, metrics: dict[str, float]) -> None:
+        """Keeps the metrics of an evaluation after training, by their prefixed names."""
+        self.evaluations.update(_numbers(metrics))
+
+    def state_dict(self) -> dict[str, Any]:
+        """JSON-ready state for a checkpoint."""
+        self.tick()
+        return {"phases": self.phases}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restores `state_dict`; the time between is not counted."""
+        self.phases = state["phases"]
+        self._since = time.perf_counter()
+
+    def write(self, folder: str | os.PathLike[str], dsd: DSD, facts: dict[str, Any]) -> Path:
+        """Writes `dsd_summary.json` into `folder`, atomically, and returns its path.
+
+        Args:
+            folder: The run's output folder.
+            dsd: The engine, for the schedule and the per-parameter rules.
+            facts: What the caller knows of the run: seeds, model class, arguments.
+        """
+        path = Path(folder) / SUMMARY_FILE_NAME
+        content = {
+            **facts,
+            "schedule": dsd.schedule.to_dict(),
+            "phases": self.phases,
+            "evaluations": self.evaluations,
+            "seconds": sum(phase["seconds"] for phase in self.phases),
+            "parameters": [
+                {
+                    "name": target.name,
+                    "shape": list(target.shape),
+                    "weights": target.numel,
+                    "override": target.override,
+                    "dense_reason": target.dense_reason or None,
+                }
+                for target in dsd.targets
+            ],
+            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+            "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
+        }
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        os.replace(partial, path)
+        return path
+
+
+def _facts(phase: Phase) -> dict[str, Any]:
+    return {
+        "name": phase.name,
+        "start": phase.start,
+        "end": phase.end,
+        "learning_rate": phase.learning_rate,
+        "sparsity": phase.sparsity,
+    }
+
+
+def _numbers(metrics: dict[str, float]) -> dict[str, float]:
+    return {key: value for key, value in metrics.items() if isinstance(value, int | float)}

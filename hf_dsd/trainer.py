@@ -1,0 +1,360 @@
+"""DSD for any Hugging Face Trainer, through its events and a few small overrides.
+
+The Trainer's loop, with the places where DSD acts:
+
+    create_scheduler              each phase gets its own learning-rate curve; the engine binds to the prepared
+    optimizer for every optimizer step:
+        on_step_begin             DSD.begin_step(global_step): masks are built, or dropped
+        backward (per micro-batch)
+        _clip_grad_norm           mask_gradients=True: pruned weights leave the norm
+        optimizer.step()
+        on_optimizer_step         DSDTrainer.optimizer_step(): W <- W * Mask
+        on_step_end               at a phase's last step: ask for an evaluation, save the phase's model
+        evaluate, save            the weights already carry their zeros; the masks are saved beside the optimizer
+
+`on_optimizer_step` fires once per optimizer step, so nothing here divides by `gradient_accumulation_steps`. It fires
+for steps that an fp16 overflow skipped, too: then applying the mask changes nothing.
+"""
+
+import logging
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import Seq2SeqTrainer, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from .engine import DSD
+from .lr_scheduler import PhasedLR
+from .phase_monitor import PhaseMonitor
+from .schedule import Phase
+from .summary import RunSummary
+from .targets import plan_targets
+from .training_args import DSDArgumentsMixin
+
+logger = logging.getLogger(__name__)
+
+
+class DSDMixin(Trainer):
+    """Adds Dense-Sparse-Dense training to any Trainer subclass: `class MyTrainer(DSDMixin, SomeTrainer)`.
+
+    Takes the Trainer's own arguments, with `args` a `DSDTrainingArguments` (or any arguments class with
+    `DSDArgumentsMixin`). `train(resume_from_checkpoint=...)` continues in whichever phase the checkpoint lies.
+
+    Attributes:
+        dsd: The engine of the current or last `train()`; None before the first.
+
+    Raises:
+        TypeError: If `args` lacks the DSD fields.
+        ValueError: If the model or the distributed set-up cannot be trained by DSD (see `plan_targets`).
+    """
+
+    dsd: DSD | None = None
+    lr_scheduler: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not isinstance(self.args, DSDArgumentsMixin):
+            raise TypeError(
+                f"args must be DSDTrainingArguments, got {type(self.args).__name__}: change the class's name"
+            )
+        _refuse_unsupported(self)
+        self._plan()
+        self._steps_per_epoch = 0
+        self._monitor = self._new_monitor()
+        self._summary = RunSummary()
+        self.add_callback(_DSDCallback(self))
+
+    # Overridable
+
+    def optimizer_step(self) -> None:
+        """Re-applies the layerwise masks after an optimizer update: W <- W * Mask (Algorithm 1)."""
+        self._engine.optimizer_step()
+
+    # Small overrides of the Trainer
+
+    def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
+        """Remembers the optimizer steps of an epoch, which turn `phase_epochs` into steps."""
+        values = super().set_initial_training_values(*args, **kwargs)
+        self._steps_per_epoch = values[1]
+        return values
+
+    def create_scheduler(self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None) -> Any:
+        """Builds the engine and, unless the user passed a scheduler, the phases' learning-rate schedule."""
+        optimizer = self.optimizer if optimizer is None else optimizer
+        schedule = self.args.build_schedule(num_training_steps, self._steps_per_epoch)
+        self._monitor, self._summary = self._new_monitor(), RunSummary()
+        self.dsd = DSD(
+            self.model,
+            optimizer,
+            schedule,
+            dense_modules=self.args.dense_modules,
+            sparsity_overrides=self.args.sparsity_overrides,
+            mask_criterion=self.args.mask_criterion,
+            reset_optimizer_state=self.args.reset_optimizer_state,
+            seed=self.args.seed,
+        )
+        if self.lr_scheduler is None:
+            self.lr_scheduler = PhasedLR(
+                optimizer,
+                lambda: self._engine.schedule,
+                base_learning_rate=self.args.learning_rate,
+                lr_scheduler_type=self.args.lr_scheduler_type,
+                warmup_steps=self.args.get_warmup_steps,
+                lr_scheduler_kwargs=self.args.lr_scheduler_kwargs,
+            )
+            self._created_lr_scheduler = True
+        elif not isinstance(self.lr_scheduler, PhasedLR):
+            if self.args.phase_learning_rates is not None:
+                raise ValueError("phase_learning_rates has no effect with a scheduler of your own: pass one of the two")
+            logger.warning("the learning rate follows the scheduler you passed, not DSD's phases")
+        return self.lr_scheduler
+
+    def _clip_grad_norm(self, model: nn.Module) -> Any:
+        if self.args.mask_gradients:
+            self._engine.mask_gradients()
+        return super()._clip_grad_norm(model)
+
+    def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        self._after_evaluation(metrics)
+        return metrics
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        super()._save_optimizer_and_scheduler(output_dir)
+        if self.args.should_save:
+            extra = {"monitor": self._monitor.state_dict(), "summary": self._summary.state_dict()}
+            self._engine.save(output_dir, extra)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is not None:
+            extra = self._engine.load(checkpoint)
+            self._monitor.load_state_dict(extra["monitor"])
+            self._summary.load_state_dict(extra["summary"])
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """Adds `dsd_phase` (index) and `dsd_sparsity` (fraction of the targets pruned now) to every log line."""
+        if self.dsd is not None:
+            phase = self.dsd.phase or self.dsd.schedule.phase_at(0)
+            logs |= {"dsd_phase": phase.index, "dsd_sparsity": self.dsd.sparsity}
+        super().log(logs, start_time)
+
+    # What the callback asks for
+
+    def _begin_step(self, step: int) -> None:
+        dsd = self._engine
+        if self.args.phase_start == "best" and dsd.phase is not None and not dsd.phase.owns(step):
+            self._return_to_best(dsd.phase)
+        if not dsd.begin_step(step):
+            return
+        if isinstance(self.lr_scheduler, PhasedLR):
+            self.lr_scheduler.begin_phase(step)
+        self._monitor.begin_phase()
+        self._summary.begin_phase(self._phase, dsd)
+
+    def _finish_phase(self) -> None:
+        """At a phase's last step: proves the zeros, saves the phase's model, closes its record."""
+        revived = self._engine.revived_weights()
+        if revived:
+            raise RuntimeError(
+                f"{self._phase.name} ends with pruned weights that are not zero ({revived}): something else writes "
+                f"these "
+                "weights after DSDTrainer.optimizer_step(); remove that callback or override"
+            )
+        self._save_phase_model(self._phase.name)
+        self._summary.finish_phase(self._phase, left_early=self._phase.index in self._engine.left_early)
+        self._write_summary()
+
+    def _after_evaluation(self, metrics: dict[str, float]) -> None:
+        """Takes the metrics of an evaluation during training; may find the phase converged."""
+        if self._engine.phase is None:  # eval_on_start
+            return
+        step = self.state.global_step
+        if self.args.phase_patience is not None or self.args.phase_start == "best":
+            if self._monitor.observe(metrics, step) and self.args.phase_start == "best":
+                self._save_phase_model(_best_name(self._phase))
+            if self._monitor.has_converged and step < self._phase.end:
+                self._engine.leave_phase(step)
+                self._finish_phase()
+                self._shorten_run()
+        if step == self._phase.end:
+            self._summary.record_metrics(metrics)
+            self._write_summary()
+
+    def _shorten_run(self) -> None:
+        """Tells the Trainer that the run ends earlier, because a phase was left."""
+        self.state.max_steps = self._engine.schedule.total_steps
+        if self.state.global_step >= self.state.max_steps:
+            self.control.should_training_stop = True
+
+    def _return_to_best(self, ended: Phase) -> None:
+        """Loads the best evaluation's weights of the phase that ended, in place; its optimizer state no longer fits."""
+        if self._monitor.best is None:
+            raise ValueError(f'phase_start="best" needs an evaluation within {ended.name}: lower eval_steps')
+        if self._monitor.best_step == ended.end:
+            return
+        folder = Path(self.args.output_dir) / _best_name(ended)
+        saved_at = (folder / "global_step").read_text() if (folder / "global_step").is_file() else "nowhere"
+        if saved_at != str(self._monitor.best_step):
+            raise ValueError(
+                f"{folder} holds the weights of step {saved_at}, the best evaluation was at step "
+                f"{self._monitor.best_step}: resume from a checkpoint of the same run or use phase_start=last"
+            )
+        logger.info("%s: back to the weights of step %d", ended.name, self._monitor.best_step)
+        self._load_from_checkpoint(str(folder))
+        for state in self.optimizer.state.values():
+            state.clear()
+
+    # Files
+
+    def _save_phase_model(self, name: str) -> None:
+        """Saves the model as `output_dir/name`, whole or not at all, outside `save_total_limit`."""
+        folder = Path(self.args.output_dir) / name
+        partial = folder.with_name(f".{name}.partial")
+        if self.args.should_save:
+            shutil.rmtree(partial, ignore_errors=True)
+        self.save_model(str(partial), _internal_call=True)
+        if self.args.should_save:
+            (partial / "global_step").write_text(str(self.state.global_step))
+            if folder.exists():
+                shutil.rmtree(folder)
+            os.replace(partial, folder)
+
+    def _write_summary(self) -> None:
+        if self.args.should_save:
+            self._summary.write(self.args.output_dir, self._engine, self._facts())
+
+    def _facts(self) -> dict[str, Any]:
+        args = self.args
+        model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
+        return {
+            "model": type(model).__name__,
+            "arm": "dense"
+            if args.dsd_control
+            else "dsd"
+            if args.mask_criterion == "magnitude"
+            else args.mask_criterion,
+            "seed": args.seed,
+            "data_seed": args.data_seed,
+            "world_size": args.world_size,
+            "optimizer": type(getattr(self.optimizer, "optimizer", self.optimizer)).__name__,
+            "lr_scheduler_type": str(getattr(args.lr_scheduler_type, "value", args.lr_scheduler_type)),
+            "batch_size": args.train_batch_size * args.gradient_accumulation_steps * args.world_size,
+            "steps_per_epoch": self._steps_per_epoch,
+            "mask_criterion": args.mask_criterion,
+            "reset_optimizer_state": args.reset_optimizer_state,
+            "mask_gradients": args.mask_gradients,
+        }
+
+    # Small helpers
+
+    @property
+    def _engine(self) -> DSD:
+        if self.dsd is None:
+            raise RuntimeError("DSDTrainer has no engine before train()")
+        return self.dsd
+
+    @property
+    def _phase(self) -> Phase:
+        phase = self._engine.phase
+        if phase is None:
+            raise RuntimeError("DSDTrainer has no phase before its first step")
+        return phase
+
+    def _new_monitor(self) -> PhaseMonitor:
+        metric = self.args.metric_for_best_model or "loss"
+        greater = self.args.greater_is_better
+        return PhaseMonitor(
+            metric, not metric.endswith("loss") if greater is None else greater, self.args.phase_patience
+        )
+
+    def _plan(self) -> None:
+        """Fails now, not after the data is loaded, if the model or the patterns do not fit."""
+        plan_targets(self.model, dense_modules=self.args.dense_modules, sparsity_overrides=self.args.sparsity_overrides)
+
+
+class _DSDCallback(TrainerCallback):
+    """Carries the Trainer's events to a `DSDMixin`; it has no state of its own, so resuming cannot lose any."""
+
+    def __init__(self, trainer: DSDMixin) -> None:
+        self._trainer = trainer
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer._shorten_run()  # a resumed run may have left a phase early
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        trainer = self._trainer
+        before = trainer._engine.phase
+        trainer._begin_step(state.global_step)
+        if trainer._engine.phase is not before or state.global_step == trainer._initial_global_step:
+            self._show_phase()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._trainer.args.mask_gradients and args.max_grad_norm <= 0:
+            self._trainer._engine.mask_gradients()  # no clipping, so _clip_grad_norm was not called
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer.optimizer_step()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        trainer = self._trainer
+        if state.global_step == trainer._phase.end:
+            control.should_log = True
+            control.should_evaluate |= trainer.eval_dataset is not None
+            trainer._finish_phase()
+
+    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._record_evaluation(kwargs["metrics"])
+
+    def on_predict(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._record_evaluation(kwargs["metrics"])
+
+    def _record_evaluation(self, metrics: dict[str, float]) -> None:
+        trainer = self._trainer
+        if trainer.dsd is not None and trainer.dsd.phase is not None and not trainer.is_in_train:
+            trainer._summary.record_evaluation(metrics)
+            trainer._write_summary()
+
+    def _show_phase(self) -> None:
+        """Writes the phase before the progress bar, whichever callback draws one."""
+        phase, dsd = self._trainer._phase, self._trainer._engine
+        masked = f" {dsd.sparsity:.0%}" if dsd.masks else ""
+        for callback in self._trainer.callback_handler.callbacks:
+            bar: Any = getattr(callback, "training_bar", None)
+            if hasattr(bar, "set_description"):
+                bar.set_description(f"{phase.name}{masked}")
+
+
+def _best_name(phase: Phase) -> str:
+    return f"{phase.name}-best"
+
+
+def _refuse_unsupported(trainer: Trainer) -> None:
+    """Refuses by name what would train without masks or with the wrong ones."""
+    if trainer.is_deepspeed_enabled:
+        raise ValueError(
+            "DeepSpeed ZeRO keeps its own fp32 copy of the weights, on which DSD's masks would have no effect: launch "
+            "with "
+            "DDP, or train without DSD"
+        )
+    if trainer.is_fsdp_enabled:
+        raise ValueError("FSDP shards the weights, and DSD selects over whole tensors: launch with DDP for now")
+
+
+class DSDTrainer(DSDMixin, Trainer):
+    """`transformers.Trainer` with Dense-Sparse-Dense training; see `DSDMixin`."""
+
+
+class DSDSeq2SeqTrainer(DSDMixin, Seq2SeqTrainer):
+    """`transformers.Seq2SeqTrainer` with Dense-Sparse-Dense training; see `DSDMixin`."""
