@@ -17,6 +17,7 @@ from functools import partial
 from pathlib import Path
 
 from transformers import HfArgumentParser, set_seed
+from transformers.trainer_pt_utils import LengthGroupedSampler
 
 from hf_dsd import (
     DSDSeq2SeqTrainer,
@@ -52,7 +53,9 @@ class ModelArguments:
 class DataArguments:
     """Where images and captions come from; without any, scenes are drawn."""
 
-    data_dir: str | None = field(default=None, metadata={"help": "captions.jsonl, image_ids.json, features.safetensors"})
+    data_dir: str | None = field(
+        default=None, metadata={"help": "captions.jsonl, image_ids.json, features.safetensors"}
+    )
     dataset_name: str | None = field(default=None, metadata={"help": "A Hub dataset with image_features and captions."})
     feature_columns: str | None = field(default=None, metadata={"help": "Part of the image vectors, e.g. 0:1280."})
     min_count: int = field(default=5, metadata={"help": "Words seen less often are left out of the vocabulary."})
@@ -67,8 +70,19 @@ class TrainingArguments(DSDSeq2SeqTrainingArguments):
     generation_max_length: int | None = 24
     per_device_train_batch_size: int = 100
     per_device_eval_batch_size: int = 250
+    train_sampling_strategy: str = "group_by_length"
     eval_strategy: str = "epoch"
     logging_steps: float = 50
+
+
+class CaptioningTrainer(DSDSeq2SeqTrainer):
+    """Batches captions of like length: a random batch of Flickr-8K is half padding."""
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if self.args.train_sampling_strategy != "group_by_length":
+            return super()._get_train_sampler(dataset)
+        return LengthGroupedSampler(self.args.train_batch_size, lengths=dataset.lengths)
 
 
 def load_data(arguments: DataArguments) -> CaptionData:
@@ -105,7 +119,7 @@ def main() -> None:
         )
         model = NeuralTalkForConditionalGeneration(config)
 
-    trainer = DSDSeq2SeqTrainer(
+    trainer = CaptioningTrainer(
         model,
         training_arguments,
         data_collator=CaptionCollator(),

@@ -171,6 +171,11 @@ class CaptionTrainingSet(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._rows)
 
+    @property
+    def lengths(self) -> list[int]:
+        """Token ids of each row's caption, its end id included; for batches of like length."""
+        return [len(ids) for _, ids in self._rows]
+
     def __getitem__(self, index: int) -> dict[str, Any]:
         feature_row, ids = self._rows[index]
         return {"image_features": self._features[feature_row], "labels": ids}

@@ -124,11 +124,11 @@ def _write_single(scene: Scene, template: int, random: np.random.RandomState) ->
     sentences = (
         f"{thing.text} {place}",
         f"there {verb} {thing.text} {place}",
-        f"a picture of {thing.text}",
+        f"a picture of {thing.text} {place}",
         f"{place} {verb} {thing.text}",
         f"the picture shows {thing.text} {place}",
         f"{thing.text} {verb} alone {place}",
-        f"only {thing.text} can be seen",
+        f"only {thing.text} can be seen {place}",
         f"{thing.text} {'sit' if thing.plural else 'sits'} {place} of the picture",
     )
     return sentences[template]
@@ -148,7 +148,7 @@ def _write_related(scene: Scene, template: int, random: np.random.RandomState) -
         f"there {verb} {first.text} {near} {second.text}",
         f"{second.text} with {first.text} {_WITH[relation].format(**pronouns)}",
         f"{second.text} {back} {first.text}",
-        f"the picture shows {first.text} and {second.text}",
+        f"the picture shows {first.text} {near} {second.text}",
         f"{first.text} {'sit' if first.plural else 'sits'} {near} {second.text}",
         f"{first.text} {here} and {second.text} {there}",
     )

@@ -15,7 +15,7 @@ IMAGE_SIZE = 64
 """Width and height of a picture, in pixels."""
 
 _SCALE = 4  # drawn four times as large and averaged down: smooth edges without a drawing library
-_RADIUS = {"small": 4.5, "large": 8.5}
+_RADIUS = {"small": 5.5, "large": 10.0}
 _PIXEL_NOISE = 14.0  # standard deviation, in grey levels of 0..255
 _SPECKS = 4  # at most
 
@@ -79,7 +79,7 @@ def _boxes(scene: Scene) -> list[Box]:
     size = float(IMAGE_SIZE)
     whole = Box(0, 0, size, size)
     if len(scene.groups) == 1:
-        return [_side(whole, scene.place or "middle", 0.5)]
+        return [_middle(scene.groups[0].count) if scene.place == "middle" else _side(whole, scene.place or "top", 0.5)]
     pair, third = whole, []
     if scene.place is not None:
         opposite = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}[scene.place]
@@ -103,9 +103,14 @@ def _side(box: Box, side: str, share: float) -> Box:
         return box._replace(left=box.right - width)
     if side == "top":
         return box._replace(bottom=box.top + height)
-    if side == "bottom":
-        return box._replace(top=box.bottom - height)
-    return Box(box.left + width / 2, box.top + height / 2, box.right - width / 2, box.bottom - height / 2)
+    return box._replace(top=box.bottom - height)
+
+
+def _middle(count: int) -> Box:
+    """A box around the centre, as wide as so many shapes need: one alone must not drift to a side."""
+    half_width, half_height = IMAGE_SIZE * 0.155 * count, IMAGE_SIZE * 0.2
+    center = IMAGE_SIZE / 2
+    return Box(center - half_width, center - half_height, center + half_width, center + half_height)
 
 
 def _draw_group(pen: ImageDraw.ImageDraw, group: Group, box: Box, random: np.random.RandomState) -> None:

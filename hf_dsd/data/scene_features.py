@@ -1,60 +1,77 @@
-"""Fixed image vectors of small pictures: an untrained bank of filters, rectified and averaged over a coarse grid.
+"""Fixed image vectors of small pictures: which palette colours lie where, and what random filters see in them.
 
-Layer: torch and numpy. They stand in for the frozen network of a real captioner, without a download.
+Layer: torch and numpy. They stand in for the frozen network of a real captioner, without a download and without
+training: good enough to caption from, poor enough that a captioner prefers to learn its pictures by heart.
 """
+
+import itertools
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-FILTERS = 32
 GRID = 4
-FEATURE_DIMS = FILTERS * GRID * GRID
+FILTERS = 128
+_LEVELS = (-0.8, 0.0, 0.8)  # of each colour channel in [-1, 1]
+PALETTE_SIZE = len(_LEVELS) ** 3
+FEATURE_DIMS = PALETTE_SIZE * GRID * GRID + 2 * FILTERS
 """Length of one image vector."""
 
-_KERNEL = 7
-_BATCH = 256
+_COLOR_WIDTH = 0.35  # a pixel belongs to palette colours within about this distance
+_KERNEL = 5
+_COLORS_PER_FILTER = 3
+_THRESHOLD = 0.05  # about one standard deviation of a filter's response
 _FILTER_SEED = 20170424
+_BATCH = 256
+
+
+def color_palette() -> Tensor:
+    """The corners, edges, faces and centre of a cube in colour space.
+
+    Returns:
+        (27, 3) float32 in [-1, 1].
+    """
+    return torch.tensor(list(itertools.product(_LEVELS, repeat=3)), dtype=torch.float32)
 
 
 def filter_bank() -> Tensor:
-    """The filters: random colours times random oriented waves, a quarter of them without a wave (plain colour).
+    """Random patterns over the palette's maps, each of three colours; blind to even areas.
 
     Returns:
-        (filters, 3, 7, 7) float32, each of unit norm; the same on every machine.
+        (filters, 27, 5, 5) float32, each of unit norm and of mean zero per colour; the same on every machine.
     """
-    random = np.random.RandomState(_FILTER_SEED)
-    axis = np.arange(_KERNEL) - _KERNEL // 2
-    y, x = np.meshgrid(axis, axis, indexing="ij")
-    envelope = np.exp(-(x**2 + y**2) / (2 * 1.8**2))
-    filters = np.empty((FILTERS, 3, _KERNEL, _KERNEL))
-    for index in range(FILTERS):
-        color = random.normal(size=3)
-        angle, phase = random.uniform(0, np.pi), random.uniform(0, 2 * np.pi)
-        frequency = 0.0 if index % 4 == 0 else random.uniform(0.5, 1.4)
-        wave = np.cos(frequency * (x * np.cos(angle) + y * np.sin(angle)) + (phase if frequency else 0.0))
-        pattern = color[:, None, None] * (envelope * wave)[None]
-        filters[index] = pattern / np.linalg.norm(pattern)
+    random = np.random.RandomState(_FILTER_SEED)  # numpy has frozen its stream for good (NEP 19)
+    filters = np.zeros((FILTERS, PALETTE_SIZE, _KERNEL, _KERNEL))
+    for pattern in filters:
+        colors = random.permutation(PALETTE_SIZE)[:_COLORS_PER_FILTER]
+        values = random.normal(size=(_COLORS_PER_FILTER, _KERNEL, _KERNEL))
+        values -= values.mean(axis=(1, 2), keepdims=True)
+        pattern[colors] = values / np.linalg.norm(values)
     return torch.from_numpy(filters).float()
 
 
 def extract_features(images: Tensor) -> Tensor:
-    """Describes pictures by what the filters see in each cell of a 4 x 4 grid.
+    """Describes pictures by palette colours in each cell of a 4 x 4 grid, and by mean and maximum of each filter.
 
     Args:
         images: (images, 3, height, width) uint8, height and width at least 32.
 
     Returns:
-        (images, 512) float32, at least 0, not standardised.
+        (images, 688) float32, at least 0, not standardised.
     """
-    bank = filter_bank()
-    chunks = []
+    palette, bank = color_palette(), filter_bank()
+    # softmax over -|pixel - color|^2 / (2 width^2): the |pixel|^2 term is common to all colours and cancels.
+    weight = (palette / _COLOR_WIDTH**2)[:, :, None, None]
+    bias = -palette.square().sum(dim=1) / (2 * _COLOR_WIDTH**2)
+    vectors = []
     for first in range(0, len(images), _BATCH):
-        pixels = images[first : first + _BATCH].float() / 127.5 - 1.0
-        response = functional.conv2d(pixels, bank, stride=2, padding=_KERNEL // 2)
-        chunks.append(functional.adaptive_avg_pool2d(response.relu(), GRID).flatten(1))
-    return torch.cat(chunks)
+        pixels = functional.avg_pool2d(images[first : first + _BATCH].float() / 127.5 - 1.0, 2)
+        colors = functional.conv2d(pixels, weight, bias).softmax(dim=1)
+        seen = (functional.conv2d(colors, bank, stride=2, padding=_KERNEL // 2) - _THRESHOLD).relu()
+        cells = functional.adaptive_avg_pool2d(colors, GRID).flatten(1)
+        vectors.append(torch.cat([cells, seen.mean(dim=(2, 3)), seen.amax(dim=(2, 3))], dim=1))
+    return torch.cat(vectors)
 
 
 def standardize(features: Tensor, reference_rows: slice) -> Tensor:
@@ -68,4 +85,4 @@ def standardize(features: Tensor, reference_rows: slice) -> Tensor:
         (images, dims) float32. Columns that are constant over the reference rows become 0 there.
     """
     reference = features[reference_rows]
-    return (features - reference.mean(dim=0)) / reference.std(dim=0, correction=0).clamp_min(1e-6)
+    return (features - reference.mean(dim=0)) / reference.std(dim=0, correction=0).clamp_min(1e-3)

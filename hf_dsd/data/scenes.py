@@ -17,7 +17,7 @@ from .scene_content import Scene, sample_scene
 from .scene_drawing import draw_scene
 from .scene_features import extract_features, standardize
 
-DEFAULT_SPLIT_SIZES: Mapping[str, int] = {"train": 2000, "validation": 250, "test": 250}
+DEFAULT_SPLIT_SIZES: Mapping[str, int] = {"train": 1500, "validation": 250, "test": 250}
 
 _LARGEST_SPLIT = 100_000  # keeps the search for unused content short
 
@@ -27,7 +27,7 @@ class SceneSet:
     """Drawn scenes, ready to train on.
 
     Attributes:
-        data: Image vectors (images, 512) float32, standardised over the training split, and captions. Images are named
+        data: Image vectors (images, 688) float32, standardised over the training split, and captions. Images are named
             "split/number".
         scenes: What is in each image, by its name.
     """
@@ -61,7 +61,7 @@ def make_scenes(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> 
     test split depends on the seed and its own size only, so sets with more training scenes are tested on the same.
 
     Args:
-        split_sizes: Split name -> number of scenes, with "train" at least 2; None means 2000 / 250 / 250.
+        split_sizes: Split name -> number of scenes, with "train" at least 2; None means 1500 / 250 / 250.
         seed: Non-negative; the same seed and sizes give the same scenes, captions and pictures.
 
     Returns:

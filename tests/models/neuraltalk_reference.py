@@ -51,20 +51,39 @@ def greedy_search(model: NeuralTalkForConditionalGeneration, features: Tensor, s
     return words[1:]
 
 
+def expand(model: NeuralTalkForConditionalGeneration, beams: list[Beam]) -> list[Beam]:
+    """Every one-word continuation of every beam, best first."""
+    candidates: list[Beam] = []
+    for score, words, h, c in beams:
+        logits, next_h, next_c = read_word(model, words[-1], h, c)
+        gains = logits.log_softmax(0).tolist()
+        candidates += [(score + gain, [*words, word], next_h, next_c) for word, gain in enumerate(gains)]
+    return sorted(candidates, key=lambda beam: -beam[0])
+
+
 def beam_search(
     model: NeuralTalkForConditionalGeneration, features: Tensor, steps: int, beams: int
 ) -> tuple[float, list[int]]:
-    """NeuralTalk's search: a finished caption keeps its place among the `beams` until better ones push it out."""
-    h, c = read_image(model, features)
-    kept: list[Beam] = [(0.0, [model.config.bos_token_id], h, c)]
+    """Beam search: captions that end among the best `beams` are set aside, the best `beams` others go on."""
+    end = model.config.eos_token_id
+    running: list[Beam] = [(0.0, [model.config.bos_token_id], *read_image(model, features))]
+    finished: list[Beam] = []
     for _ in range(steps):
-        candidates: list[Beam] = []
-        for score, words, h, c in kept:
-            if words[-1] == model.config.eos_token_id:
-                candidates.append((score, words, h, c))
-                continue
-            logits, next_h, next_c = read_word(model, words[-1], h, c)
-            for word, gain in enumerate(logits.log_softmax(0).tolist()):
-                candidates.append((score + gain, [*words, word], next_h, next_c))
-        kept = sorted(candidates, key=lambda beam: -beam[0])[:beams]
+        candidates = expand(model, running)
+        finished += [beam for beam in candidates[:beams] if beam[1][-1] == end]
+        running = [beam for beam in candidates if beam[1][-1] != end][:beams]
+    best = max(finished + running, key=lambda beam: beam[0])
+    return best[0], best[1][1:]
+
+
+def neuraltalk_beam_search(
+    model: NeuralTalkForConditionalGeneration, features: Tensor, steps: int, beams: int
+) -> tuple[float, list[int]]:
+    """The search of NeuralTalk's own code: finished captions compete for the `beams` places and may lose theirs."""
+    end = model.config.eos_token_id
+    kept: list[Beam] = [(0.0, [model.config.bos_token_id], *read_image(model, features))]
+    for _ in range(steps):
+        finished = [beam for beam in kept if beam[1][-1] == end]
+        running = [beam for beam in kept if beam[1][-1] != end]
+        kept = sorted(finished + expand(model, running), key=lambda beam: -beam[0])[:beams]
     return kept[0][0], kept[0][1][1:]

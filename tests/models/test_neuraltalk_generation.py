@@ -3,7 +3,7 @@ import re
 
 import pytest
 import torch
-from neuraltalk_reference import beam_search, greedy_search, score_words
+from neuraltalk_reference import beam_search, greedy_search, neuraltalk_beam_search, score_words
 
 STEPS = 8
 
@@ -31,7 +31,7 @@ def test_greedy_equals_an_argmax_loop(make_captioner, features, seed, cached):
 
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("beams", [2, 3, 5])
-def test_beam_search_equals_neuraltalks(make_captioner, features, beams, seed):
+def test_beam_search_equals_brute_force(make_captioner, features, beams, seed):
     model = make_captioner(seed)
     output = model.generate(
         image_features=features,
@@ -42,15 +42,31 @@ def test_beam_search_equals_neuraltalks(make_captioner, features, beams, seed):
     )
     expected = [beam_search(model, f, STEPS, beams) for f in features]
     assert [words_of(row) for row in output.sequences] == [words for _, words in expected]
-    assert len({len(words) for _, words in expected}) > 1
     scores = torch.tensor([score for score, _ in expected])
     torch.testing.assert_close(output.sequences_scores, scores, atol=1e-4, rtol=0)
 
 
-def test_beam_search_differs_from_greedy_somewhere(make_captioner, features):
-    model = make_captioner()
-    greedy = [greedy_search(model, f, STEPS) for f in features]
-    assert [beam_search(model, f, STEPS, 5)[1] for f in features] != greedy
+def test_beam_search_is_neuraltalks_or_better(make_captioner, features):
+    equal = 0
+    for seed in range(4):
+        model = make_captioner(seed)
+        for image in features:
+            score, words = beam_search(model, image, STEPS, 5)
+            its_score, its_words = neuraltalk_beam_search(model, image, STEPS, 5)
+            assert score >= its_score - 1e-5
+            equal += words == its_words
+    # The rest: NeuralTalk's code lets unfinished captions push out a finished one that beats all they lead to.
+    assert 18 <= equal < 24
+
+
+def test_the_cases_above_are_not_trivial(make_captioner, features):
+    lengths = set()
+    for seed in range(3):
+        model = make_captioner(seed)
+        best = [beam_search(model, f, STEPS, 3)[1] for f in features]
+        assert best != [greedy_search(model, f, STEPS) for f in features]
+        lengths |= {len(words) for words in best}
+    assert len(lengths) >= 4
 
 
 def test_wide_beam_finds_the_best_of_all_captions(make_captioner, features):

@@ -99,10 +99,11 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.decoder = new_embeddings
 
     def train(self, mode: bool = True) -> "NeuralTalkForConditionalGeneration":
-        """Sets training or evaluation mode; the frozen encoder stays in evaluation mode."""
+        """Sets training or evaluation mode; the frozen encoder stays frozen and in evaluation mode."""
         super().train(mode)
         if self.vision_encoder is not None:
-            self.vision_encoder.eval()
+            # from_pretrained makes parameters that require gradients; it ends by calling eval(), hence this method.
+            self.vision_encoder.eval().requires_grad_(False)
         return self
 
     @classmethod
@@ -327,8 +328,7 @@ def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
             f"encoder_config must be of a type AutoModel or AutoBackbone knows, got {encoder_config.model_type!r}; "
             "register its class, or extract the features beforehand and pass image_features"
         )
-    encoder.requires_grad_(False)
-    return encoder.eval()
+    return encoder.eval().requires_grad_(False)
 
 
 def _pool(output: Any) -> Tensor:

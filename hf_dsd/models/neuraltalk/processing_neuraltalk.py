@@ -49,6 +49,12 @@ class NeuralTalkProcessor(ProcessorMixin):
             )
         return super().__call__(images=images, text=text, **kwargs)
 
+    @property
+    def model_input_names(self) -> list[str]:
+        """Names of the inputs that calling the processor can produce."""
+        images = [] if self.image_processor is None else self.image_processor.model_input_names
+        return [*images, *self.tokenizer.model_input_names]
+
     @classmethod
     def get_attributes(cls) -> list[str]:
         """Names the parts that are always present; the optional image processor lives in processor_config.json."""
