@@ -5,6 +5,7 @@ door; all of them build a `CaptionData`.
 """
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -75,7 +76,7 @@ class CaptionData:
 
     Raises:
         ValueError: If `features` is not a finite float32 matrix, there is no train split, a split's name is unknown,
-            or a feature row lies outside `features`.
+            a feature row lies outside `features`, or two images have the same name.
     """
 
     features: Tensor
@@ -92,6 +93,10 @@ class CaptionData:
             raise ValueError(f"splits must be 'train' and any of {SPLITS[1:]}, got {list(self.splits)}; rename them")
         for name, split in self.splits.items():
             self._check_rows(name, split)
+        images = [image for split in self.splits.values() for image in split.images]
+        if len(set(images)) < len(images):
+            twice = next(image for image, count in Counter(images).items() if count > 1)
+            raise ValueError(f"images must have names of their own, got {twice!r} more than once; rename or merge them")
 
     def _check_rows(self, name: str, split: CaptionSplit) -> None:
         rows = torch.tensor(split.feature_rows)

@@ -8,6 +8,7 @@ V vocabulary. R = B unless `image_index` gives images several captions.
     output    (unused) a      dog      runs   ...
 """
 
+import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -46,7 +47,8 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
 
     Feed it `image_features` or `pixel_values` with `labels` to train, and `generate()` to caption. `generate()` is
     NeuralTalk's beam search unless told otherwise: 5 beams, at most 20 tokens, the sum of log-probabilities as score.
-    Pass `num_beams=1` for greedy search, with `do_sample=True` for sampling.
+    Pass `num_beams=1` for greedy search, with `do_sample=True` for sampling. (In NeuralTalk's own code unfinished
+    captions can push a finished one out of the beam; here they cannot. On Flickr-8K the two give the same captions.)
 
     Args:
         config: Sizes, dropout, token ids and, optionally, the encoder's configuration.
@@ -121,7 +123,8 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         height, width = (size, size) if isinstance(size, int) else size
         blank = torch.zeros(1, channels, height, width, dtype=encoder.dtype, device=encoder.device)
         with torch.no_grad():
-            features = _pool(encoder(pixel_values=blank))
+            # A copy, because batch norms in training mode would take the blank image into their statistics.
+            features = _pool(copy.deepcopy(encoder).eval()(pixel_values=blank))
         config = NeuralTalkConfig(encoder_config=encoder.config, image_feature_size=features.shape[1], **config_fields)
         model = cls(config)
         model.get_submodule("vision_encoder").load_state_dict(encoder.state_dict())
@@ -224,9 +227,6 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Raises:
             ValueError: If no image is given, or prompts of different lengths are padded into one batch.
         """
-        # Not one row per image when images have several captions, and generate() takes the batch size from any tensor.
-        for name in ("labels", "image_index"):
-            kwargs.pop(name, None)
         mask = kwargs.pop("attention_mask", None)
         if mask is not None and not bool(mask.all()):
             raise ValueError(
@@ -235,6 +235,7 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
             )
         # Once per image: inside the search, pixels would pass through the encoder once per beam.
         features = self._image_vectors(kwargs.pop("image_features", None), kwargs.pop("pixel_values", None))
+        # Left to itself, generate() would take the batch size from any tensor, such as labels with five rows per image.
         if inputs is None and kwargs.get("input_ids") is None:
             inputs = torch.full((len(features), 1), self.config.bos_token_id, device=features.device)
             kwargs.pop("input_ids", None)

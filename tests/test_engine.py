@@ -1,0 +1,321 @@
+"""The engine in hand-written loops: PyTorch's, Accelerate's, and ones that make mistakes."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from reference_loop import reference_dsd
+from tiny import TinyCNN, TinyLSTM, build, classification_rows
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.data import DataLoader, default_collate
+
+from hf_dsd import DSD, Schedule
+
+BATCHES = [default_collate(classification_rows(8, seed)) for seed in range(9)]
+
+
+def make(schedule: Schedule | None = None, model: nn.Module | None = None, **options: Any) -> DSD:
+    model = build(TinyLSTM) if model is None else model
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=0.1)
+    return DSD(model, optimizer, schedule or Schedule.from_steps([3, 3, 3], sparsity=0.5), **options)
+
+
+def train(dsd: DSD, start: int = 0, stop: int = 9) -> None:
+    for step in range(start, stop):
+        dsd.begin_step(step)
+        dsd.model(**BATCHES[step % len(BATCHES)])["loss"].backward()
+        dsd.optimizer.step()
+        dsd.optimizer_step()
+        dsd.optimizer.zero_grad()
+
+
+def zeros(dsd: DSD) -> int:
+    return sum(int((p == 0).sum()) for p in dsd.model.parameters())
+
+
+def test_hand_written_loop_equals_the_reference() -> None:
+    dsd = make()
+    expected = build(TinyLSTM)
+    optimizer = torch.optim.AdamW(expected.parameters(), lr=1e-2, weight_decay=0.1)
+    for group in dsd.optimizer.param_groups:
+        group["lr"] = 1e-2
+    rates = [1e-2 * (3 - step % 3) / 3 for step in range(9)]
+    for step, rate in enumerate(rates):
+        dsd.begin_step(step)
+        for group in dsd.optimizer.param_groups:
+            group["lr"] = rate
+        dsd.model(**BATCHES[step])["loss"].backward()
+        nn.utils.clip_grad_norm_(dsd.model.parameters(), 0.5)
+        dsd.optimizer.step()
+        dsd.optimizer_step()
+        dsd.optimizer.zero_grad()
+    phases = [(3, 0.0, 1e-2), (3, 0.5, 1e-2), (3, 0.0, 1e-2)]
+    reference_dsd(
+        expected, lambda b: expected(**b)["loss"], [[b] for b in BATCHES], optimizer, phases, TinyLSTM.pruned, clip=0.5
+    )
+    for (name, got), want in zip(dsd.model.named_parameters(), expected.parameters(), strict=True):
+        assert torch.equal(got, want), name
+
+
+def test_phases_and_masks() -> None:
+    dsd = make()
+    assert (dsd.phase, dsd.masks, dsd.sparsity) == (None, {}, 0.0)
+    began = []
+    for step in range(9):
+        began.append(dsd.begin_step(step))
+        assert dsd.phase.index == step // 3
+        assert set(dsd.masks) == (set(TinyLSTM.pruned) if 3 <= step < 6 else set())
+    assert began == [True, False, False] * 3
+    assert dsd.begin_step(9) is False  # past the end: the last phase goes on
+    assert dsd.phase.index == 2
+
+
+def test_masks_are_exact_and_one_byte_a_weight() -> None:
+    dsd = make()
+    train(dsd, stop=4)
+    weights = dict(dsd.model.named_parameters())
+    for name, mask in dsd.masks.items():
+        assert mask.dtype is torch.bool
+        assert mask.shape == weights[name].shape
+        assert int((~mask).sum()) == round(0.5 * mask.numel())
+    total = sum(mask.numel() * mask.element_size() for mask in dsd.masks.values())
+    assert total == dsd.target_weights == sum(weights[name].numel() for name in TinyLSTM.pruned)
+    assert dsd.sparsity == sum(round(0.5 * m.numel()) for m in dsd.masks.values()) / total
+
+
+def test_parameters_keep_their_identity_and_storage() -> None:
+    dsd = make()
+    before = [(id(p), p.data_ptr()) for p in dsd.model.parameters()]
+    flat = [id(w) for w in dsd.model.lstm._flat_weights]
+    train(dsd)
+    assert [(id(p), p.data_ptr()) for p in dsd.model.parameters()] == before
+    assert [id(w) for w in dsd.model.lstm._flat_weights] == flat
+
+
+def test_redense_with_zero_gradients_stays_at_zero() -> None:
+    dsd = make(reset_optimizer_state="masked")
+    for group in dsd.optimizer.param_groups:
+        group["weight_decay"] = 0.0
+    train(dsd, stop=6)
+    masks = dict(dsd.masks)
+    dsd.begin_step(6)
+    weights = dict(dsd.model.named_parameters())
+    for step in range(6, 9):
+        dsd.begin_step(step)
+        dsd.model(**BATCHES[step])["loss"].backward()
+        for name, mask in masks.items():
+            weights[name].grad[~mask] = 0
+        dsd.optimizer.step()
+        dsd.optimizer_step()
+        dsd.optimizer.zero_grad()
+    assert all(bool((weights[name][~mask] == 0).all()) for name, mask in masks.items())
+
+
+def test_without_a_reset_old_moments_push_the_weights_back() -> None:
+    """The bug that the default avoids: with a zero gradient the restored weights still move."""
+    dsd = make(reset_optimizer_state="none")
+    train(dsd, stop=6)
+    masks = dict(dsd.masks)
+    dsd.begin_step(6)
+    weights = dict(dsd.model.named_parameters())
+    for p in weights.values():
+        p.grad = torch.zeros_like(p)
+    dsd.optimizer.step()
+    assert all(bool((weights[name][~mask] != 0).any()) for name, mask in masks.items())
+
+
+def test_a_second_sparse_phase_does_not_compound() -> None:
+    dsd = make(Schedule.from_steps([1, 2, 2, 2, 1], sparsity=0.5))
+    train(dsd, stop=6)
+    assert {int((~mask).sum()) for mask in dsd.masks.values()} == {
+        round(0.5 * p.numel()) for n, p in dsd.model.named_parameters() if n in TinyLSTM.pruned
+    }
+
+
+def test_random_masks_are_a_control_of_the_same_size() -> None:
+    counts, masks = [], []
+    for criterion, seed in (("magnitude", 0), ("random", 0), ("random", 0), ("random", 1)):
+        dsd = make(mask_criterion=criterion, seed=seed)
+        state = torch.get_rng_state()
+        train(dsd, stop=4)
+        assert torch.equal(torch.get_rng_state(), state)
+        counts.append({name: int((~mask).sum()) for name, mask in dsd.masks.items()})
+        masks.append(torch.cat([mask.reshape(-1) for mask in dsd.masks.values()]))
+    assert counts[0] == counts[1] == counts[3]
+    assert torch.equal(masks[1], masks[2])
+    assert not torch.equal(masks[0], masks[1])
+    assert not torch.equal(masks[1], masks[3])
+
+
+class Syncs(TorchDispatchMode):
+    """Counts the calls that wait for the device."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.name() in ("aten::_local_scalar_dense", "aten::nonzero", "aten::equal", "aten::is_nonzero"):
+            self.calls.append(func.name())
+        return func(*args, **(kwargs or {}))
+
+
+def test_nothing_synchronises_inside_a_phase() -> None:
+    dsd = make(Schedule.from_steps([1, 20, 1], sparsity=0.5))
+    train(dsd, stop=3)
+    dsd.model(**BATCHES[0])["loss"].backward()
+    with Syncs() as syncs:
+        for step in range(3, 13):
+            dsd.begin_step(step)
+            dsd.mask_gradients()
+            dsd.optimizer_step()
+    assert syncs.calls == []
+    with Syncs() as syncs:
+        dsd.begin_step(21)
+        dsd.revived_weights()
+        make().begin_step(0)
+    make_sparse = make(Schedule.from_steps([0, 1, 1]))
+    with Syncs() as syncs:
+        make_sparse.begin_step(0)
+    assert syncs.calls  # the counter does see a mask being built
+
+
+def test_skipped_fp16_steps_keep_the_zeros_and_the_clock() -> None:
+    """An overflow makes the scaler skip a step: the weights keep their zeros, the engine's clock goes on."""
+    dsd = make()
+    scaler = torch.amp.GradScaler("cpu", init_scale=2.0**8)
+    skipped = []
+    for step in range(9):
+        dsd.begin_step(step)
+        scaler.scale(dsd.model(**BATCHES[step])["loss"]).backward()
+        if step in (3, 4):
+            dsd.model.head.weight.grad[0, 0] = float("inf")
+        before = scaler.get_scale()
+        scaler.step(dsd.optimizer)
+        scaler.update()
+        skipped.append(scaler.get_scale() < before)
+        dsd.optimizer_step()
+        dsd.optimizer.zero_grad()
+        assert zeros(dsd) == (int(dsd.sparsity * dsd.target_weights) if 3 <= step < 6 else 0), step
+    assert skipped == [False] * 3 + [True, True] + [False] * 4
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_other_precisions(dtype: torch.dtype) -> None:
+    model = build(TinyCNN).to(dtype)
+    batches = [{**batch, "x": batch["x"].to(dtype)} for batch in BATCHES]
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    dsd = DSD(model, optimizer, Schedule.from_steps([1, 4, 1], sparsity=0.3))
+    for step in range(5):
+        dsd.begin_step(step)
+        model(**batches[step])["loss"].backward()
+        optimizer.step()
+        dsd.optimizer_step()
+        optimizer.zero_grad()
+    assert {n: int((~m).sum()) for n, m in dsd.masks.items()} == {"conv2.weight": 27, "head.weight": 4}
+    assert zeros(dsd) == 31
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_state_dict_resumes(stop: int) -> None:
+    whole = make()
+    train(whole)
+    first = make()
+    train(first, stop=stop)
+    second = make(model=build(TinyLSTM, seed=4))
+    second.model.load_state_dict(first.model.state_dict())
+    second.optimizer.load_state_dict(first.optimizer.state_dict())
+    second.load_state_dict(first.state_dict())
+    train(second, start=stop)
+    for got, want in zip(second.model.parameters(), whole.model.parameters(), strict=True):
+        assert torch.equal(got, want)
+
+
+def test_accelerate_saves_and_loads_the_engine(tmp_path: Path) -> None:
+    """`register_for_checkpointing` is all that an Accelerate loop needs."""
+
+    def run(folder: str | None, start: int, stop: int) -> DSD:
+        accelerator = Accelerator(cpu=True)
+        model = build(TinyLSTM, seed=0 if folder is None else 7)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+        loader = DataLoader(classification_rows(36), batch_size=4)
+        model, optimizer, loader = accelerator.prepare(model, optimizer, loader)
+        dsd = DSD(model, optimizer, Schedule.from_steps([3, 3, 3], sparsity=0.5))
+        accelerator.register_for_checkpointing(dsd)
+        if folder is not None:
+            accelerator.load_state(folder)
+            loader = accelerator.skip_first_batches(loader, start)
+        for step, batch in enumerate(loader, start):
+            if step == stop:
+                accelerator.save_state(str(tmp_path / f"state-{step}"))
+                break
+            dsd.begin_step(step)
+            accelerator.backward(model(**batch)["loss"])
+            optimizer.step()
+            dsd.optimizer_step()
+            optimizer.zero_grad()
+        return dsd
+
+    whole = run(None, 0, 9)
+    for stop in (2, 3, 4, 6, 7):
+        run(None, 0, stop)
+        resumed = run(str(tmp_path / f"state-{stop}"), stop, 9)
+        for got, want in zip(resumed.model.parameters(), whole.model.parameters(), strict=True):
+            assert torch.equal(got, want), stop
+
+
+# Mistakes
+
+
+def test_skipping_the_first_step_of_a_phase() -> None:
+    dsd = make()
+    dsd.begin_step(0)
+    with pytest.raises(ValueError, match=r"^begin_step\(4\) lies inside phase-1-sparse \(steps 3\.\.5\)"):
+        dsd.begin_step(4)
+
+
+def test_resuming_without_the_state() -> None:
+    with pytest.raises(ValueError, match=r"load the engine's state to resume$"):
+        make().begin_step(4)
+
+
+def test_an_optimizer_without_the_targets() -> None:
+    model = build(TinyLSTM)
+    dsd = DSD(model, torch.optim.SGD([model.head.bias], lr=0.1), Schedule.from_steps([0, 2, 2]))
+    with pytest.raises(ValueError, match=r"^the optimizer does not train \['lstm\.weight_ih_l0'"):
+        dsd.begin_step(0)
+
+
+def test_infinite_weights() -> None:
+    dsd = make(Schedule.from_steps([0, 2, 2]))
+    dsd.model.head.weight.data[0, 0] = float("inf")
+    with pytest.raises(ValueError, match=r"^head\.weight holds NaN or inf at optimizer step 0"):
+        dsd.begin_step(0)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "choices"),
+    [
+        ("mask_criterion", "smallest", "magnitude, random"),
+        ("reset_optimizer_state", "some", "none, masked, all"),
+    ],
+)
+def test_unknown_options(option: str, value: str, choices: str) -> None:
+    with pytest.raises(ValueError, match=f"^{option} must be one of {choices}, got '{value}'$"):
+        make(**{option: value})
+
+
+def test_state_of_another_version() -> None:
+    state = make().state_dict()
+    state["meta"]["version"] = 99
+    with pytest.raises(ValueError, match=r"^DSD state has version 99, this hf_dsd reads 1: upgrade hf_dsd$"):
+        make().load_state_dict(state)
+
+
+def test_leaving_a_phase_that_is_not_current() -> None:
+    dsd = make()
+    with pytest.raises(ValueError, match=r"^leave_phase\(2\) needs a phase that owns step 1, the current is None$"):
+        dsd.leave_phase(2)
