@@ -14,7 +14,6 @@ or with a dataset of the Hub that has `image_features` and `captions` columns: `
 
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
 from transformers import HfArgumentParser, set_seed
 from transformers.trainer_pt_utils import LengthGroupedSampler
@@ -45,7 +44,8 @@ class ModelArguments:
 
     hidden_size: int = field(default=256, metadata={"help": "Width of the LSTM."})
     word_embedding_size: int = field(default=256, metadata={"help": "Width of word and image encodings."})
-    dropout: float = field(default=0.5, metadata={"help": "On the LSTM's inputs and outputs."})
+    encoder_dropout: float = field(default=0.5, metadata={"help": "On the LSTM's inputs, image and words."})
+    decoder_dropout: float = field(default=0.5, metadata={"help": "On the LSTM's outputs."})
     model_path: str | None = field(default=None, metadata={"help": "Start from this trained model, e.g. a phase's."})
 
 
@@ -70,7 +70,6 @@ class TrainingArguments(DSDSeq2SeqTrainingArguments):
     generation_max_length: int | None = 24
     per_device_train_batch_size: int = 100
     per_device_eval_batch_size: int = 250
-    train_sampling_strategy: str = "group_by_length"
     eval_strategy: str = "epoch"
     logging_steps: float = 50
 
@@ -80,8 +79,6 @@ class CaptioningTrainer(DSDSeq2SeqTrainer):
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        if self.args.train_sampling_strategy != "group_by_length":
-            return super()._get_train_sampler(dataset)
         return LengthGroupedSampler(self.args.train_batch_size, lengths=dataset.lengths)
 
 
@@ -114,10 +111,11 @@ def main() -> None:
             image_feature_size=data.dims,
             hidden_size=model_arguments.hidden_size,
             word_embedding_size=model_arguments.word_embedding_size,
-            encoder_dropout=model_arguments.dropout,
-            decoder_dropout=model_arguments.dropout,
+            encoder_dropout=model_arguments.encoder_dropout,
+            decoder_dropout=model_arguments.decoder_dropout,
         )
         model = NeuralTalkForConditionalGeneration(config)
+        model.standardize_features(data.features[data.split("train").feature_rows])
 
     trainer = CaptioningTrainer(
         model,
@@ -132,14 +130,11 @@ def main() -> None:
 
     # The test split is read once per phase, after training; nothing is chosen by it.
     trainer.compute_metrics = caption_metrics(tokenizer, test_set.references)
-    for phase in trainer.dsd.schedule.phases:
-        folder = Path(training_arguments.output_dir) / phase.name
-        if not folder.is_dir():  # a first phase of length 0
-            continue
-        trainer.model.load_state_dict(NeuralTalkForConditionalGeneration.from_pretrained(folder).state_dict())
-        metrics = trainer.evaluate(test_set, metric_key_prefix=f"test_{phase.name}")
-        trainer.log_metrics(f"test, {phase.name}", metrics)
-        trainer.save_metrics(f"test_{phase.name}", metrics)
+    for phase in trainer.summary.phases:
+        trainer.load_phase(phase["name"])
+        metrics = trainer.evaluate(test_set, metric_key_prefix=f"test_{phase['name']}")
+        trainer.log_metrics(f"test, {phase['name']}", metrics)
+        trainer.save_metrics(f"test_{phase['name']}", metrics)
     trainer.save_model()
 
 

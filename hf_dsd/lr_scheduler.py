@@ -1,6 +1,7 @@
 """Each phase decays its own learning rate from its own start, as conventional training does (paper, section 2)."""
 
 from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import torch
@@ -41,7 +42,7 @@ class PhasedLR(LRScheduler):
         self._base_learning_rate = base_learning_rate
         # A phase left early keeps the curve of its planned length, as if it had been interrupted.
         self._curves = [
-            _curve(phase, lr_scheduler_type, warmup_steps(phase.steps), lr_scheduler_kwargs)
+            _curve(self._peak(phase), phase.steps, lr_scheduler_type, warmup_steps(phase.steps), lr_scheduler_kwargs)
             for phase in schedule().phases
         ]
         super().__init__(optimizer)
@@ -49,12 +50,15 @@ class PhasedLR(LRScheduler):
     def get_lr(self) -> list[float | torch.Tensor]:
         """The learning rate of each parameter group at step `last_epoch` (torch's name for the step count)."""
         phase = self._schedule().phase_at(self.last_epoch)
-        peak = phase.learning_rate if phase.learning_rate is not None else self._base_learning_rate
+        peak = self._peak(phase)
         factor = self._curves[phase.index](self.last_epoch - phase.start)
         return [
             (peak if base == self._base_learning_rate else base * (peak / self._base_learning_rate)) * factor
             for base in self.base_lrs
         ]
+
+    def _peak(self, phase: Phase) -> float:
+        return self._base_learning_rate if phase.learning_rate is None else phase.learning_rate
 
     def begin_phase(self, step: int) -> None:
         """Sets the rates for optimizer step `step`, the first of a phase.
@@ -64,8 +68,11 @@ class PhasedLR(LRScheduler):
         """
         self.last_epoch = step
         for group, rate in zip(self.optimizer.param_groups, self.get_lr(), strict=True):
-            group["lr"] = rate
-        self._last_lr = [group["lr"] for group in self.optimizer.param_groups]
+            if isinstance(group["lr"], torch.Tensor):  # a captured or compiled step reads this very tensor
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
+        self._last_lr = [deepcopy(group["lr"]) for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
         """The step count and rates; the schedule and curves are rebuilt from the arguments."""
@@ -74,15 +81,14 @@ class PhasedLR(LRScheduler):
         }
 
 
-def _curve(phase: Phase, lr_scheduler_type: str, warmup_steps: int, kwargs: dict[str, Any] | None) -> Curve:
+def _curve(peak: float, steps: int, lr_scheduler_type: str, warmup_steps: int, kwargs: dict[str, Any] | None) -> Curve:
     """Transformers' own multiplier over a phase, read off a scheduler of a throw-away optimizer."""
-    rate = phase.learning_rate if phase.learning_rate is not None else 1.0
-    throwaway = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=rate)
+    throwaway = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=peak)
     scheduler = get_scheduler(
         lr_scheduler_type,
         optimizer=throwaway,
         num_warmup_steps=warmup_steps,
-        num_training_steps=max(phase.steps, 1),
+        num_training_steps=max(steps, 1),
         scheduler_specific_kwargs=kwargs,
     )
     curve: Curve = scheduler.lr_lambdas[0]

@@ -42,14 +42,16 @@ def build_mask(weight: Tensor, sparsity: float, *, criterion: str = "magnitude",
         seed: Of the random criterion; the same seed and shape give the same mask on every device and rank.
 
     Raises:
-        ValueError: If the weight holds NaN or inf.
+        ValueError: If the mask would prune anything and the weight holds NaN or inf, which times 0 is not 0.
     """
     k = prune_count(sparsity, weight.numel())
+    scores = weight
     if criterion == "random":
-        generator = torch.Generator().manual_seed(seed)  # on CPU: CUDA's stream of numbers is another one
-        scores = torch.rand(weight.shape, generator=generator).to(weight.device)
-    else:
-        scores = weight.detach().abs()
+        if k and not bool(weight.isfinite().all()):
+            raise ValueError("weights must be finite, got NaN or inf")
+        generator = torch.Generator("cpu").manual_seed(seed)  # CUDA's stream of numbers is another one
+        uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu")
+        scores = uniform.to(weight.device)
     keep, threshold = select_smallest(scores, k)
     return BuiltMask(keep, k, threshold)
 
@@ -81,11 +83,13 @@ def unpack_mask(packed: Tensor, shape: torch.Size, device: torch.device | str = 
     """The inverse of `pack_mask`.
 
     Raises:
-        ValueError: If `packed` is not as long as a mask of `shape` needs.
+        ValueError: If `packed` is not as many bytes as a mask of `shape` needs.
     """
     n = shape.numel()
-    if packed.numel() != -(-n // 8):
-        raise ValueError(f"a packed mask of shape {tuple(shape)} has {-(-n // 8)} bytes, got {packed.numel()}")
+    if packed.numel() != -(-n // 8) or packed.dtype != torch.uint8:
+        raise ValueError(
+            f"a packed mask of shape {tuple(shape)} has {-(-n // 8)} bytes, got {packed.numel()} of {packed.dtype}"
+        )
     bits = np.unpackbits(packed.numpy(), count=n).view(np.bool_)
     return torch.from_numpy(bits).view(shape).to(device)
 
@@ -94,6 +98,6 @@ def masks_digest(packed: Mapping[str, Tensor]) -> str:
     """SHA-256 over the names and bits of packed masks: equal if and only if the masks are."""
     digest = hashlib.sha256()
     for name in sorted(packed):
-        digest.update(f"{name}:{packed[name].numel()}:".encode())
+        digest.update(repr((name, packed[name].numel())).encode())  # quoted: no name can look like a border
         digest.update(packed[name].numpy().tobytes())
     return digest.hexdigest()

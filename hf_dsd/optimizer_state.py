@@ -7,10 +7,12 @@ restored weight with a zero gradient stays at zero.
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
+from torch.optim import Adagrad, Optimizer
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 logger = logging.getLogger(__name__)
 
@@ -35,15 +37,37 @@ def reset_optimizer_state_(
     if mode == "none" or not masks:
         return
     if mode == "all":
-        for state in optimizer.state.values():
-            state.clear()
+        forget_optimizer_state_(optimizer)
         return
     for name, mask in masks.items():
         state = optimizer.state.get(parameters[name], {})
         tensors = [v for v in state.values() if isinstance(v, Tensor) and v.shape == mask.shape]
-        if any(not v.is_floating_point() for v in tensors):
+        if any(_is_quantized(tensor) for tensor in tensors):
             logger.warning("%s: its optimizer state is quantized and is forgotten whole", name)
             state.clear()
             continue
         for tensor in tensors:
             tensor.mul_(mask.view(torch.uint8))
+
+
+@torch.no_grad()
+def forget_optimizer_state_(optimizer: Optimizer) -> None:
+    """Makes an optimizer forget all it knows of every parameter, step counters included, as if it were new.
+
+    Optimizers build a parameter's state anew where it is empty, except Adagrad, which builds it in its constructor.
+    """
+    inner: Any = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper
+    if not isinstance(inner, Adagrad):
+        for state in optimizer.state.values():
+            state.clear()
+        return
+    for group in inner.param_groups:
+        for state in (inner.state[parameter] for parameter in group["params"]):
+            state["step"].zero_()
+            state["sum"].fill_(group["initial_accumulator_value"])
+
+
+def _is_quantized(tensor: Tensor) -> bool:
+    """True for bitsandbytes' integers and for torchao's tensors inside a tensor."""
+    wraps = is_traceable_wrapper_subclass(tensor) and type(tensor).__name__ != "DTensor"
+    return wraps or not tensor.is_floating_point()

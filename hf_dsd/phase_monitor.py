@@ -1,5 +1,6 @@
 """Algorithm 1's "while not converged": a phase's best evaluation, and when to stop waiting for a better one."""
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ class PhaseMonitor:
         metric: Name in the evaluation's metrics, with or without the `eval_` prefix.
         greater_is_better: Direction of improvement.
         patience: Evaluations without improvement after which the phase has converged; None waits for ever.
-        best: Best value of this phase, None before its first evaluation.
+        best: Best value of this phase, None before its first evaluation that is a number.
         best_step: Optimizer steps done at the best value.
         stale: Evaluations since then.
     """
@@ -31,6 +32,8 @@ class PhaseMonitor:
     def observe(self, metrics: dict[str, float], step: int) -> bool:
         """Takes one evaluation's metrics after `step` optimizer steps; returns True if it is the best of the phase.
 
+        NaN is never the best: the run has diverged, and patience counts on.
+
         Raises:
             ValueError: If the metrics lack `metric`.
         """
@@ -38,11 +41,16 @@ class PhaseMonitor:
         if key not in metrics:
             raise ValueError(f"metric_for_best_model must be one of {sorted(metrics)}, got {self.metric!r}")
         value = float(metrics[key])
-        if self.best is None or (value > self.best if self.greater_is_better else value < self.best):
+        if self._is_best(value):
             self.best, self.best_step, self.stale = value, step, 0
             return True
         self.stale += 1
         return False
+
+    def _is_best(self, value: float) -> bool:
+        if self.best is None:
+            return not math.isnan(value)
+        return value > self.best if self.greater_is_better else value < self.best
 
     @property
     def has_converged(self) -> bool:

@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from typing import Any
+from numbers import Real
+from typing import Any, TypeGuard
 
 
 class PhaseKind(str, Enum):
@@ -133,7 +134,7 @@ class Schedule:
             ValueError: As `from_steps`, and if a phase is shorter than one optimizer step.
         """
         check_lengths("phase_epochs", epochs, check_sparsity(sparsity))
-        total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)
+        total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)  # as Trainer rounds, but 1.1 + 1.1 + 1.1 is 3.3 here
         ends = [round(sum(epochs[: i + 1]) * steps_per_epoch) for i in range(len(epochs) - 1)] + [total]
         return cls._from_ends(ends, "phase_epochs", epochs, sparsity, learning_rates)
 
@@ -176,7 +177,11 @@ class Schedule:
         return self.phases[-1].end
 
     def phase_at(self, step: int) -> Phase:
-        """The phase that owns optimizer step `step` (from 0); steps past the end belong to the last phase."""
+        """The phase that owns optimizer step `step` (from 0); steps past the end belong to the last phase.
+
+        Raises:
+            ValueError: If `step` is negative.
+        """
         if step < 0:
             raise ValueError(f"step must be at least 0, got {step}")
         starts = [phase.start for phase in self.phases]
@@ -189,7 +194,12 @@ class Schedule:
 
         Args:
             step: Optimizer steps done so far, at least 1.
+
+        Raises:
+            ValueError: If the run has no such step.
         """
+        if not 1 <= step <= self.total_steps:
+            raise ValueError(f"step must be in 1..{self.total_steps} (the run's length), got {step}")
         current = self.phase_at(step - 1)
         shift = current.end - step
         moved = [replace(p, start=p.start - shift, end=p.end - shift) for p in self.phases[current.index + 1 :]]
@@ -213,16 +223,18 @@ def check_sparsity(sparsity: float | Sequence[float], field: str = "sparsity") -
     """Returns `sparsity` as a list of fractions.
 
     Raises:
-        ValueError: If it is empty or a value is outside [0, 1).
+        ValueError: If it is empty or a value is no number in [0, 1).
     """
-    values = [float(s) for s in sparsity] if isinstance(sparsity, Sequence) else [float(sparsity)]
+    values: list[Any] = list(sparsity) if _is_list(sparsity) else [sparsity]
     if not values:
         raise ValueError(f"{field} must hold one number per sparse phase, got an empty list")
     for value in values:
+        if not _is_number(value):
+            raise ValueError(f"{field} must be a fraction in [0, 1), got {value!r}")
         if not 0 <= value < 1:
             remedy = f"; write {value / 100:g} for {value:g} %" if 1 < value < 100 else ""
             raise ValueError(f"{field} must be a fraction in [0, 1), got {value:g}{remedy}")
-    return values
+    return [float(value) for value in values]
 
 
 def check_lengths(field: str, lengths: Sequence[float], sparsities: Sequence[float]) -> None:
@@ -232,18 +244,19 @@ def check_lengths(field: str, lengths: Sequence[float], sparsities: Sequence[flo
         ValueError: If the number of phases is not odd and at least 3, disagrees with `sparsities`, or a length is out
             of range (only the first may be 0).
     """
-    if len(lengths) < 3 or len(lengths) % 2 == 0:
-        raise ValueError(f"{field} must name an odd number of phases, D,S,D[,S,D...], at least 3, got {list(lengths)}")
+    if not _is_list(lengths) or len(lengths) < 3 or len(lengths) % 2 == 0:
+        raise ValueError(f"{field} must name an odd number of phases, D,S,D[,S,D...], at least 3, got {lengths}")
     if len(sparsities) not in (1, len(lengths) // 2):
         raise ValueError(
             f"sparsity must hold one number, or one per sparse phase: {field} has {len(lengths) // 2} sparse "
             f"phase(s), got {len(sparsities)} sparsities {list(sparsities)}"
         )
-    if not math.isfinite(sum(lengths)) or lengths[0] < 0 or any(n <= 0 for n in lengths[1:]):
+    in_range = all(_is_number(n) and 0 <= n < math.inf for n in lengths)
+    if not in_range or any(n == 0 for n in lengths[1:]):
         raise ValueError(f"{field} must be positive (only the first may be 0), got {list(lengths)}")
 
 
-def check_learning_rates(rates: Sequence[float] | None, phases: int) -> None:
+def check_learning_rates(rates: Sequence[float] | None, phases: int, field: str = "phase_learning_rates") -> None:
     """Checks the peak learning rates of a schedule of `phases` phases.
 
     Raises:
@@ -251,10 +264,18 @@ def check_learning_rates(rates: Sequence[float] | None, phases: int) -> None:
     """
     if rates is None:
         return
-    if len(rates) != phases:
-        raise ValueError(f"phase_learning_rates must hold one rate per phase ({phases}), got {list(rates)}")
-    if any(not (math.isfinite(r) and r > 0) for r in rates):
-        raise ValueError(f"phase_learning_rates must be positive and finite, got {list(rates)}")
+    if not _is_list(rates) or len(rates) != phases:
+        raise ValueError(f"{field} must hold one rate per phase ({phases}), got {rates}")
+    if any(not (_is_number(rate) and 0 < rate < math.inf) for rate in rates):
+        raise ValueError(f"{field} must be positive and finite, got {list(rates)}")
+
+
+def _is_list(value: Any) -> TypeGuard[Sequence[float]]:
+    return isinstance(value, Sequence) and not isinstance(value, str)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real)  # numpy's floats are, strings such as YAML's 1e-3 are not
 
 
 def default_learning_rates(learning_rate: float, phases: int) -> list[float]:

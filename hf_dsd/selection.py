@@ -17,6 +17,8 @@ million weights at sparsity 0.3 to 0.8, CPU seconds of threshold and full mask t
 threshold alone: TO BE MEASURED
 """
 
+import math
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -27,6 +29,8 @@ from torch import Tensor
 _BITS_DTYPE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _DIGIT_BITS = 11
 _SAMPLE_SIZE = 1 << 14
+_BLOCK_SIZE = 1 << 18
+_NOT_FINITE = "magnitudes must be finite, got NaN or inf"  # NaN's bits lie above infinity's
 
 Unsigned = npt.NDArray[np.unsignedinteger[Any]]
 
@@ -71,21 +75,24 @@ def select_smallest(values: Tensor, k: int) -> Smallest:
 
 def _select_numpy(bits: Tensor, k: int, infinity: int) -> tuple[Tensor, int]:
     """Keep mask and threshold bits of a 1-D tensor of float bits, on CPU."""
-    unsigned = bits.numpy().view(f"u{bits.element_size()}")
-    magnitudes = unsigned & ((1 << (8 * bits.element_size() - 1)) - 1)
-    _check_finite(int(magnitudes.max()), infinity)
-    threshold = kth_smallest(magnitudes, k)
-    keep = magnitudes > threshold
-    missing = keep.size - k - int(np.count_nonzero(keep))
-    if missing:  # ties at the threshold: the last `missing` of them stay
-        keep[np.flatnonzero(magnitudes == threshold)[-missing:]] = True
+    values = bits.numpy().view(f"u{bits.element_size()}")
+    threshold, tied = kth_smallest(values, k, infinity)
+    keep = np.empty(values.size, np.bool_)
+    for start, block in _magnitude_blocks(values):
+        kept = keep[start : start + block.size]
+        np.greater_equal(block, threshold, out=kept)
+        if tied:  # the first `tied` of the ties at the threshold go
+            ties = np.flatnonzero(block == threshold)[:tied]
+            kept[ties] = False
+            tied -= ties.size
     return torch.from_numpy(keep), threshold
 
 
 def _select_torch(bits: Tensor, k: int, infinity: int) -> tuple[Tensor, int]:
     """Keep mask and threshold bits of a 1-D tensor of float bits, on any device."""
     magnitudes = bits & torch.iinfo(bits.dtype).max
-    _check_finite(int(magnitudes.max()), infinity)
+    if int(magnitudes.max()) >= infinity:
+        raise ValueError(_NOT_FINITE)
     threshold = radix_select(magnitudes, k)
     keep = magnitudes > threshold
     missing = keep.numel() - k - int(torch.count_nonzero(keep))
@@ -94,19 +101,55 @@ def _select_torch(bits: Tensor, k: int, infinity: int) -> tuple[Tensor, int]:
     return keep, threshold
 
 
-def kth_smallest(magnitudes: Unsigned, k: int) -> int:
-    """The `k`-th smallest (from 1) of a 1-D array of unsigned integers."""
-    n = magnitudes.size
-    if n > 4 * _SAMPLE_SIZE:
-        sample = np.sort(magnitudes[:: n // _SAMPLE_SIZE])
-        rank, margin = int(sample.size * k / n), 2 * int(sample.size**0.5)  # 4 standard deviations of the rank
-        low = sample[max(rank - margin, 0)]
-        width = sample[min(rank + margin, sample.size - 1)] - low
-        below = int(np.count_nonzero(magnitudes < low))
-        inside = magnitudes[magnitudes - low <= width]  # one comparison: what is below `low` wraps to huge numbers
-        if below < k <= below + inside.size:
-            magnitudes, k = inside, k - below
-    return int(np.partition(magnitudes, k - 1)[k - 1])
+def kth_smallest(values: Unsigned, k: int, infinity: int) -> tuple[int, int]:
+    """The `k`-th smallest (from 1) magnitude, and how many of the k are as large as it.
+
+    Args:
+        values: 1-D array of floats' bits; the sign bit is ignored.
+        k: Rank, 1 <= k <= n.
+        infinity: The bits of the dtype's infinity.
+
+    Raises:
+        ValueError: If a magnitude is NaN or infinite.
+    """
+    below, inside = _between(values, *_bracket(values, k), infinity)
+    if not below < k <= below + inside.size:
+        below, inside = _between(values, 0, infinity, infinity)
+    inside.partition(k - below - 1)
+    threshold = inside[k - below - 1]
+    return int(threshold), k - below - int(np.count_nonzero(inside < threshold))
+
+
+def _bracket(values: Unsigned, k: int) -> tuple[int, int]:
+    """Two magnitudes between which the `k`-th smallest lies: almost surely, as a sorted sample tells."""
+    if values.size <= 4 * _SAMPLE_SIZE:
+        return 0, _magnitude_mask(values)
+    sample = np.sort(values[:: values.size // _SAMPLE_SIZE] & _magnitude_mask(values))
+    rank, margin = sample.size * k // values.size, 2 * math.isqrt(sample.size)  # 4 standard deviations or more
+    return int(sample[max(rank - margin, 0)]), int(sample[min(rank + margin, sample.size - 1)])
+
+
+def _between(values: Unsigned, low: int, high: int, infinity: int) -> tuple[int, Unsigned]:
+    """How many magnitudes lie below `low`, and a copy of those in [`low`, `high`]."""
+    below, inside = 0, []
+    for _, block in _magnitude_blocks(values):
+        if block.max() >= infinity:
+            raise ValueError(_NOT_FINITE)
+        below += int(np.count_nonzero(block < low))
+        block -= values.dtype.type(low)  # what is below `low` wraps to huge numbers, so one comparison finds the inside
+        inside.append(block[block <= high - low])
+    return below, np.concatenate(inside) + values.dtype.type(low)
+
+
+def _magnitude_blocks(values: Unsigned) -> Iterator[tuple[int, Unsigned]]:
+    """Copies of `values` without the sign bit, each with its position, small enough for the cache."""
+    mask = values.dtype.type(_magnitude_mask(values))
+    for start in range(0, values.size, _BLOCK_SIZE):
+        yield start, values[start : start + _BLOCK_SIZE] & mask
+
+
+def _magnitude_mask(values: Unsigned) -> int:
+    return (1 << (8 * values.itemsize - 1)) - 1
 
 
 def radix_select(magnitudes: Tensor, k: int) -> int:
@@ -126,11 +169,6 @@ def radix_select(magnitudes: Tensor, k: int) -> int:
         result |= digit << shift
         magnitudes = magnitudes[digits == digit]
     return result
-
-
-def _check_finite(largest: int, infinity: int) -> None:
-    if largest >= infinity:  # NaN's bits lie above infinity's
-        raise ValueError("magnitudes must be finite, got NaN or inf")
 
 
 def _bits_of(value: float, dtype: torch.dtype) -> int:

@@ -1,15 +1,17 @@
 """`dsd_masks.safetensors`: everything a checkpoint must hold to continue a DSD run, as one file.
 
 The tensors are the bit-packed masks of the phase that the checkpoint lies in (none in a dense phase); the header's
-metadata holds the rest as JSON, with a digest of the masks. A file is written beside its final name and renamed, so a
+metadata holds the rest as JSON, with a digest of it all. A file is written beside its final name and renamed, so a
 reader never sees half of one.
 """
 
+import hashlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,7 +25,9 @@ def write_state_file(folder: str | os.PathLike[str], masks: dict[str, Tensor], m
     """Writes packed masks (name -> uint8) and JSON-ready `meta` into `folder`, atomically; returns the file's path."""
     path = Path(folder) / STATE_FILE_NAME
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    metadata = {"format": "pt", "dsd": json.dumps(meta), "digest": masks_digest(masks)}
+    text = json.dumps(meta)
+    metadata = {"format": "pt", "dsd": text, "digest": _digest(masks, text)}
+    path.parent.mkdir(parents=True, exist_ok=True)
     try:
         save_file(masks, partial, metadata=metadata)
         os.replace(partial, path)
@@ -53,6 +57,13 @@ def read_state_file(folder: str | os.PathLike[str]) -> tuple[dict[str, Tensor], 
         raise ValueError(f"{path} is damaged ({error}): resume from an earlier checkpoint") from error
     if "dsd" not in metadata or "digest" not in metadata:
         raise ValueError(f"{path} was not written by hf_dsd: resume from a checkpoint that DSDTrainer wrote")
-    if metadata["digest"] != masks_digest(masks):
-        raise ValueError(f"{path} is damaged (its masks do not match their digest): resume from an earlier checkpoint")
+    is_packed = all(mask.dtype == torch.uint8 for mask in masks.values())
+    if not is_packed or metadata["digest"] != _digest(masks, metadata["dsd"]):
+        raise ValueError(
+            f"{path} is damaged (its content does not match its digest): resume from an earlier checkpoint"
+        )
     return masks, json.loads(metadata["dsd"])
+
+
+def _digest(masks: dict[str, Tensor], meta: str) -> str:
+    return hashlib.sha256(f"{masks_digest(masks)}:{meta}".encode()).hexdigest()

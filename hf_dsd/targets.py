@@ -8,20 +8,33 @@ rule below keeps dense. Biases and norms are never pruned (paper, section 3).
 import difflib
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.utils.parametrize
 from torch import nn
+from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
 logger = logging.getLogger(__name__)
 
 # DDP wraps only the root, so a submodule that happens to be called `module` deeper down keeps its name.
-_WRAPPER_PREFIX = re.compile(
-    r"^module\.|(?:(?<=^)|(?<=\.))(?:_orig_mod|_fsdp_wrapped_module|_checkpoint_wrapped_module)\."
-)
+_WRAPPED = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
+_WRAPPER_PREFIX = re.compile(rf"^{_WRAPPED[0]}\.|(?:(?<=^)|(?<=\.))(?:{'|'.join(_WRAPPED[1:])})\.")
 _QUANTIZED_CLASSES = {"Int8Params", "Params4bit", "Params8bit"}
+_BIAS_NAME = re.compile(r"(?:^|_)bias(?:_|$)")
+_WEIGHT_LAYERS = (
+    nn.Linear,
+    nn.Conv1d,
+    nn.Conv2d,
+    nn.Conv3d,
+    nn.ConvTranspose1d,
+    nn.ConvTranspose2d,
+    nn.ConvTranspose3d,
+    nn.RNNBase,
+    nn.RNNCellBase,
+)
 
 
 @dataclass(frozen=True)
@@ -79,24 +92,25 @@ def plan_targets(
 ) -> list[Target]:
     """Decides for every parameter of `model` whether sparse phases prune it.
 
-    The first rule that speaks decides: `sparsity_overrides` (first matching pattern) and `dense_modules`; fewer than
-    two dimensions and norm layers; then, where `dense_modules` is None, the model class's own `dsd_dense_modules` or,
-    without one, embeddings (tied heads with them), the first convolution and weight-normalised filters; last, frozen
-    parameters.
+    Biases, vectors and norms stay dense whatever the options say. Of the rest `sparsity_overrides` decides (the first
+    pattern that matches), then `dense_modules`; where that is None, the model class's own `dsd_dense_modules` or,
+    without one, these stay dense: embeddings (tied heads with them), the first convolution, and parametrised weights
+    such as weight-normalised filters. Last, frozen parameters are left out.
 
     Args:
         model: Any module; wrappers (DDP, torch.compile) are seen through.
         dense_modules: Regexes searched in parameter names: the complete list of what stays dense. [] prunes all
             matrices.
-        sparsity_overrides: Regex -> fraction in [0, 1) for the parameters it matches, 0 to keep them dense.
+        sparsity_overrides: Regex -> fraction in [0, 1) for the parameters it matches, 0 to keep them dense. Order
+            counts: narrow patterns first.
 
     Returns:
         One `Target` per parameter, tied ones once, in the model's order.
 
     Raises:
-        ValueError: If a pattern is not a regex, matches nothing, or matches nothing that can be pruned; if one
-            parameter is both overridden and listed dense; if a target is quantized or not materialised; if nothing is
-            left to prune.
+        ValueError: If a pattern is not a regex or matches nothing; if an override decides nothing that can be pruned;
+            if one parameter is both overridden and listed dense; if a target is quantized or not materialised; if
+            nothing is left to prune.
     """
     owned = _owned_parameters(model)
     overrides = dict(sparsity_overrides or {})
@@ -106,51 +120,67 @@ def plan_targets(
     if dense_modules is not None:  # a class's own list may name parts that this configuration lacks
         _check_patterns(listed_by, listed, owned)
     first_convolution = _first_convolution(model)
+    decided: dict[str, list[Target]] = {pattern: [] for pattern in overrides}
     plan = []
     for item in owned:
-        override = next((v for pattern, v in overrides.items() if _matches(pattern, item)), None)
-        dense_pattern = next((pattern for pattern in listed if _matches(pattern, item)), None)
-        if override is not None and dense_pattern is not None and dense_modules is not None:
-            raise ValueError(
-                f"sparsity_overrides and dense_modules both match {item.names[0]}: drop one of them "
-                f"(dense_modules pattern {dense_pattern!r})"
-            )
+        override = _first_match(overrides, item)
+        listing = _first_match(listed, item)
         reason = _shape_reason(item)
-        if override is None and not reason:
-            if dense_pattern is not None:
-                reason = f"{listed_by} pattern {dense_pattern!r}"
-            elif dense_modules is None and not listed:
-                reason = _default_reason(item, first_convolution)
-        elif override == 0.0:
-            reason = reason or "sparsity_overrides sets 0"
-        plan.append(_target(item, override, reason))
-    _check_plan(plan, overrides)
+        if not reason and override is not None:
+            if listing is not None and dense_modules is not None:
+                raise ValueError(
+                    f"sparsity_overrides pattern {override!r} and dense_modules pattern {listing!r} both match "
+                    f"{item.names[0]}: drop one of them"
+                )
+            reason = "" if overrides[override] else "sparsity_overrides sets 0"
+        elif not reason and listing is not None:
+            reason = f"{listed_by} pattern {listing!r}"
+        elif not reason and not listed_by:
+            reason = _default_reason(item, first_convolution)
+        target = _target(item, None if override is None else overrides[override], reason)
+        plan.append(target)
+        if override is not None:
+            decided[override].append(target)
+    _check_decided(overrides, decided)
+    _check_plan(plan)
     return plan
 
 
 def _owned_parameters(model: nn.Module) -> list[_Owned]:
     owners: dict[int, tuple[nn.Parameter, list[str], list[nn.Module]]] = {}
+    by_name: dict[str, nn.Parameter] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
-        for name, parameter in module.named_parameters(prefix, recurse=False):
+        for full_name, parameter in module.named_parameters(prefix, recurse=False, remove_duplicate=False):
+            name = canonical_name(full_name)
+            if by_name.setdefault(name, parameter) is not parameter:
+                raise ValueError(
+                    f"two parameters are called {name} once the prefixes of DDP and the like are gone, one of them "
+                    f"{full_name}: rename the submodule that is called like a wrapper's"
+                )
             _, names, modules = owners.setdefault(id(parameter), (parameter, [], []))
-            names.append(canonical_name(name))
+            names.append(name)
             modules.append(module)
     return [_Owned(parameter, tuple(names), tuple(modules)) for parameter, names, modules in owners.values()]
 
 
 def _dense_patterns(model: nn.Module, dense_modules: Sequence[str] | None) -> tuple[list[str], str]:
+    """The list in force and whose it is: the caller's, or that of the outermost class in the wrappers that has one."""
     if dense_modules is not None:
-        return list(dense_modules), "dense_modules"
-    inner = model
-    while (wrapped := getattr(inner, "_orig_mod", None) or getattr(inner, "module", None)) is not None:
-        if not isinstance(wrapped, nn.Module):
-            break
-        inner = wrapped
-    return list(getattr(type(inner), "dsd_dense_modules", ())), f"{type(inner).__name__}.dsd_dense_modules"
+        return _listed(dense_modules), "dense_modules"
+    inner: Any = model
+    while inner is not None and not hasattr(type(inner), "dsd_dense_modules"):
+        inner = next((child for name, child in inner.named_children() if name in _WRAPPED), None)
+    if inner is None:
+        return [], ""
+    return _listed(type(inner).dsd_dense_modules), f"{type(inner).__name__}.dsd_dense_modules"
 
 
-def _matches(pattern: str, item: _Owned) -> bool:
-    return any(re.search(pattern, name) for name in item.names)
+def _listed(patterns: Sequence[str]) -> list[str]:
+    return [patterns] if isinstance(patterns, str) else list(patterns)
+
+
+def _first_match(patterns: Iterable[str], item: _Owned) -> str | None:
+    return next((pattern for pattern in patterns if any(re.search(pattern, name) for name in item.names)), None)
 
 
 def _check_overrides(overrides: Mapping[str, float]) -> None:
@@ -167,11 +197,18 @@ def _check_patterns(field: str, patterns: Sequence[str], owned: Sequence[_Owned]
         except re.error as error:
             raise ValueError(f"{field} must hold regular expressions, got {pattern!r}: {error}") from error
         if not any(compiled.search(name) for name in names):
-            near = difflib.get_close_matches(pattern.strip("^$").replace("\\", ""), names, n=5, cutoff=0.2)
             raise ValueError(
                 f"{field} pattern {pattern!r} matches no parameter; the nearest names are "
-                f"{near or names[:5]}; patterns are searched in parameter names"
+                f"{_nearest(pattern, names)}; patterns are searched in parameter names"
             )
+
+
+def _nearest(pattern: str, names: Sequence[str]) -> list[str]:
+    """Up to five of `names` that have a part like `pattern`, or else just the first five."""
+    parts = {part: None for name in names for part in (name, *name.split("."))}
+    close = difflib.get_close_matches(pattern.strip("^$").replace("\\", ""), parts, n=5)
+    near = {name: None for part in close for name in names if part == name or part in name.split(".")}
+    return list(near or names)[:5]
 
 
 def _first_convolution(model: nn.Module) -> nn.Module | None:
@@ -180,26 +217,40 @@ def _first_convolution(model: nn.Module) -> nn.Module | None:
 
 
 def _shape_reason(item: _Owned) -> str:
-    """Why a parameter can never be pruned: it is no matrix, or it belongs to a norm."""
-    if item.parameter.dim() < 2:
+    """Why a parameter can never be pruned: it is no matrix, a bias, or it belongs to a norm."""
+    parameter, name = item.parameter, item.names[0].rpartition(".")[2]
+    if _BIAS_NAME.search(name):  # gpt-oss keeps one per expert, as a matrix
         return "bias or vector"
-    if any("norm" in type(module).__name__.lower() for module in item.modules):
+    if isinstance(parameter, nn.parameter.UninitializedParameter):
+        return ""
+    if parameter.dim() < 2:
+        return "bias or vector"
+    is_layer = isinstance(item.modules[0], _WEIGHT_LAYERS)
+    if sum(size > 1 for size in parameter.shape) < 2 and not (is_layer and name != "weight_g"):
+        return "bias or vector"  # a (1, 1, d) token, a weight norm's (n, 1) gains; but Linear(n, 1) is a matrix
+    if not is_layer and any("norm" in type(module).__name__.lower() for module in item.modules):
         return "norm"
     return ""
 
 
 def _default_reason(item: _Owned, first_convolution: nn.Module | None) -> str:
-    """The paper's defaults: embeddings and the first convolution stay dense."""
-    for module in item.modules:
-        if isinstance(module, nn.Embedding | nn.EmbeddingBag) or "embedding" in type(module).__name__.lower():
-            return "embedding" if len(item.modules) == 1 else "embedding tied to a head"
-        if module is first_convolution:
-            return "first convolution"
-        if isinstance(module, nn.utils.parametrize.ParametrizationList):
-            return "weight-normalised: its magnitude is not the weight's"
-    if sum(size > 1 for size in item.parameter.shape) < 2 and not isinstance(item.modules[0], nn.Linear):
-        return "bias or vector"  # a (1, 1, d) token
+    """The paper's defaults, embeddings and the first convolution stay dense; and what no magnitude rule can judge."""
+    embeddings = [_is_embedding(module) for module in item.modules]
+    if any(embeddings):
+        return "embedding" if all(embeddings) else "embedding tied to a head"
+    name = item.names[0].rpartition(".")[2]
+    if "embed" in name or name.endswith(("token", "tokens")):  # a bare parameter, such as `pos_embed`
+        return "embedding"
+    if any(module is first_convolution for module in item.modules):
+        return "first convolution"
+    parametrised = isinstance(item.modules[0], nn.utils.parametrize.ParametrizationList)
+    if parametrised or name == "weight_v" or name.endswith("_log"):  # Mamba reads exp(A_log)
+        return "parametrised: its magnitude is not the weight's"
     return ""
+
+
+def _is_embedding(module: nn.Module) -> bool:
+    return isinstance(module, nn.Embedding | nn.EmbeddingBag) or "embedding" in type(module).__name__.lower()
 
 
 def _target(item: _Owned, override: float | None, reason: str) -> Target:
@@ -207,10 +258,9 @@ def _target(item: _Owned, override: float | None, reason: str) -> Target:
     if not reason:
         if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.device.type == "meta":
             raise ValueError(f"{name} is not materialised: run one batch or load the weights before DSD starts")
-        quantized = not parameter.is_floating_point() or parameter.element_size() < 2
-        if quantized or type(parameter).__name__ in _QUANTIZED_CLASSES:
+        if _is_quantized(parameter):
             raise ValueError(
-                f"{name} is quantized ({type(parameter).__name__}, {parameter.dtype}); DSD prunes floating-point "
+                f"{name} is quantized ({type(parameter).__name__}, {parameter.dtype}); DSD prunes real floating-point "
                 "weights of 16 bits or more: load the model without quantization, or list it in dense_modules"
             )
         if not parameter.requires_grad:
@@ -219,14 +269,30 @@ def _target(item: _Owned, override: float | None, reason: str) -> Target:
     return Target(name, shape, override, reason)
 
 
-def _check_plan(plan: Sequence[Target], overrides: Mapping[str, float]) -> None:
-    for pattern, value in overrides.items():
-        matched = [target for target in plan if re.search(pattern, target.name)]
-        if value > 0 and matched and not any(target.is_pruned for target in matched):
+def _is_quantized(parameter: nn.Parameter) -> bool:
+    """True for integers, 8-bit floats, bitsandbytes' classes, and torchao's or quanto's tensors inside a tensor."""
+    if not parameter.is_floating_point() or parameter.element_size() < 2:
+        return True
+    wraps = is_traceable_wrapper_subclass(parameter) and type(parameter).__name__ != "DTensor"
+    return wraps or type(parameter).__name__ in _QUANTIZED_CLASSES
+
+
+def _check_decided(overrides: Mapping[str, float], decided: Mapping[str, Sequence[Target]]) -> None:
+    """Refuses overrides that change nothing."""
+    for pattern, targets in decided.items():
+        if not targets:
             raise ValueError(
-                f"sparsity_overrides pattern {pattern!r} matches only {[t.name for t in matched][:5]}, which cannot be "
-                f"pruned ({matched[0].dense_reason})"
+                f"sparsity_overrides pattern {pattern!r} has no effect, because patterns before it match the same "
+                "parameters: put the narrower pattern first"
             )
+        if overrides[pattern] > 0 and not any(target.is_pruned for target in targets):
+            raise ValueError(
+                f"sparsity_overrides pattern {pattern!r} decides only {[t.name for t in targets][:5]}, which cannot be "
+                f"pruned ({targets[0].dense_reason})"
+            )
+
+
+def _check_plan(plan: Sequence[Target]) -> None:
     frozen = [target.name for target in plan if target.dense_reason == "frozen"]
     if frozen:
         logger.info("DSD skips %d frozen parameter(s): %s", len(frozen), ", ".join(frozen[:8]))

@@ -45,6 +45,7 @@ class DSDMixin(Trainer):
 
     Attributes:
         dsd: The engine of the current or last `train()`; None before the first.
+        summary: What is written to `dsd_summary.json`.
 
     Raises:
         TypeError: If `args` lacks the DSD fields.
@@ -64,7 +65,7 @@ class DSDMixin(Trainer):
         self._plan()
         self._steps_per_epoch = 0
         self._monitor = self._new_monitor()
-        self._summary = RunSummary()
+        self.summary = RunSummary()
         self.add_callback(_DSDCallback(self))
 
     # Overridable
@@ -72,6 +73,20 @@ class DSDMixin(Trainer):
     def optimizer_step(self) -> None:
         """Re-applies the layerwise masks after an optimizer update: W <- W * Mask (Algorithm 1)."""
         self._engine.optimizer_step()
+
+    # For users
+
+    def load_phase(self, name: str) -> None:
+        """Loads the model as a phase left it, in place, from `output_dir/name` (such as `phase-1-sparse`).
+
+        Raises:
+            FileNotFoundError: If this run has not finished such a phase.
+        """
+        folder = Path(self.args.output_dir) / name
+        if not folder.is_dir():
+            done = sorted(path.name for path in folder.parent.glob("phase-*"))
+            raise FileNotFoundError(f"{folder} does not exist: this run has finished {done or 'no phase'}")
+        self._load_from_checkpoint(str(folder))
 
     # Small overrides of the Trainer
 
@@ -85,7 +100,7 @@ class DSDMixin(Trainer):
         """Builds the engine and, unless the user passed a scheduler, the phases' learning-rate schedule."""
         optimizer = self.optimizer if optimizer is None else optimizer
         schedule = self.args.build_schedule(num_training_steps, self._steps_per_epoch)
-        self._monitor, self._summary = self._new_monitor(), RunSummary()
+        self._monitor, self.summary = self._new_monitor(), RunSummary()
         self.dsd = DSD(
             self.model,
             optimizer,
@@ -125,7 +140,7 @@ class DSDMixin(Trainer):
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
         if self.args.should_save:
-            extra = {"monitor": self._monitor.state_dict(), "summary": self._summary.state_dict()}
+            extra = {"monitor": self._monitor.state_dict(), "summary": self.summary.state_dict()}
             self._engine.save(output_dir, extra)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
@@ -133,7 +148,7 @@ class DSDMixin(Trainer):
         if checkpoint is not None:
             extra = self._engine.load(checkpoint)
             self._monitor.load_state_dict(extra["monitor"])
-            self._summary.load_state_dict(extra["summary"])
+            self.summary.load_state_dict(extra["summary"])
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds `dsd_phase` (index) and `dsd_sparsity` (fraction of the targets pruned now) to every log line."""
@@ -153,7 +168,7 @@ class DSDMixin(Trainer):
         if isinstance(self.lr_scheduler, PhasedLR):
             self.lr_scheduler.begin_phase(step)
         self._monitor.begin_phase()
-        self._summary.begin_phase(self._phase, dsd)
+        self.summary.begin_phase(self._phase, dsd)
 
     def _finish_phase(self) -> None:
         """At a phase's last step: proves the zeros, saves the phase's model, closes its record."""
@@ -165,7 +180,7 @@ class DSDMixin(Trainer):
                 "weights after DSDTrainer.optimizer_step(); remove that callback or override"
             )
         self._save_phase_model(self._phase.name)
-        self._summary.finish_phase(self._phase, left_early=self._phase.index in self._engine.left_early)
+        self.summary.finish_phase(self._phase, left_early=self._phase.index in self._engine.left_early)
         self._write_summary()
 
     def _after_evaluation(self, metrics: dict[str, float]) -> None:
@@ -181,7 +196,7 @@ class DSDMixin(Trainer):
                 self._finish_phase()
                 self._shorten_run()
         if step == self._phase.end:
-            self._summary.record_metrics(metrics)
+            self.summary.record_metrics(metrics)
             self._write_summary()
 
     def _shorten_run(self) -> None:
@@ -225,7 +240,7 @@ class DSDMixin(Trainer):
 
     def _write_summary(self) -> None:
         if self.args.should_save:
-            self._summary.write(self.args.output_dir, self._engine, self._facts())
+            self.summary.write(self.args.output_dir, self._engine, self._facts())
 
     def _facts(self) -> dict[str, Any]:
         args = self.args
@@ -323,7 +338,7 @@ class _DSDCallback(TrainerCallback):
     def _record_evaluation(self, metrics: dict[str, float]) -> None:
         trainer = self._trainer
         if trainer.dsd is not None and trainer.dsd.phase is not None and not trainer.is_in_train:
-            trainer._summary.record_evaluation(metrics)
+            trainer.summary.record_evaluation(metrics)
             trainer._write_summary()
 
     def _show_phase(self) -> None:

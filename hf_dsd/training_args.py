@@ -1,6 +1,7 @@
 """Every knob of a DSD run: one dataclass mixin over transformers' `TrainingArguments`, ready for `HfArgumentParser`."""
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,8 +24,6 @@ else:
     Fractions = list[float]
     _Arguments = object
 
-_DEFAULT_EPOCHS = TrainingArguments.num_train_epochs
-_DEFAULT_LEARNING_RATE = TrainingArguments.learning_rate
 _METRIC_SCHEDULERS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
 
@@ -98,6 +97,8 @@ class DSDArgumentsMixin(_Arguments):
         if self.phase_patience is not None and self.phase_patience < 1:
             raise ValueError(f"phase_patience must be at least 1 evaluation, got {self.phase_patience}")
         self.sparsity_overrides = _parsed_overrides(self.sparsity_overrides)
+        if isinstance(self.dense_modules, str):
+            self.dense_modules = [self.dense_modules]
         self._check_combinations()
         super().__post_init__()
 
@@ -112,21 +113,23 @@ class DSDArgumentsMixin(_Arguments):
             raise ValueError(f"give phase_epochs or phase_steps, not both: {self.phase_epochs} and {self.phase_steps}")
         if self.phase_epochs is not None:
             check_lengths("phase_epochs", self.phase_epochs, self.sparsity)
-            self._agree("num_train_epochs", sum(self.phase_epochs), _DEFAULT_EPOCHS, "phase_epochs")
+            self._agree("num_train_epochs", sum(self.phase_epochs), "phase_epochs")
             if self.max_steps > 0:
                 raise ValueError(f"max_steps is {self.max_steps} but phase_epochs sets the length: use phase_steps")
         if self.phase_steps is not None:
-            check_lengths("phase_steps", self.phase_steps, self.sparsity)
-            self._agree("max_steps", sum(self.phase_steps), -1, "phase_steps")
+            total = Schedule.from_steps(self.phase_steps, self.sparsity).total_steps
+            self._agree("max_steps", total, "phase_steps")
         check_learning_rates(self.phase_learning_rates, self.phase_count)
         if self.phase_learning_rates is not None:
-            self._agree("learning_rate", self.phase_learning_rates[0], _DEFAULT_LEARNING_RATE, "phase_learning_rates")
+            self._agree("learning_rate", self.phase_learning_rates[0], "phase_learning_rates")
+        else:
+            check_learning_rates([self.learning_rate], 1, "learning_rate")
 
-    def _agree(self, name: str, value: float, default: float, by: str) -> None:
+    def _agree(self, name: str, value: float, by: str) -> None:
         """Sets field `name` to the `value` that field `by` implies, unless the user gave another one."""
-        given = getattr(self, name)
-        if given not in (value, default):
-            raise ValueError(f"{name} is {given} but {by} says {value:g}: leave {name} out")
+        given, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+        if given != default and not math.isclose(given, value):
+            raise ValueError(f"{name} is {given} but {by} says {value:g}: leave {name} out, or make the two agree")
         setattr(self, name, value)
 
     def _check_combinations(self) -> None:
@@ -135,7 +138,7 @@ class DSDArgumentsMixin(_Arguments):
                 f"lr_scheduler_type {SchedulerType(self.lr_scheduler_type).value} follows the metric across "
                 "phases, which DSD does not support: use a schedule of steps such as linear or cosine"
             )
-        optim = getattr(self.optim, "value", self.optim)
+        optim = str(getattr(self.optim, "value", self.optim))
         if "layerwise" in optim or "lomo" in optim:
             raise ValueError(f"optim {optim} updates weights during backward, where DSD cannot mask them: use another")
         if self.deepspeed is not None:
@@ -176,7 +179,7 @@ def _parsed_overrides(value: Any) -> dict[str, float] | None:
         return value
     try:
         parsed = json.loads(value)
-    except json.JSONDecodeError as error:
+    except (TypeError, json.JSONDecodeError) as error:
         raise ValueError(
             f"sparsity_overrides must be JSON such as '{{\"lstm\": 0.5}}', got {value!r}: {error}"
         ) from error

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .scene_content import Group, Scene
+from .scene_content import Scene, ShapeGroup
 
 CAPTIONS_PER_SCENE = 5
 
@@ -54,6 +54,7 @@ _WITH = {
     "below": "below {it}",
     "inside": "inside {it}",
 }
+_BESIDE_BOTH = {"left": "next to them", "right": "next to them", "top": "above them", "bottom": "below them"}
 _PLACE_WORDS = {
     "left": ("on the left", "on the left side"),
     "right": ("on the right", "on the right side"),
@@ -96,7 +97,7 @@ def _pick(random: np.random.RandomState, words: tuple[str, ...]) -> str:
     return words[random.randint(len(words))]
 
 
-def _name(group: Group, random: np.random.RandomState) -> NounPhrase:
+def _name(group: ShapeGroup, random: np.random.RandomState) -> NounPhrase:
     """Names a group: number, perhaps size, colour, shape; now and then one of the last two wrongly."""
     shape, color = group.shape, group.color
     if random.random_sample() < _SLIP:
@@ -159,8 +160,8 @@ def _third(scene: Scene, random: np.random.RandomState) -> str:
     if len(scene.groups) < 3 or random.random_sample() >= _NAMES_THIRD_GROUP:
         return ""
     thing = _name(scene.groups[2], random)
-    below = {"left": "next to them", "right": "next to them", "top": "above them", "bottom": "below them"}
-    place = below[scene.place or "top"] if random.random_sample() < 0.5 else _PLACE_WORDS[scene.place or "top"][0]
+    side = scene.place or "top"
+    place = _BESIDE_BOTH[side] if random.random_sample() < 0.5 else _PLACE_WORDS[side][0]
     return f" {_pick(random, ('and', 'with'))} {thing.text} {place}"
 
 

@@ -21,7 +21,7 @@ _GROUP_NUMBERS = (0.25, 0.5, 0.25)  # shares of scenes with one, two and three g
 
 
 @dataclass(frozen=True)
-class Group:
+class ShapeGroup:
     """One to three equal shapes.
 
     Attributes:
@@ -29,12 +29,26 @@ class Group:
         color: One of `COLORS`; no other group of the scene has it.
         size: One of `SIZES`.
         count: 1 to 3.
+
+    Raises:
+        ValueError: If a field has another value.
     """
 
     shape: str
     color: str
     size: str
     count: int
+
+    def __post_init__(self) -> None:
+        _check_choice("shape", self.shape, SHAPES)
+        _check_choice("color", self.color, COLORS)
+        _check_choice("size", self.size, SIZES)
+        _check_choice("count", self.count, (1, 2, 3))
+
+
+def _check_choice(field: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        raise ValueError(f"{field} must be one of {choices}, got {value!r}; choose one of them")
 
 
 @dataclass(frozen=True)
@@ -47,14 +61,30 @@ class Scene:
         relation: Where `groups[0]` lies as seen from `groups[1]`, one of `RELATIONS`; None with a single group.
         place: One of `PLACES`: where a single group lies, or the side of the picture the third group is on; None with
             two groups.
-        seed: Seed of positions, tilt, tints, specks and pixel noise.
+        seed: Non-negative integers: positions, tilt, tints, specks, pixel noise, and the choice of words.
+
+    Raises:
+        ValueError: If a field has another value, two groups have one colour, or relation and place do not fit the
+            number of groups.
     """
 
-    groups: tuple[Group, ...]
+    groups: tuple[ShapeGroup, ...]
     background: str
     relation: str | None
     place: str | None
     seed: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        number = len(self.groups)
+        if not 1 <= number <= 3 or len({group.color for group in self.groups}) < number:
+            raise ValueError(
+                f"groups must be 1 to 3 groups of different colors, got {self.groups}; recolor or drop one"
+            )
+        _check_choice("background", self.background, BACKGROUNDS)
+        _check_choice("relation", self.relation, (None,) if number == 1 else RELATIONS)
+        _check_choice("place", self.place, _places(number, self.relation))
+        if self.relation == "inside" and self.groups[1].shape not in CONTAINERS:
+            raise ValueError(f"the outer shape must be one of {CONTAINERS}, got {self.groups[1].shape!r}; use another")
 
     @property
     def content(self) -> tuple[object, ...]:
@@ -88,7 +118,7 @@ def sample_scene(seed: tuple[int, ...]) -> Scene:
     colors = random.permutation(len(COLORS))[:number]
     largest_count = 3 if number < 3 else 2
     groups = [
-        Group(
+        ShapeGroup(
             shape=str(random.choice(SHAPES)),
             color=COLORS[color],
             size=str(random.choice(SIZES)),
@@ -97,20 +127,17 @@ def sample_scene(seed: tuple[int, ...]) -> Scene:
         for color in colors
     ]
     if relation == "inside":
-        groups[0] = Group(groups[0].shape, groups[0].color, "small", 1)
-        groups[1] = Group(str(random.choice(CONTAINERS)), groups[1].color, "large", 1)
-    return Scene(
-        groups=tuple(groups),
-        background=str(random.choice(BACKGROUNDS)),
-        relation=relation,
-        place=_sample_place(random, number, relation),
-        seed=seed,
-    )
+        groups[0] = ShapeGroup(groups[0].shape, groups[0].color, "small", 1)
+        groups[1] = ShapeGroup(str(random.choice(CONTAINERS)), groups[1].color, "large", 1)
+    background = str(random.choice(BACKGROUNDS))
+    places = _places(number, relation)
+    return Scene(tuple(groups), background, relation, places[random.randint(len(places))], seed)
 
 
-def _sample_place(random: np.random.RandomState, number: int, relation: str | None) -> str | None:
+def _places(number: int, relation: str | None) -> tuple[str | None, ...]:
+    """Where a single or a third group may lie; the latter across the axis of the other two, so that neither blurs."""
     if number == 1:
-        return str(random.choice(PLACES))
-    if number == 3:  # across the axis of the other two, so that neither relation blurs the other
-        return str(random.choice(("left", "right") if relation in ("above", "below") else ("top", "bottom")))
-    return None
+        return PLACES
+    if number == 2:
+        return (None,)
+    return ("left", "right") if relation in ("above", "below") else ("top", "bottom")

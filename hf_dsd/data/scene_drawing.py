@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .scene_content import Group, Scene
+from .scene_content import Scene, ShapeGroup
 
 IMAGE_SIZE = 64
 """Width and height of a picture, in pixels."""
@@ -113,7 +113,7 @@ def _middle(count: int) -> Box:
     return Box(center - half_width, center - half_height, center + half_width, center + half_height)
 
 
-def _draw_group(pen: ImageDraw.ImageDraw, group: Group, box: Box, random: np.random.RandomState) -> None:
+def _draw_group(pen: ImageDraw.ImageDraw, group: ShapeGroup, box: Box, random: np.random.RandomState) -> None:
     """Spreads the shapes along the longer side of their box, each somewhere in its own slot."""
     width, height = box.right - box.left, box.bottom - box.top
     across = width >= height
@@ -135,7 +135,7 @@ def _draw_group(pen: ImageDraw.ImageDraw, group: Group, box: Box, random: np.ran
         _draw_in_slot(pen, group, slot, random)
 
 
-def _draw_in_slot(pen: ImageDraw.ImageDraw, group: Group, slot: Box, random: np.random.RandomState) -> None:
+def _draw_in_slot(pen: ImageDraw.ImageDraw, group: ShapeGroup, slot: Box, random: np.random.RandomState) -> None:
     width, height = slot.right - slot.left, slot.bottom - slot.top
     radius = min(_RADIUS[group.size] * random.uniform(0.88, 1.12), min(width, height) / 2 - 0.5)
     center_x = (slot.left + slot.right) / 2 + random.uniform(-1, 1) * max(0.0, width / 2 - radius - 1)
@@ -143,7 +143,9 @@ def _draw_in_slot(pen: ImageDraw.ImageDraw, group: Group, slot: Box, random: np.
     _draw_shape(pen, group, (center_x, center_y), radius, random)
 
 
-def _draw_inside(pen: ImageDraw.ImageDraw, inner: Group, outer: Group, box: Box, random: np.random.RandomState) -> None:
+def _draw_inside(
+    pen: ImageDraw.ImageDraw, inner: ShapeGroup, outer: ShapeGroup, box: Box, random: np.random.RandomState
+) -> None:
     half = min(box.right - box.left, box.bottom - box.top) / 2
     radius = min(half - 1, 22.0) * random.uniform(0.9, 1.0)
     center_x = (box.left + box.right) / 2 + random.uniform(-1, 1) * max(0.0, (box.right - box.left) / 2 - radius - 1)
@@ -155,7 +157,11 @@ def _draw_inside(pen: ImageDraw.ImageDraw, inner: Group, outer: Group, box: Box,
 
 
 def _draw_shape(
-    pen: ImageDraw.ImageDraw, group: Group, center: tuple[float, float], radius: float, random: np.random.RandomState
+    pen: ImageDraw.ImageDraw,
+    group: ShapeGroup,
+    center: tuple[float, float],
+    radius: float,
+    random: np.random.RandomState,
 ) -> None:
     tint = random.normal(0, 9, size=3)
     red, green, blue = (

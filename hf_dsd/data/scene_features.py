@@ -22,6 +22,7 @@ _COLOR_WIDTH = 0.35  # a pixel belongs to palette colours within about this dist
 _KERNEL = 5
 _COLORS_PER_FILTER = 3
 _THRESHOLD = 0.05  # about one standard deviation of a filter's response
+_LARGEST = 4.0  # standard deviations
 _FILTER_SEED = 20170424
 _BATCH = 256
 
@@ -74,15 +75,29 @@ def extract_features(images: Tensor) -> Tensor:
     return torch.cat(vectors)
 
 
-def standardize(features: Tensor, reference_rows: slice) -> Tensor:
-    """Shifts and scales each column to mean 0 and standard deviation 1 over the reference rows.
+def whiten(features: Tensor, reference_rows: slice) -> Tensor:
+    """Standardises the columns and takes most of their correlation away, by the statistics of the reference rows.
+
+    With x the standardised columns and C their covariance, returns x (C + I)^(-1/2) at standard deviation 1. Strong
+    directions (the background) no longer drown weak ones (the shapes), so a captioner learns in a few hundred steps
+    instead of a few thousand; the I keeps directions that are nothing but noise small. The symmetric root, unlike a
+    principal component basis, has no signs or order that could differ between machines.
 
     Args:
         features: (images, dims) float32.
         reference_rows: The training images, at least two; the other splits must not leak into the statistics.
 
     Returns:
-        (images, dims) float32. Columns that are constant over the reference rows become 0 there.
+        (images, dims) float32 in [-4, 4]. Columns that are constant over the reference rows are 0 there.
     """
-    reference = features[reference_rows]
-    return (features - reference.mean(dim=0)) / reference.std(dim=0, correction=0).clamp_min(1e-3)
+    reference = features[reference_rows].double()
+    deviation = reference.std(dim=0, correction=0).clamp_min(1e-3)
+    # What one picture in a thousand shows would reach 30 standard deviations and own the covariance.
+    scaled = ((features.double() - reference.mean(dim=0)) / deviation).clamp(-_LARGEST, _LARGEST)
+    scaled = scaled - scaled[reference_rows].mean(dim=0)
+    covariance = scaled[reference_rows].T @ scaled[reference_rows] / len(reference)
+    variances, directions = torch.linalg.eigh(covariance)
+    whitened = scaled @ (directions * (variances.clamp_min(0) + 1).rsqrt()) @ directions.T
+    unit = whitened[reference_rows].square().mean().sqrt().clamp_min(1e-3)
+    vectors: Tensor = (whitened / unit).clamp(-_LARGEST, _LARGEST).float()
+    return vectors

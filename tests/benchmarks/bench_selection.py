@@ -35,6 +35,7 @@ def contenders(weight: Tensor, k: int) -> dict[str, Callable[[], object]]:
     magnitudes = weight.abs()
     bits = magnitudes.view(INTEGERS[weight.dtype])
     on_cpu = weight.device.type == "cpu"
+    infinity = int(torch.tensor(torch.inf, dtype=weight.dtype).view(bits.dtype))
     unsigned = bits.cpu().numpy().view(f"u{weight.element_size()}")
 
     def partition() -> object:  # numpy has no bfloat16, but its bits order alike; on a GPU the copy to the host counts
@@ -43,7 +44,7 @@ def contenders(weight: Tensor, k: int) -> dict[str, Callable[[], object]]:
 
     return {
         "mask": lambda: select_smallest(weight, k),
-        "threshold": (lambda: kth_smallest(unsigned, k)) if on_cpu else (lambda: radix_select(bits, k)),
+        "threshold": (lambda: kth_smallest(unsigned, k, infinity)) if on_cpu else (lambda: radix_select(bits, k)),
         "numpy.partition": partition,
         "torch.kthvalue": lambda: torch.kthvalue(magnitudes, k).values,
         "torch.topk": lambda: torch.topk(magnitudes, k, largest=False).values[-1],
@@ -88,7 +89,8 @@ def main() -> None:
             row = " ".join(f"{ratio:{width}.2f}" for ratio, width in zip(ratios, (16, 9, 5, 5), strict=True))
             name = str(dtype).removeprefix("torch.")
             print(
-                f"{n // MILLION:3} M     {name:9} {sparsity:8}  {milliseconds:7.1f} | {row} | {threshold:10.2f}", flush=True
+                f"{n // MILLION:3} M     {name:9} {sparsity:8}  {milliseconds:7.1f} | {row} | {threshold:10.2f}",
+                flush=True,
             )
 
 

@@ -258,3 +258,35 @@ def test_it_learns_captions_by_heart():
         optimizer.zero_grad()
     assert loss.item() < 0.01
     assert torch.equal(model.eval().generate(image_features=features)[:, 1:], labels)
+
+
+def test_standardised_features_are_the_raw_ones_scaled(make_model, features, tmp_path):
+    """Constant dimensions are only centred; the statistics travel with the weights."""
+    training = torch.tensor([[1.0, 10, 5, 0, -1, 2], [3.0, 30, 5, 4, 1, 2], [5.0, 20, 5, 8, 3, 2]])
+    plain, standardised = make_model(), make_model()
+    standardised.standardize_features(training)
+    by_hand = (features - torch.tensor([3.0, 20, 5, 4, 1, 2])) / torch.tensor([2.0, 10, 1, 4, 2, 1])
+    expected = plain(image_features=by_hand, labels=LABELS).logits
+    torch.testing.assert_close(standardised(image_features=features, labels=LABELS).logits, expected)
+    standardised.save_pretrained(tmp_path)
+    loaded = NeuralTalkForConditionalGeneration.from_pretrained(tmp_path)
+    torch.testing.assert_close(loaded(image_features=features, labels=LABELS).logits, expected)
+    assert loaded.generate(image_features=features).tolist() == plain.generate(image_features=by_hand).tolist()
+
+
+def test_a_checkpoint_without_statistics_reads_raw_features(make_model, features, tmp_path):
+    model = make_model()
+    model.save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    del weights["feature_mean"], weights["feature_scale"]
+    save_file(weights, tmp_path / "model.safetensors", metadata={"format": "pt"})
+    loaded = NeuralTalkForConditionalGeneration.from_pretrained(tmp_path)
+    torch.testing.assert_close(
+        loaded(image_features=features, labels=LABELS).logits, model(image_features=features, labels=LABELS).logits
+    )
+
+
+@pytest.mark.parametrize("shape", [(1, 6), (3, 5), (6,)])
+def test_statistics_need_vectors_of_the_models_width(make_model, shape):
+    with pytest.raises(ValueError, match=r"^features must be \(at least 2 images, image_feature_size=6\), got \("):
+        make_model().standardize_features(torch.randn(*shape))

@@ -10,11 +10,13 @@ SAVE = """
 import sys, torch
 from hf_dsd.models import NeuralTalkConfig, NeuralTalkForConditionalGeneration, NeuralTalkProcessor
 from hf_dsd.models import build_caption_tokenizer
+tokenizer = build_caption_tokenizer(["a dog runs", "a cat sits"], min_count=1)
+tokenizer.save_pretrained("plain")
+NeuralTalkConfig().save_pretrained("plain")
 NeuralTalkConfig.register_for_auto_class()
 NeuralTalkForConditionalGeneration.register_for_auto_class("AutoModelForImageTextToText")
 NeuralTalkProcessor.register_for_auto_class("AutoProcessor")
 torch.manual_seed(0)
-tokenizer = build_caption_tokenizer(["a dog runs", "a cat sits"], min_count=1)
 sizes = {"vocab_size": len(tokenizer), "image_feature_size": 3, "hidden_size": 6, "word_embedding_size": 5}
 model = NeuralTalkForConditionalGeneration(NeuralTalkConfig(**sizes)).eval()
 model.decoder.bias.data[4:7] = 3.0
@@ -26,7 +28,7 @@ rows = model.generate(image_features=torch.eye(3))
 LOAD = """
 import sys, torch
 from transformers import AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
-tokenizer = AutoTokenizer.from_pretrained(sys.argv[1])
+tokenizer = AutoTokenizer.from_pretrained("plain")
 model = AutoModelForImageTextToText.from_pretrained(sys.argv[1], trust_remote_code=True)
 processor = AutoProcessor.from_pretrained(sys.argv[1], trust_remote_code=True)
 rows = model.generate(image_features=torch.eye(3))

@@ -75,6 +75,9 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         # the Trainer would leave every row's first target out of `num_items_in_batch`.
         self.loss_type = None
         self.vision_encoder = _build_vision_encoder(config)
+        # Buffers, so that they travel with the weights: whoever loads the model feeds it raw image vectors.
+        self.register_buffer("feature_mean", torch.zeros(config.image_feature_size))
+        self.register_buffer("feature_scale", torch.ones(config.image_feature_size))
         self.image_encoder = nn.Linear(config.image_feature_size, config.word_embedding_size)
         self.word_embedding = nn.Embedding(config.vocab_size, config.word_embedding_size)
         self.lstm = nn.LSTM(config.word_embedding_size, config.hidden_size, batch_first=True)
@@ -156,6 +159,28 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
             )
         return features
 
+    @torch.no_grad()
+    def standardize_features(self, features: Tensor) -> None:
+        """Makes the model read image vectors as `(features - mean) / standard deviation`, per dimension.
+
+        Call it once before training. Average-pooled convolutional features are positive and of very different sizes;
+        standardised, the linear image encoder learns several times faster.
+
+        Args:
+            features: `(images, F)` vectors of the training images, at least 2.
+
+        Raises:
+            ValueError: If there are fewer than 2 vectors or they have another width.
+        """
+        if features.dim() != 2 or len(features) < 2 or features.shape[1] != self.config.image_feature_size:
+            raise ValueError(
+                f"features must be (at least 2 images, image_feature_size={self.config.image_feature_size}), got "
+                f"{tuple(features.shape)}; pass the training images' vectors"
+            )
+        scale = features.float().std(dim=0)
+        self.feature_mean.copy_(features.float().mean(dim=0))
+        self.feature_scale.copy_(torch.where(scale > 0, scale, 1.0))  # a constant dimension carries nothing to scale
+
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -196,7 +221,8 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         inputs = self.word_embedding(self._input_words(input_ids, labels))  # (R, T, E)
         starts = state is None
         if starts:
-            image = self.image_encoder(self._image_vectors(image_features, pixel_values))  # (B, E)
+            features = self._standardized(self._image_vectors(image_features, pixel_values))  # (B, F)
+            image = self.image_encoder(features)  # (B, E)
             image = _match_rows(image, inputs.shape[0], image_index if labels is not None else None)  # (R, E)
             inputs = torch.cat([image.unsqueeze(1), inputs], dim=1)  # (R, 1 + T, E)
         hidden, state = self.lstm(self.encoder_dropout(inputs), state)  # (R, 1 + T, H)
@@ -256,6 +282,9 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         The one departure is a forget gate bias of 1, so that the image, read at step 0, is still there words later.
         """
         bound = self.config.initializer_range
+        if module is self:
+            init.zeros_(self.feature_mean)
+            init.ones_(self.feature_scale)
         if isinstance(module, nn.Linear | nn.Embedding | nn.LSTM):
             for name, parameter in module.named_parameters():
                 if parameter.dim() > 1:
@@ -313,6 +342,9 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 "set image_feature_size in NeuralTalkConfig"
             )
         return features.to(self.image_encoder.weight.dtype)
+
+    def _standardized(self, features: Tensor) -> Tensor:
+        return (features - self.feature_mean) / self.feature_scale
 
 
 def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:

@@ -1,0 +1,153 @@
+"""The package's architecture as a test: who may import whom, and what from outside."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "hf_dsd"
+
+# Module -> the modules of ours that it may import: arrows point down the house.
+CORE = {"schedule", "targets", "selection", "masks", "optimizer_state", "state_file", "engine"}
+TRAINING = CORE | {"training_args", "lr_scheduler", "phase_monitor", "summary", "trainer"}
+PARTS = {"models", "metrics", "data"}
+ALLOWED: dict[str, set[str]] = {
+    "schedule": set(),
+    "targets": set(),
+    "selection": set(),
+    "masks": {"selection"},
+    "optimizer_state": {"masks"},
+    "state_file": {"masks"},
+    "engine": CORE - {"engine"},
+    "lr_scheduler": {"schedule"},
+    "phase_monitor": set(),
+    "summary": CORE,
+    "training_args": CORE,
+    "trainer": TRAINING - {"trainer"},
+    "models": set(),
+    "metrics": set(),
+    "data": set(),
+    "compare": TRAINING | PARTS,
+    "report": TRAINING | PARTS | {"compare"},
+    "hub": TRAINING | PARTS | {"compare", "report"},
+    "demo_figure": set(),
+    "demo": TRAINING | PARTS | {"demo_figure", "compare", "report"},
+    "cli": TRAINING | PARTS | {"compare", "report", "hub", "demo"},
+    "__main__": {"cli"},
+}
+
+# Module -> the packages that it may import; a module that is not here may import any. transformers comes in above.
+OUTSIDE: dict[str, set[str]] = {
+    "schedule": set(),
+    "phase_monitor": set(),
+    "targets": {"torch"},
+    "selection": {"torch", "numpy"},
+    "masks": {"torch", "numpy"},
+    "optimizer_state": {"torch"},
+    "state_file": {"torch", "safetensors"},
+    "engine": {"torch"},
+}
+
+
+def owner(file: Path) -> str:
+    """The module or subpackage of hf_dsd that a file belongs to."""
+    return file.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def files_of(module: str) -> list[Path]:
+    folder = PACKAGE / module
+    return sorted(folder.rglob("*.py")) if folder.is_dir() else [PACKAGE / f"{module}.py"]
+
+
+def imports(source: str, file: Path) -> set[str]:
+    """Absolute dotted names of everything that a source imports, wherever in it: `hf_dsd.x` for `from .x import y`.
+
+    Names are cut where the module ends and the object begins only for our own modules: `from . import x` is `hf_dsd.x`.
+    """
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = file.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            module = ".".join((*above, *filter(None, [node.module])))
+            names |= {f"{module}.{alias.name}" for alias in node.names} if module == "hf_dsd" else {module}
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in DYNAMIC:
+            names |= {arg.value for arg in node.args[:1] if isinstance(arg, ast.Constant)}
+    return names
+
+
+DYNAMIC = {"import_module", "__import__"}
+
+
+def ours(names: set[str]) -> set[str]:
+    """Of imported names, the modules of ours (`hf_dsd` itself where the package's root is imported)."""
+    return {name.split(".")[1] if "." in name else name for name in names if name.split(".")[0] == "hf_dsd"}
+
+
+def outside(names: set[str]) -> set[str]:
+    """Of imported names, the packages that are neither ours nor Python's own."""
+    return {name.split(".")[0] for name in names} - {"hf_dsd"} - sys.stdlib_module_names
+
+
+@pytest.mark.parametrize(
+    ("source", "file", "expected"),
+    [
+        ("from .masks import x", "engine.py", {"masks"}),
+        ("from . import masks, DSD", "engine.py", {"masks", "DSD"}),
+        ("import hf_dsd", "engine.py", {"hf_dsd"}),
+        ("import hf_dsd.trainer as t", "engine.py", {"trainer"}),
+        ("from hf_dsd.trainer import y", "engine.py", {"trainer"}),
+        ("from hf_dsd import DSDTrainer", "engine.py", {"DSDTrainer"}),
+        ("from .a import x", "models/neuraltalk/b.py", {"models"}),
+        ("from ...engine import DSD", "models/neuraltalk/b.py", {"engine"}),
+        ("from ... import engine", "models/neuraltalk/b.py", {"engine"}),
+        ("from ..trainer import x", "data/__init__.py", {"trainer"}),
+        ("def f():\n    if True:\n        from .trainer import x", "masks.py", {"trainer"}),
+        ("importlib.import_module('hf_dsd.trainer')", "masks.py", {"trainer"}),
+        ("import torch, json\nfrom os import path", "masks.py", set()),
+    ],
+    ids=lambda value: value if isinstance(value, str) and "import" in value else "",
+)
+def test_every_way_to_import_is_seen(source, file, expected):
+    assert ours(imports(source, PACKAGE / file)) == expected
+
+
+def test_packages_from_outside_are_seen():
+    assert outside(imports("import torch.nn, json\nfrom numpy import x\nfrom .a import b", PACKAGE / "masks.py")) == {
+        "torch",
+        "numpy",
+    }
+
+
+def test_every_module_has_a_rule():
+    modules = {owner(file) for file in PACKAGE.rglob("*.py")} - {"__init__"}
+    assert sorted(modules - ALLOWED.keys()) == []
+
+
+@pytest.mark.parametrize("module", [module for module in ALLOWED if files_of(module)[0].exists()])
+def test_imports_point_down_the_house(module):
+    for file in files_of(module):
+        imported = ours(imports(file.read_text(encoding="utf-8"), file))
+        assert sorted(imported - ALLOWED[module] - {module}) == [], file
+
+
+@pytest.mark.parametrize("module", OUTSIDE)
+def test_the_core_needs_little_from_outside(module):
+    for file in files_of(module):
+        assert sorted(outside(imports(file.read_text(encoding="utf-8"), file)) - OUTSIDE[module]) == [], file
+
+
+def test_the_rules_have_no_cycle():
+    placed: set[str] = set()
+    while ready := {module for module in ALLOWED.keys() - placed if ALLOWED[module] <= placed}:
+        placed |= ready
+    assert sorted(ALLOWED.keys() - placed) == []
+
+
+def test_no_file_is_named_after_nothing():
+    empty_names = {"utils", "util", "common", "base", "helpers", "misc"}
+    folders = [PACKAGE, ROOT / "tests", ROOT / "examples"]
+    assert [str(f) for folder in folders for f in folder.rglob("*") if f.stem in empty_names] == []
