@@ -31,6 +31,7 @@ from .training_args import DSDSeq2SeqTrainingArguments
 SPLIT_SIZES = {"train": 1000, "validation": 250, "test": 250}
 DROPOUT = 0.2
 BATCH_SIZE = 100
+SHOWN = 6
 BLEU_NAMES = ("bleu1", "bleu2", "bleu3", "bleu4")
 
 
@@ -156,18 +157,14 @@ def run_demo(output_dir: str | Path, console: Console | None = None) -> None:
     demo = CaptioningDemo(output_dir)
     results = demo.run()
     console.print(results_table(results))
-    examples = range(0, len(demo.test_set), len(demo.test_set) // 6)
-    names = [demo.test_set.images[row] for row in examples][:6]
-    captions = [[result.captions[row] for result in results] for row in examples][:6]
-    for name, texts, row in zip(names, captions, examples, strict=False):
-        console.print(f"\n[bold]{name}[/bold]  a person: {demo.test_set.references[row][0]}")
-        for result, text in zip(results, texts, strict=True):
-            console.print(f"  {result.label}: {text}")
-    figure = draw_captioned_scenes(
-        [demo.scenes.image(name) for name in names],
-        [[f"{r.label}: {t}" for r, t in zip(results, texts, strict=True)] for texts in captions],
-        demo.output_dir / "captions.png",
-    )
+    shown = {}
+    for row in range(0, len(demo.test_set), len(demo.test_set) // SHOWN)[:SHOWN]:
+        lines = [f"{result.label}: {result.captions[row]}" for result in results]
+        shown[demo.test_set.images[row]] = [f"a person: {demo.test_set.references[row][0]}", *lines]
+    for name, lines in shown.items():
+        console.print(f"\n[bold]{name}[/bold]", *lines, sep="\n  ")
+    images = [demo.scenes.image(name) for name in shown]
+    figure = draw_captioned_scenes(images, list(shown.values()), demo.output_dir / "captions.png")
     console.print(f"\nThe run is in {demo.output_dir}, the captioned pictures in {figure}.")
 
 

@@ -23,7 +23,7 @@ def draw_captioned_scenes(images: Sequence[Image.Image], captions: Sequence[Sequ
         axes.imshow(image, interpolation="nearest")
         axes.set_axis_off()
         text = "\n".join(textwrap.fill(line, 52, subsequent_indent="    ") for line in lines)
-        axes.set_title(text, y=-0.02, va="top", loc="left", fontsize=8)
+        axes.set_title(text, y=-0.05, va="top", loc="left", fontsize=8)
     for axes in figure.axes[len(images) :]:
         axes.set_visible(False)
     figure.savefig(path, dpi=110)

@@ -127,13 +127,32 @@ class DSD:
         self.phase = phase
         return True
 
+    def check(self) -> None:
+        """Raises now what a sparse phase would raise hours later: untrained targets, a sparsity that prunes nothing.
+
+        Raises:
+            ValueError: In those two cases.
+        """
+        pruned = [target for target in self.targets if target.is_pruned]
+        for phase in (phase for phase in self.schedule.phases if phase.is_sparse):
+            self._bind({target.name: None for target in pruned})
+            wanted = [target.sparsity(phase.sparsity) for target in pruned]
+            if max(wanted) > 0 and not any(prune_count(w, t.numel) for w, t in zip(wanted, pruned, strict=True)):
+                raise ValueError(
+                    f"{phase.name} would prune nothing: sparsity {phase.sparsity} rounds to 0 weights in each of "
+                    f"{len(pruned)} parameter(s); raise sparsity"
+                )
+
     def optimizer_step(self) -> None:
         """Re-applies the masks after an optimizer step, in place (cost: see `apply_masks_`); no-op in dense phases."""
         apply_masks_(self._pairs)
 
     @torch.no_grad()
     def mask_gradients(self) -> None:
-        """Zeroes the gradients of pruned weights, in place; call it before clipping. The paper masks weights only."""
+        """Multiplies gradients by the masks, in place; call it before clipping. The paper masks weights only.
+
+        An infinite gradient of a pruned weight becomes NaN, so a GradScaler still sees the overflow.
+        """
         for parameter, mask in self._pairs:
             if parameter.grad is not None:
                 parameter.grad.mul_(mask.view(torch.uint8))

@@ -26,6 +26,9 @@ class PhasedLR(LRScheduler):
         lr_scheduler_type: A transformers `SchedulerType` whose value depends on the step only.
         warmup_steps: Phase length -> number of warm-up steps of that phase.
         lr_scheduler_kwargs: Passed to transformers' `get_scheduler`.
+
+    Raises:
+        ValueError: If a phase is shorter than its warm-up.
     """
 
     def __init__(
@@ -40,6 +43,12 @@ class PhasedLR(LRScheduler):
     ) -> None:
         self._schedule = schedule
         self._base_learning_rate = base_learning_rate
+        for phase in schedule().phases:
+            if phase.steps and warmup_steps(phase.steps) > phase.steps:
+                raise ValueError(
+                    f"warmup_steps must not exceed a phase, got {warmup_steps(phase.steps)} for the {phase.steps} "
+                    f"steps of {phase.name}: every phase warms up; give a fraction such as 0.1"
+                )
         # A phase left early keeps the curve of its planned length, as if it had been interrupted.
         self._curves = [
             _curve(self._peak(phase), phase.steps, lr_scheduler_type, warmup_steps(phase.steps), lr_scheduler_kwargs)

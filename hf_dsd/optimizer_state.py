@@ -47,14 +47,15 @@ def reset_optimizer_state_(
             state.clear()
             continue
         for tensor in tensors:
-            tensor.mul_(mask.view(torch.uint8))
+            tensor.masked_fill_(~mask, 0)  # not a product: 0 times an overflowed moment is NaN
 
 
 @torch.no_grad()
 def forget_optimizer_state_(optimizer: Optimizer) -> None:
     """Makes an optimizer forget all it knows of every parameter, step counters included, as if it were new.
 
-    Optimizers build a parameter's state anew where it is empty, except Adagrad, which builds it in its constructor.
+    Optimizers build a parameter's state anew where it is empty, except that older torch's Adagrad builds it in its
+    constructor only.
     """
     inner: Any = getattr(optimizer, "optimizer", optimizer)  # accelerate's wrapper
     if not isinstance(inner, Adagrad):
@@ -69,5 +70,4 @@ def forget_optimizer_state_(optimizer: Optimizer) -> None:
 
 def _is_quantized(tensor: Tensor) -> bool:
     """True for bitsandbytes' integers and for torchao's tensors inside a tensor."""
-    wraps = is_traceable_wrapper_subclass(tensor) and type(tensor).__name__ != "DTensor"
-    return wraps or not tensor.is_floating_point()
+    return is_traceable_wrapper_subclass(tensor) or not tensor.is_floating_point()

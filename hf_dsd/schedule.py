@@ -134,7 +134,7 @@ class Schedule:
             ValueError: As `from_steps`, and if a phase is shorter than one optimizer step.
         """
         check_lengths("phase_epochs", epochs, check_sparsity(sparsity))
-        total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)  # as Trainer rounds, but 1.1 + 1.1 + 1.1 is 3.3 here
+        total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)  # as Trainer rounds, but 0.1 + 0.1 + 0.1 is 0.3 here
         ends = [round(sum(epochs[: i + 1]) * steps_per_epoch) for i in range(len(epochs) - 1)] + [total]
         return cls._from_ends(ends, "phase_epochs", epochs, sparsity, learning_rates)
 
@@ -208,6 +208,10 @@ class Schedule:
     def dense_control(self) -> "Schedule":
         """The equal-budget control: the same lengths and learning rates, every phase dense."""
         return Schedule(tuple(replace(p, kind=PhaseKind.DENSE, sparsity=0.0) for p in self.phases))
+
+    def without_learning_rates(self) -> "Schedule":
+        """The same phases for a run whose learning rate somebody else decides."""
+        return Schedule(tuple(replace(p, learning_rate=None) for p in self.phases))
 
     def to_dict(self) -> list[dict[str, Any]]:
         """JSON-ready form: one dictionary per phase."""

@@ -5,7 +5,7 @@ import os
 import platform
 import sys
 import time
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,13 @@ class RunSummary:
         phases: Per started phase its schedule, `seconds` of wall time, the `layers` pruned, the `metrics` of the
             evaluation at its last step, and `finished`.
         evaluations: Metrics of evaluations after training (`test_bleu4` and the like).
+        best_model: Phase and step of the model that `load_best_model_at_end` took, if it did.
     """
 
     def __init__(self) -> None:
         self.phases: list[dict[str, Any]] = []
         self.evaluations: dict[str, float] = {}
+        self.best_model: dict[str, Any] | None = None
         self._since = time.perf_counter()
 
     def begin_phase(self, phase: Phase, dsd: DSD) -> None:
@@ -44,7 +46,7 @@ class RunSummary:
             for name, built in dsd.built.items()
         ]
         self.phases.append({**_facts(phase), "seconds": 0.0, "finished": False, "metrics": {}, "layers": layers})
-        self._since = time.perf_counter()
+        self.tick()  # the time since the last phase, mask building included, is this phase's
 
     def tick(self) -> None:
         """Adds the wall time since the last call to the current phase."""
@@ -91,6 +93,7 @@ class RunSummary:
             "schedule": dsd.schedule.to_dict(),
             "phases": self.phases,
             "evaluations": self.evaluations,
+            "best_model": self.best_model,
             "seconds": sum(phase["seconds"] for phase in self.phases),
             "parameters": [
                 {
@@ -102,14 +105,43 @@ class RunSummary:
                 }
                 for target in dsd.targets
             ],
-            "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-            "versions": {"python": platform.python_version(), **{package: version(package) for package in _PACKAGES}},
+            "command": [Path(sys.argv[0]).name, *_without_secrets(sys.argv[1:])],
+            "versions": {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}},
         }
         partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         os.replace(partial, path)
         return path
+
+
+def finished_phases(folder: str | os.PathLike[str]) -> list[str]:
+    """Names of the phases that the run in `folder` has finished, in order; folders of earlier runs do not count."""
+    path = Path(folder) / SUMMARY_FILE_NAME
+    if not path.is_file():
+        return []
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    return [phase["name"] for phase in summary["phases"] if phase["finished"]]
+
+
+def _without_secrets(arguments: list[str]) -> list[str]:
+    """A command line whose tokens, keys and passwords are left out: the summary is made to be published."""
+    kept, hide_next = [], False
+    for argument in arguments:
+        name, equals, _ = argument.partition("=")
+        secret = name.startswith("-") and any(word in name for word in ("token", "key", "password", "secret"))
+        kept.append(
+            "***" if hide_next and not argument.startswith("-") else f"{name}=***" if secret and equals else argument
+        )
+        hide_next = secret and not equals
+    return kept
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:  # run from a source tree
+        return None
 
 
 def _facts(phase: Phase) -> dict[str, Any]:

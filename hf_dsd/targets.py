@@ -10,7 +10,7 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.utils.parametrize
@@ -77,6 +77,33 @@ class _Owned:
     modules: tuple[nn.Module, ...]
 
 
+class _Rules(NamedTuple):
+    """What decides about a parameter: the options in force and the model's first convolution."""
+
+    overrides: Mapping[str, float]
+    listed: Sequence[str]
+    listed_by: str
+    listed_by_caller: bool
+    first_convolution: nn.Module | None
+
+    def dense_reason(self, item: _Owned) -> str:
+        """Why a parameter stays dense, "" if it is to be pruned."""
+        override, listing = _first_match(self.overrides, item), _first_match(self.listed, item)
+        reason = _shape_reason(item)
+        if reason:
+            return reason
+        if override is not None and listing is not None and self.listed_by_caller:
+            raise ValueError(
+                f"sparsity_overrides pattern {override!r} and dense_modules pattern {listing!r} both match "
+                f"{item.names[0]}: drop one of them"
+            )
+        if override is not None:
+            return "" if self.overrides[override] else "sparsity_overrides sets 0"
+        if listing is not None:
+            return f"{self.listed_by} pattern {listing!r}"
+        return "" if self.listed_by else _default_reason(item, self.first_convolution)
+
+
 def canonical_name(name: str) -> str:
     """A parameter's name without the prefixes that DDP, FSDP, torch.compile or checkpoint wrappers add."""
     while (shorter := _WRAPPER_PREFIX.sub("", name)) != name:
@@ -109,8 +136,8 @@ def plan_targets(
 
     Raises:
         ValueError: If a pattern is not a regex or matches nothing; if an override decides nothing that can be pruned;
-            if one parameter is both overridden and listed dense; if a target is quantized or not materialised; if
-            nothing is left to prune.
+            if one parameter is both overridden and listed dense; if two parameters have one name without wrappers'
+            prefixes; if a target is quantized, sharded or not materialised; if nothing is left to prune.
     """
     owned = _owned_parameters(model)
     overrides = dict(sparsity_overrides or {})
@@ -119,29 +146,9 @@ def plan_targets(
     _check_patterns("sparsity_overrides", list(overrides), owned)
     if dense_modules is not None:  # a class's own list may name parts that this configuration lacks
         _check_patterns(listed_by, listed, owned)
-    first_convolution = _first_convolution(model)
-    decided: dict[str, list[Target]] = {pattern: [] for pattern in overrides}
-    plan = []
-    for item in owned:
-        override = _first_match(overrides, item)
-        listing = _first_match(listed, item)
-        reason = _shape_reason(item)
-        if not reason and override is not None:
-            if listing is not None and dense_modules is not None:
-                raise ValueError(
-                    f"sparsity_overrides pattern {override!r} and dense_modules pattern {listing!r} both match "
-                    f"{item.names[0]}: drop one of them"
-                )
-            reason = "" if overrides[override] else "sparsity_overrides sets 0"
-        elif not reason and listing is not None:
-            reason = f"{listed_by} pattern {listing!r}"
-        elif not reason and not listed_by:
-            reason = _default_reason(item, first_convolution)
-        target = _target(item, None if override is None else overrides[override], reason)
-        plan.append(target)
-        if override is not None:
-            decided[override].append(target)
-    _check_decided(overrides, decided)
+    rules = _Rules(overrides, listed, listed_by, dense_modules is not None, _first_convolution(model))
+    plan = [_target(item, rules) for item in owned]
+    _check_overrides_count(overrides, owned, plan)
     _check_plan(plan)
     return plan
 
@@ -253,11 +260,13 @@ def _is_embedding(module: nn.Module) -> bool:
     return isinstance(module, nn.Embedding | nn.EmbeddingBag) or "embedding" in type(module).__name__.lower()
 
 
-def _target(item: _Owned, override: float | None, reason: str) -> Target:
-    name, parameter = item.names[0], item.parameter
+def _target(item: _Owned, rules: _Rules) -> Target:
+    name, parameter, reason = item.names[0], item.parameter, rules.dense_reason(item)
     if not reason:
         if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.device.type == "meta":
             raise ValueError(f"{name} is not materialised: run one batch or load the weights before DSD starts")
+        if type(parameter).__name__ == "DTensor":
+            raise ValueError(f"{name} is sharded (DTensor), and DSD selects over whole tensors: train with DDP for now")
         if _is_quantized(parameter):
             raise ValueError(
                 f"{name} is quantized ({type(parameter).__name__}, {parameter.dtype}); DSD prunes real floating-point "
@@ -266,26 +275,28 @@ def _target(item: _Owned, override: float | None, reason: str) -> Target:
         if not parameter.requires_grad:
             reason = "frozen"
     shape = () if isinstance(parameter, nn.parameter.UninitializedParameter) else tuple(parameter.shape)
-    return Target(name, shape, override, reason)
+    override = _first_match(rules.overrides, item)
+    return Target(name, shape, None if override is None else rules.overrides[override], reason)
 
 
 def _is_quantized(parameter: nn.Parameter) -> bool:
     """True for integers, 8-bit floats, bitsandbytes' classes, and torchao's or quanto's tensors inside a tensor."""
     if not parameter.is_floating_point() or parameter.element_size() < 2:
         return True
-    wraps = is_traceable_wrapper_subclass(parameter) and type(parameter).__name__ != "DTensor"
-    return wraps or type(parameter).__name__ in _QUANTIZED_CLASSES
+    return is_traceable_wrapper_subclass(parameter) or type(parameter).__name__ in _QUANTIZED_CLASSES
 
 
-def _check_decided(overrides: Mapping[str, float], decided: Mapping[str, Sequence[Target]]) -> None:
+def _check_overrides_count(overrides: Mapping[str, float], owned: Sequence[_Owned], plan: Sequence[Target]) -> None:
     """Refuses overrides that change nothing."""
-    for pattern, targets in decided.items():
+    deciding = [_first_match(overrides, item) for item in owned]
+    for pattern, value in overrides.items():
+        targets = [target for target, decided_by in zip(plan, deciding, strict=True) if decided_by == pattern]
         if not targets:
             raise ValueError(
                 f"sparsity_overrides pattern {pattern!r} has no effect, because patterns before it match the same "
                 "parameters: put the narrower pattern first"
             )
-        if overrides[pattern] > 0 and not any(target.is_pruned for target in targets):
+        if value > 0 and not any(target.is_pruned for target in targets):
             raise ValueError(
                 f"sparsity_overrides pattern {pattern!r} decides only {[t.name for t in targets][:5]}, which cannot be "
                 f"pruned ({targets[0].dense_reason})"

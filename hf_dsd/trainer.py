@@ -10,6 +10,7 @@ The Trainer's loop, with the places where DSD acts:
         optimizer.step()
         on_optimizer_step         DSDTrainer.optimizer_step(): W <- W * Mask
         on_step_end               at a phase's last step: ask for an evaluation, save the phase's model
+                                  (at an epoch's last step too, so that an evaluation always precedes a checkpoint)
         evaluate, save            the weights already carry their zeros; the masks are saved beside the optimizer
 
 `on_optimizer_step` fires once per optimizer step, so nothing here divides by `gradient_accumulation_steps`. It fires
@@ -28,9 +29,10 @@ from transformers import Seq2SeqTrainer, Trainer, TrainerCallback, TrainerContro
 
 from .engine import DSD
 from .lr_scheduler import PhasedLR
+from .optimizer_state import forget_optimizer_state_
 from .phase_monitor import PhaseMonitor
 from .schedule import Phase
-from .summary import RunSummary
+from .summary import RunSummary, finished_phases
 from .targets import plan_targets
 from .training_args import DSDArgumentsMixin
 
@@ -63,7 +65,9 @@ class DSDMixin(Trainer):
             )
         _refuse_unsupported(self)
         self._plan()
+        self._own_optimizer = self.optimizer is not None
         self._steps_per_epoch = 0
+        self._evaluated_step = -1
         self._monitor = self._new_monitor()
         self.summary = RunSummary()
         self.add_callback(_DSDCallback(self))
@@ -82,10 +86,10 @@ class DSDMixin(Trainer):
         Raises:
             FileNotFoundError: If this run has not finished such a phase.
         """
+        done = finished_phases(self.args.output_dir)
+        if name not in done:
+            raise FileNotFoundError(f"{self.args.output_dir} holds no finished {name}, only {done or 'no phase'}")
         folder = Path(self.args.output_dir) / name
-        if not folder.is_dir():
-            done = sorted(path.name for path in folder.parent.glob("phase-*"))
-            raise FileNotFoundError(f"{folder} does not exist: this run has finished {done or 'no phase'}")
         self._load_from_checkpoint(str(folder))
 
     # Small overrides of the Trainer
@@ -100,7 +104,12 @@ class DSDMixin(Trainer):
         """Builds the engine and, unless the user passed a scheduler, the phases' learning-rate schedule."""
         optimizer = self.optimizer if optimizer is None else optimizer
         schedule = self.args.build_schedule(num_training_steps, self._steps_per_epoch)
+        own_scheduler = self.lr_scheduler is not None and not isinstance(self.lr_scheduler, PhasedLR)
+        if own_scheduler:
+            schedule = schedule.without_learning_rates()
+        self._check_optimizer(optimizer, own_scheduler)
         self._monitor, self.summary = self._new_monitor(), RunSummary()
+        self._evaluated_step = -1
         self.dsd = DSD(
             self.model,
             optimizer,
@@ -111,6 +120,7 @@ class DSDMixin(Trainer):
             reset_optimizer_state=self.args.reset_optimizer_state,
             seed=self.args.seed,
         )
+        self.dsd.check()
         if self.lr_scheduler is None:
             self.lr_scheduler = PhasedLR(
                 optimizer,
@@ -121,10 +131,6 @@ class DSDMixin(Trainer):
                 lr_scheduler_kwargs=self.args.lr_scheduler_kwargs,
             )
             self._created_lr_scheduler = True
-        elif not isinstance(self.lr_scheduler, PhasedLR):
-            if self.args.phase_learning_rates is not None:
-                raise ValueError("phase_learning_rates has no effect with a scheduler of your own: pass one of the two")
-            logger.warning("the learning rate follows the scheduler you passed, not DSD's phases")
         return self.lr_scheduler
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
@@ -132,8 +138,14 @@ class DSDMixin(Trainer):
             self._engine.mask_gradients()
         return super()._clip_grad_norm(model)
 
+    def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> Any:
+        if self.args.mask_gradients and grad_norm is None:  # no clipping, so _clip_grad_norm was not called
+            self._engine.mask_gradients()
+        return super()._get_grad_norm(model, grad_norm=grad_norm)
+
     def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        self._evaluated_step = self.state.global_step
         self._after_evaluation(metrics)
         return metrics
 
@@ -147,15 +159,20 @@ class DSDMixin(Trainer):
         super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             extra = self._engine.load(checkpoint)
-            self._monitor.load_state_dict(extra["monitor"])
-            self.summary.load_state_dict(extra["summary"])
+            if extra:  # a file that an engine of a hand-written loop saved has none
+                self._monitor.load_state_dict(extra["monitor"])
+                self.summary.load_state_dict(extra["summary"])
+            if self.args.phase_start == "best":
+                self._check_best_weights()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Adds `dsd_phase` (index) and `dsd_sparsity` (fraction of the targets pruned now) to every log line."""
-        if self.dsd is not None:
+        """Adds `dsd_phase` (index) and `dsd_sparsity` (fraction of the targets pruned now) to a run's log lines."""
+        if self.dsd is not None and self.is_in_train:  # later the model may be another phase's
             phase = self.dsd.phase or self.dsd.schedule.phase_at(0)
             logs |= {"dsd_phase": phase.index, "dsd_sparsity": self.dsd.sparsity}
         super().log(logs, start_time)
+        for key in ("dsd_phase", "dsd_sparsity"):  # not metrics: a hyperparameter search would add them up
+            logs.pop(key, None)
 
     # What the callback asks for
 
@@ -172,25 +189,27 @@ class DSDMixin(Trainer):
 
     def _finish_phase(self) -> None:
         """At a phase's last step: proves the zeros, saves the phase's model, closes its record."""
-        revived = self._engine.revived_weights()
-        if revived:
-            raise RuntimeError(
-                f"{self._phase.name} ends with pruned weights that are not zero ({revived}): something else writes "
-                f"these "
-                "weights after DSDTrainer.optimizer_step(); remove that callback or override"
-            )
+        self._check_zeros()
         self._save_phase_model(self._phase.name)
         self.summary.finish_phase(self._phase, left_early=self._phase.index in self._engine.left_early)
         self._write_summary()
 
+    def _check_zeros(self) -> None:
+        revived = self._engine.revived_weights()
+        if revived:
+            raise RuntimeError(
+                f"pruned weights are not zero in {self._phase.name} after step {self.state.global_step} ({revived}): "
+                "something else writes them after DSDTrainer.optimizer_step(); remove that callback or override"
+            )
+
     def _after_evaluation(self, metrics: dict[str, float]) -> None:
         """Takes the metrics of an evaluation during training; may find the phase converged."""
-        if self._engine.phase is None:  # eval_on_start
-            return
         step = self.state.global_step
+        if step == self._initial_global_step:  # eval_on_start: the checkpoint has counted this evaluation
+            return
         if self.args.phase_patience is not None or self.args.phase_start == "best":
             if self._monitor.observe(metrics, step) and self.args.phase_start == "best":
-                self._save_phase_model(_best_name(self._phase))
+                self._save_phase_model(self._best_folder(self._phase).name)
             if self._monitor.has_converged and step < self._phase.end:
                 self._engine.leave_phase(step)
                 self._finish_phase()
@@ -204,6 +223,7 @@ class DSDMixin(Trainer):
         self.state.max_steps = self._engine.schedule.total_steps
         if self.state.global_step >= self.state.max_steps:
             self.control.should_training_stop = True
+            self.control.should_save |= self.args.save_strategy != "no" and self.is_in_train
 
     def _return_to_best(self, ended: Phase) -> None:
         """Loads the best evaluation's weights of the phase that ended, in place; its optimizer state no longer fits."""
@@ -211,17 +231,41 @@ class DSDMixin(Trainer):
             raise ValueError(f'phase_start="best" needs an evaluation within {ended.name}: lower eval_steps')
         if self._monitor.best_step == ended.end:
             return
-        folder = Path(self.args.output_dir) / _best_name(ended)
-        saved_at = (folder / "global_step").read_text() if (folder / "global_step").is_file() else "nowhere"
-        if saved_at != str(self._monitor.best_step):
-            raise ValueError(
-                f"{folder} holds the weights of step {saved_at}, the best evaluation was at step "
-                f"{self._monitor.best_step}: resume from a checkpoint of the same run or use phase_start=last"
-            )
         logger.info("%s: back to the weights of step %d", ended.name, self._monitor.best_step)
-        self._load_from_checkpoint(str(folder))
-        for state in self.optimizer.state.values():
-            state.clear()
+        self._load_from_checkpoint(str(self._best_folder(ended)))
+        forget_optimizer_state_(self.optimizer)
+
+    def _check_best_weights(self) -> None:
+        """Fails at the start of a resumed run, not at its next boundary, if the best weights are not there."""
+        phase, best_step = self._engine.phase, self._monitor.best_step
+        if phase is None or self._monitor.best is None or best_step == phase.end:
+            return
+        if not self._best_folder(phase).is_dir():
+            raise FileNotFoundError(
+                f'{self._best_folder(phase)} is missing: phase_start="best" needs the weights of the best evaluation '
+                f"(step {best_step}); resume with the same output_dir"
+            )
+
+    def _best_folder(self, phase: Phase) -> Path:
+        return Path(self.args.output_dir) / f"{phase.name}-best-{self._monitor.best_step}"
+
+    def _report_end(self) -> None:
+        """Says what a finished `train()` leaves behind where it is not the end of the last phase."""
+        schedule, step = self._engine.schedule, self.state.global_step
+        if step < schedule.total_steps:
+            logger.warning(
+                "training stopped in %s at step %d of %d: the model is not the schedule's last dense one",
+                schedule.phase_at(step - 1).name if step else "its first phase",
+                step,
+                schedule.total_steps,
+            )
+        best_step = self.state.best_global_step
+        if self.args.load_best_model_at_end and best_step:
+            phase = schedule.phase_at(best_step - 1)
+            self.summary.best_model = {"phase": phase.name, "step": best_step}
+            note = ": its pruned weights are zero" if phase.is_sparse else ""
+            logger.warning("load_best_model_at_end took the model of step %d, in %s%s", best_step, phase.name, note)
+        self._write_summary()
 
     # Files
 
@@ -233,10 +277,10 @@ class DSDMixin(Trainer):
             shutil.rmtree(partial, ignore_errors=True)
         self.save_model(str(partial), _internal_call=True)
         if self.args.should_save:
-            (partial / "global_step").write_text(str(self.state.global_step))
             if folder.exists():
                 shutil.rmtree(folder)
             os.replace(partial, folder)
+        self.accelerator.wait_for_everyone()  # other ranks may read the folder next
 
     def _write_summary(self) -> None:
         if self.args.should_save:
@@ -279,12 +323,38 @@ class DSDMixin(Trainer):
             raise RuntimeError("DSDTrainer has no phase before its first step")
         return phase
 
+    def _is_at_epoch_end(self) -> bool:
+        epoch = self.state.epoch or 0.0
+        return epoch > 0 and epoch == int(epoch)
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if not self.control.should_training_stop:  # a finished run that is resumed would take one step more
+            super()._run_epoch(*args, **kwargs)
+
     def _new_monitor(self) -> PhaseMonitor:
         metric = self.args.metric_for_best_model or "loss"
         greater = self.args.greater_is_better
         return PhaseMonitor(
             metric, not metric.endswith("loss") if greater is None else greater, self.args.phase_patience
         )
+
+    def _check_optimizer(self, optimizer: Any, own_scheduler: bool) -> None:
+        """Refuses optimizers and rates of the user's own that would not do what the arguments say."""
+        inner = getattr(optimizer, "optimizer", optimizer)
+        if hasattr(inner, "train") and hasattr(inner, "eval"):
+            raise ValueError(
+                f"{type(inner).__name__} evaluates other weights than it trains, which masks cannot reach: use another"
+            )
+        rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+        if own_scheduler:
+            if self.args.phase_learning_rates is not None:
+                raise ValueError("phase_learning_rates has no effect with a scheduler of your own: pass one of the two")
+            logger.warning("the learning rate follows the scheduler you passed, not DSD's phases")
+        elif self._own_optimizer and self.lr_scheduler is None and self.args.learning_rate not in rates:
+            raise ValueError(
+                f"learning_rate is {self.args.learning_rate} but your optimizer was built with {rates}: phases scale "
+                "its rates by learning_rate, so give both the same"
+            )
 
     def _plan(self) -> None:
         """Fails now, not after the data is loaded, if the model or the patterns do not fit."""
@@ -311,12 +381,6 @@ class _DSDCallback(TrainerCallback):
         if trainer._engine.phase is not before or state.global_step == trainer._initial_global_step:
             self._show_phase()
 
-    def on_pre_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
-        if self._trainer.args.mask_gradients and args.max_grad_norm <= 0:
-            self._trainer._engine.mask_gradients()  # no clipping, so _clip_grad_norm was not called
-
     def on_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
@@ -328,6 +392,22 @@ class _DSDCallback(TrainerCallback):
             control.should_log = True
             control.should_evaluate |= trainer.eval_dataset is not None
             trainer._finish_phase()
+        elif state.global_step == trainer._phase.start + 1:
+            trainer._check_zeros()
+        # The Trainer evaluates an epoch after it has left its last step, and with it a checkpoint, behind.
+        if args.eval_strategy == "epoch" and trainer._is_at_epoch_end() and (state.epoch or 0) >= args.eval_delay:
+            control.should_evaluate = True
+
+    def on_epoch_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        if self._trainer._evaluated_step == state.global_step:  # once is enough
+            control.should_evaluate = False
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self._trainer._report_end()
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         self._record_evaluation(kwargs["metrics"])
@@ -349,10 +429,6 @@ class _DSDCallback(TrainerCallback):
             bar: Any = getattr(callback, "training_bar", None)
             if hasattr(bar, "set_description"):
                 bar.set_description(f"{phase.name}{masked}")
-
-
-def _best_name(phase: Phase) -> str:
-    return f"{phase.name}-best"
 
 
 def _refuse_unsupported(trainer: Trainer) -> None:

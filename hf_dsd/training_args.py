@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,6 +25,7 @@ else:
     Fractions = list[float]
     _Arguments = object
 
+_SMALLER_IS_BETTER = re.compile(r"(^|_)(wer|cer|per|ter|ppl|perplexity|error)(_|$)")  # names not ending in `loss`
 _METRIC_SCHEDULERS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
 
@@ -141,6 +143,10 @@ class DSDArgumentsMixin(_Arguments):
         optim = str(getattr(self.optim, "value", self.optim))
         if "layerwise" in optim or "lomo" in optim:
             raise ValueError(f"optim {optim} updates weights during backward, where DSD cannot mask them: use another")
+        if "schedule_free" in optim:
+            raise ValueError(
+                f"optim {optim} evaluates other weights than it trains, which DSD cannot mask: use another"
+            )
         if self.deepspeed is not None:
             raise ValueError(
                 "deepspeed keeps its own fp32 copy of the weights, on which DSD's masks would have no effect: use "
@@ -148,6 +154,12 @@ class DSDArgumentsMixin(_Arguments):
                 "train without DSD"
             )
         waits = self.phase_patience is not None or self.phase_start == "best"
+        metric = self.metric_for_best_model or "loss"
+        if waits and self.greater_is_better is None and _SMALLER_IS_BETTER.search(metric):
+            raise ValueError(
+                f"greater_is_better must be given for metric_for_best_model {metric!r}: transformers would take the "
+                "largest"
+            )
         if waits and self.eval_strategy == "no":
             raise ValueError('phase_patience and phase_start="best" need evaluations: set eval_strategy')
 
@@ -163,6 +175,9 @@ class DSDArgumentsMixin(_Arguments):
         Args:
             total_steps: Optimizer steps of the run, as the Trainer counts them.
             steps_per_epoch: Optimizer steps of one epoch.
+
+        Raises:
+            ValueError: If the run is too short for its phases.
         """
         rates = self.phase_learning_rates or default_learning_rates(self.learning_rate, self.phase_count)
         if self.phase_steps is not None:
@@ -171,6 +186,11 @@ class DSDArgumentsMixin(_Arguments):
             schedule = Schedule.from_epochs(self.phase_epochs, steps_per_epoch, self.sparsity, rates)
         else:
             schedule = Schedule.equal_parts(total_steps, self.sparsity, rates)
+        if schedule.total_steps > total_steps:  # a field was changed after it had been checked
+            raise ValueError(
+                f"the phases take {schedule.total_steps} steps but the run has {total_steps}: build the arguments anew "
+                "instead of changing phase_epochs or phase_steps"
+            )
         return schedule.dense_control() if self.dsd_control else schedule
 
 

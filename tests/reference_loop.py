@@ -1,4 +1,4 @@
-"""Algorithm 1 of the paper in plain PyTorch, without anything of hf_dsd: what every other path must equal bit for bit."""
+"""Algorithm 1 of the paper in plain PyTorch without hf_dsd: what every other path must equal bit for bit."""
 
 import torch
 

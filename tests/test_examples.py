@@ -34,7 +34,10 @@ def caption_folder(tmp_path: Path) -> Path:
         {
             "image": image,
             "split": "train" if i < 6 else "validation" if i < 9 else "test",
-            "captions": [f"A plain {colours[i % 3]} square on white paper .", f"One {colours[i % 3]} square drawn on paper ."],
+            "captions": [
+                f"A plain {colours[i % 3]} square on white paper .",
+                f"One {colours[i % 3]} square drawn on paper .",
+            ],
         }
         for i, image in enumerate(images)
     ]
@@ -50,13 +53,19 @@ def test_captioning_from_files_by_accelerate(tmp_path: Path, caption_folder: Pat
     launch = [Path(sys.executable).with_name("accelerate"), "launch", "--cpu", "--num_processes", "1"]
     options = "--feature_columns 0:3 --min_count 1 --hidden_size 16 --word_embedding_size 16 --seed 1"
     options += " --encoder_dropout 0 --decoder_dropout 0"
-    options += " --generation_num_beams 2 --phase_epochs 60 20 20 --learning_rate 2e-2 --sparsity 0.3 --per_device_train_batch_size 4"
+    options += " --generation_num_beams 2 --phase_epochs 60 20 20 --learning_rate 2e-2"
+    options += " --sparsity 0.3 --per_device_train_batch_size 4"
     options += " --eval_strategy no --save_strategy no --report_to none --disable_tqdm true --use_cpu true"
     run(*launch, script, "--data_dir", caption_folder, "--output_dir", out, *options.split())
     summary = json.loads((out / "dsd_summary.json").read_text())
     assert [phase["name"] for phase in summary["phases"]] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
     assert [layer["sparsity"] for layer in summary["phases"][1]["layers"]] == pytest.approx([0.3] * 4, abs=0.01)
-    assert summary["evaluations"]["test_phase-2-dense_bleu4"] == pytest.approx(100.0)  # three colours are learnt
+    scores = json.loads((out / "test_phase-2-dense.json").read_text())
+    assert scores["bleu"]["bleu4"] == pytest.approx(100.0)  # three colours are learnt
+    assert scores["bleu"]["bleu4_ci"] == pytest.approx([100.0, 100.0])
+    assert scores["bleu"]["signature"].startswith("nrefs:2|bs:1000")
+    assert set(scores["captions"]) == {"9.jpg", "10.jpg", "11.jpg"}
+    assert summary["evaluations"]["test_phase-2-dense_bleu4"] == pytest.approx(100.0)
     assert (out / "model.safetensors").exists()
     assert (out / "tokenizer.json").exists()
 

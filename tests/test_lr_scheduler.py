@@ -2,6 +2,7 @@
 
 import io
 import math
+import re
 
 import pytest
 import torch
@@ -83,7 +84,7 @@ def test_the_step_after_the_run_has_the_last_curves_end():
 @pytest.mark.parametrize("kind", PER_STEP, ids=lambda kind: kind.value)
 @pytest.mark.parametrize("warmup", [0, 2], ids=["cold", "warm"])
 def test_inside_a_phase_it_is_transformers_own_schedule(kind, warmup):
-    steps, learning_rates = [7, 9, 8], [1e-2 / 3, 7e-4, 1e-2 / 7]
+    steps, learning_rates = [7, 9, 8], [1e-2 / 3, 1.1e-4, 1e-2 / 7]  # base * (peak / base) is not 1.1e-4
     schedule = Schedule.from_steps(steps, learning_rates=learning_rates)
     kwargs = KWARGS.get(kind)
     rates = first_group(
@@ -120,6 +121,18 @@ def test_an_empty_first_phase_has_no_step():
     schedule = Schedule.from_steps([0, 2, 2], learning_rates=[9.0, 0.5, 0.1])
     rates = trace(phased(sgd(9.0), schedule, base=9.0, warmup=lambda steps: steps // 2), 4)
     assert first_group(rates) == [0.0, 0.5, 0.0, 0.1]
+
+
+def test_a_warmup_longer_than_a_phase_is_refused():
+    schedule = Schedule.from_steps([4, 3, 5])
+    phased(sgd(1.0), schedule, warmup=lambda steps: min(steps, 3))
+    message = (
+        "warmup_steps must not exceed a phase, got 4 for the 3 steps of phase-1-sparse: every phase warms up; give a "
+        "fraction such as 0.1"
+    )
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+        phased(sgd(1.0), schedule, warmup=lambda steps: 4)
+    phased(sgd(1.0), Schedule.from_steps([0, 4, 5]), warmup=lambda steps: 4)  # what has no step needs no warm-up
 
 
 def test_after_a_cut_the_next_phase_starts_its_own_curve():

@@ -126,6 +126,15 @@ def test_none_changes_nothing(make):
     assert all(v is None or bool(torch.as_tensor(v == before[k]).all()) for k, v in after.items())
 
 
+def test_overflowed_moments_are_cleared_too():
+    layer, optimizer, masks = after_a_sparse_phase(OPTIMIZERS["adamw"])
+    optimizer.state[layer.weight]["exp_avg_sq"].fill_(torch.inf)
+    optimizer.state[layer.weight]["exp_avg"].fill_(torch.nan)
+    reset_optimizer_state_(optimizer, {"weight": layer.weight}, masks, "masked")
+    step_without_gradient(layer, optimizer)
+    assert bool((layer.weight[~masks["weight"]] == 0).all())
+
+
 def test_factored_second_moments_are_kept():
     layer, optimizer, masks = after_a_sparse_phase(OPTIMIZERS["adafactor"])
     before = copied(optimizer, layer.weight)
@@ -161,6 +170,8 @@ def test_accelerates_wrapper_is_seen_through(name, mode):
     wrapper = Accelerator(cpu=True).prepare_optimizer(optimizer)
     assert wrapper.optimizer is optimizer
     reset_optimizer_state_(wrapper, {"weight": layer.weight}, masks, mode)
+    forgotten = 0.0 if name == "adagrad" else None  # Adagrad's counter is set back, not removed
+    assert step_of(optimizer.state[layer.weight]) == (4.0 if mode == "masked" else forgotten)
     step_without_gradient(layer, optimizer)
     assert bool((layer.weight[~masks["weight"]] == 0).all())
     assert step_of(optimizer.state[layer.weight]) == (5.0 if mode == "masked" else 1.0)

@@ -67,8 +67,8 @@ def test_whole_floats_are_steps():
         ([74, 1.25, 18], 8, [592, 10, 144]),
         ([74, 1.25, 18], 10, [740, 12, 181]),  # 752.5 goes to the even step; the run's end is rounded up as Trainer's
         ([0, 0.5, 0.5], 3, [0, 2, 1]),
-        ([1.1, 1.1, 1.1], 10, [11, 11, 11]),  # 3.3000000000000003 epochs are 33 steps, not 34
-        ([0.3, 0.3, 0.3], 10, [3, 3, 3]),
+        ([1.1, 1.1, 1.1], 10, [11, 11, 11]),
+        ([0.1, 0.1, 0.1], 10, [1, 1, 1]),  # 0.30000000000000004 epochs are 3 steps, not 4
         ([50] * 5, 7, [350] * 5),
         ([1, 1, 1.01], 10, [10, 10, 11]),
         ([1 / 3, 1 / 3, 1 / 3], 7, [2, 3, 2]),
@@ -149,6 +149,11 @@ def test_dense_control_changes_nothing_but_the_masks():
         (p.start, p.end, p.learning_rate) for p in schedule.phases
     ]
     assert [(p.kind, p.sparsity) for p in control.phases] == [(D, 0.0)] * 3
+
+
+def test_without_learning_rates_the_phases_are_the_same():
+    schedule = Schedule.from_steps([0, 4, 5], sparsity=0.5, learning_rates=[3.0, 2.0, 1.0])
+    assert schedule.without_learning_rates() == Schedule.from_steps([0, 4, 5], sparsity=0.5)
 
 
 @pytest.mark.parametrize(

@@ -159,7 +159,7 @@ def test_prune_count_rounds_to_the_nearest_and_halves_to_even(sparsity, n, k):
 def structured(n: int) -> dict[str, Tensor]:
     """Tensors that a sample describes well, badly, or not at all."""
     ramp = torch.arange(n, dtype=torch.float32)
-    stride = n // selection._SAMPLE_SIZE
+    stride = n // selection._SAMPLE_SIZE | 1
     periodic = torch.where(torch.arange(n) % stride == 0, 1e-6, 1.0) * torch.rand(n)
     return {
         "normal": torch.randn(n),
@@ -181,6 +181,31 @@ def test_large_tensors_of_every_make(name, dtype):
     assert values.numel() > 4 * selection._SAMPLE_SIZE
     for k in (1, 17, 30_001, 50_001, 80_002, 100_002, 100_003):
         check(values, k)
+
+
+@pytest.mark.parametrize(
+    ("zeros", "kth"),
+    [(80_255, 10_744), (80_256, 10_743), (80_257, 10_742), (79_742, 11_257), (79_743, 11_256), (79_744, 11_255)],
+    ids=["at-low", "just-below-low", "below-low", "just-above-high", "at-high", "below-high"],
+)
+def test_bracket_holds_at_its_edges(zeros, kth):
+    k = 90_000  # the sample's entry number 10,000; the bracket is 256 entries wide on either side
+    values = np.full(9 * selection._SAMPLE_SIZE, 1_000_000, np.uint32)
+    values[::9] = 1000 + np.arange(selection._SAMPLE_SIZE)
+    others = np.flatnonzero(values == 1_000_000)
+    values[others[:zeros]] = 0
+    assert selection._bracket(values, k, 0x7F800000) == (1000 + 10_000 - 256, 1000 + 10_000 + 256)
+    assert np.sort(values)[k - 1] == kth
+    assert kth_smallest(values, k, 0x7F800000) == (kth, 1)
+
+
+def test_bracket_sees_every_column_of_a_matrix():
+    weight = torch.rand(512, 512) * torch.logspace(0, 3, 512)  # inputs of very different scales
+    values = weight.reshape(-1).numpy().view(np.uint32)
+    for k in (80_000, 130_000, 210_000):
+        low, high = selection._bracket(values, k, 0x7F800000)
+        assert low < np.sort(values)[k - 1] < high
+        assert np.count_nonzero((values >= low) & (values <= high)) < 0.05 * values.size
 
 
 def test_blocks_leave_no_seam():

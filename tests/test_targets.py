@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
+from torch.distributed.device_mesh import init_device_mesh
+from torch.distributed.fsdp import fully_shard
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils import parametrizations
 from torch.testing._internal.two_tensor import TwoTensor
@@ -309,7 +311,9 @@ def test_a_shared_module_is_one_target():
     embedding = nn.Embedding(2, 2)
     assert reasons(nn.Sequential(embedding, nn.Linear(2, 2), embedding)) == {"0.weight": "embedding"}
     layer = nn.Linear(2, 2)
-    assert [t.name for t in plan_targets(nn.Sequential(layer, nn.ReLU(), layer))] == ["0.weight", "0.bias"]
+    model = nn.Sequential(layer, nn.ReLU(), layer, nn.Linear(2, 2))
+    assert [t.name for t in plan_targets(model)] == ["0.weight", "0.bias", "3.weight", "3.bias"]
+    assert pruned(model, dense_modules=["^2"]) == ["3.weight"]
 
 
 # Patterns and overrides
@@ -586,6 +590,14 @@ def test_quantized_weights_are_refused(weight, described):
     ):
         plan_targets(model)
     assert pruned(model, dense_modules=["^0"]) == ["1.weight"]
+
+
+@pytest.mark.usefixtures("process_group")
+def test_sharded_weights_are_refused():
+    model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2))
+    fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
+    with refused("0.weight is sharded (DTensor), and DSD selects over whole tensors: train with DDP for now"):
+        plan_targets(model)
 
 
 def test_weights_that_are_not_there_yet_are_refused():

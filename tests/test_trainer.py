@@ -184,6 +184,20 @@ def test_every_phase_ends_with_an_evaluation_and_a_model(tmp_path: Path) -> None
     assert all(torch.equal(a, b) for a, b in zip(final.parameters(), model.parameters(), strict=True))
 
 
+def test_loading_a_phase_in_place(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    final = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    addresses = [p.data_ptr() for p in trainer.model.parameters()]
+    trainer.load_phase("phase-1-sparse")
+    assert Watch(trainer).zeros() == exact_sparsity(TinyLSTM, 0.5)
+    trainer.load_phase("phase-2-dense")
+    assert all(torch.equal(weight, final[name]) for name, weight in trainer.model.state_dict().items())
+    assert [p.data_ptr() for p in trainer.model.parameters()] == addresses
+    with pytest.raises(FileNotFoundError, match=r"holds no finished phase-3-sparse, only \['phase-0-dense',"):
+        trainer.load_phase("phase-3-sparse")
+
+
 def test_saving_does_not_disturb_training(tmp_path: Path) -> None:
     states = []
     for strategy in ("no", "steps"):
@@ -462,7 +476,7 @@ def test_something_else_that_writes_pruned_weights_is_found(tmp_path: Path) -> N
             """Forgets super()."""
 
     trainer = Careless(build(TinyLSTM), arguments(tmp_path), train_dataset=classification_rows(24))
-    with pytest.raises(RuntimeError, match=r"^phase-1-sparse ends with pruned weights that are not zero"):
+    with pytest.raises(RuntimeError, match=r"^pruned weights are not zero in phase-1-sparse after step 4 "):
         trainer.train()
 
 
@@ -504,5 +518,3 @@ def test_overrides_take_what_the_parent_takes(name: str) -> None:
     if any(p.kind is p.VAR_KEYWORD for p in ours.values()):
         return
     assert list(ours) == list(inspect.signature(getattr(Trainer, name)).parameters)
-
-

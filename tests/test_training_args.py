@@ -68,6 +68,22 @@ def test_one_sparsity_or_several(sparsity, stored):
     assert args.phase_count == 2 * len(stored) + 1
 
 
+def test_transformers_own_checks_run_too():
+    assert build(eval_strategy="epoch").eval_strategy is IntervalStrategy.EPOCH
+    with pytest.raises(ValueError, match=r"^weekly is not a valid IntervalStrategy"):
+        build(eval_strategy="weekly")
+
+
+@pytest.mark.parametrize("metric", ["bleu4", "loss", "eval_loss", "power", "wer"], ids=str)
+def test_metrics_with_a_direction_are_fine(metric):
+    greater = False if metric == "wer" else None
+    args = build(
+        phase_patience=1, eval_strategy="epoch", metric_for_best_model=metric, greater_is_better=greater, save_steps=1
+    )
+    assert args.metric_for_best_model == metric
+    assert build(metric_for_best_model="wer").phase_patience is None  # nobody asks for the best of a phase
+
+
 def test_one_pattern_and_json_overrides():
     args = build(dense_modules="lstm", sparsity_overrides='{"lstm": 0.5, "decoder": 0}')
     assert args.dense_modules == ["lstm"]
@@ -370,6 +386,19 @@ def test_any_training_arguments_can_have_the_fields():
             "optim adalomo updates weights during backward, where DSD cannot mask them: use another",
         ),
         (
+            {"optim": "schedule_free_adamw"},
+            "optim schedule_free_adamw evaluates other weights than it trains, which DSD cannot mask: use another",
+        ),
+        (
+            {"phase_patience": 1, "eval_strategy": "epoch", "metric_for_best_model": "wer"},
+            "greater_is_better must be given for metric_for_best_model 'wer': transformers would take the largest",
+        ),
+        (
+            {"phase_start": "best", "eval_strategy": "epoch", "metric_for_best_model": "eval_test_cer"},
+            "greater_is_better must be given for metric_for_best_model 'eval_test_cer': transformers would take the "
+            "largest",
+        ),
+        (
             {"deepspeed": "zero.json"},
             "deepspeed keeps its own fp32 copy of the weights, on which DSD's masks would have no effect: use DDP, or "
             "train without DSD",
@@ -389,3 +418,14 @@ def test_a_run_too_short_for_its_phases_is_refused():
         build(max_steps=2).build_schedule(2, 100)
     with pytest.raises(ValueError, match=r"^phase_epochs must give every phase after the first at least one optimizer"):
         build(phase_epochs=[1, 0.1, 1]).build_schedule(9, 4)
+
+
+def test_phases_changed_after_the_length_was_set_are_refused():
+    args = build(phase_epochs=[2, 1, 1])
+    args.phase_epochs = [2, 2, 2]
+    message = (
+        "the phases take 60 steps but the run has 40: build the arguments anew instead of changing phase_epochs or "
+        "phase_steps"
+    )
+    with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):
+        args.build_schedule(40, 10)

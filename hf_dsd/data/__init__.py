@@ -1,24 +1,54 @@
-"""Captioned images: loading, batching, and a set of drawn scenes that needs no download."""
+"""Captioned images and transcribed speech: loading, batching, and for each a set made on the spot, no download."""
 
 from .caption_files import load_captions
 from .caption_hub import load_caption_dataset
 from .captioning import CaptionData, CaptionEvaluationSet, CaptionSplit, CaptionTrainingSet
 from .collators import CaptionCollator
+from .digit_content import DigitString, Speaker
+from .length_grouping import LengthGroupedOrder
 from .scene_content import Scene, ShapeGroup
 from .scene_drawing import draw_scene
 from .scenes import SceneSet, make_scenes
+from .spec_augment import SpecAugment
+from .speech import SpeechData, Utterance
+from .speech_audio import AudioHeader, BadUtteranceError, read_audio, read_header
+from .speech_collator import SpeechCollator
+from .speech_dataset import SpeechDataset
+from .speech_files import load_speech
+from .speech_hub import load_speech_dataset
+from .speech_labels import required_frames, transcript_characters, transcript_encoder
+from .spoken_digits import DigitSet, make_spoken_digits
 
 __all__ = [
+    "AudioHeader",
+    "BadUtteranceError",
     "CaptionCollator",
     "CaptionData",
     "CaptionEvaluationSet",
     "CaptionSplit",
     "CaptionTrainingSet",
+    "DigitSet",
+    "DigitString",
+    "LengthGroupedOrder",
     "Scene",
     "SceneSet",
     "ShapeGroup",
+    "Speaker",
+    "SpecAugment",
+    "SpeechCollator",
+    "SpeechData",
+    "SpeechDataset",
+    "Utterance",
     "draw_scene",
     "load_caption_dataset",
     "load_captions",
+    "load_speech",
+    "load_speech_dataset",
     "make_scenes",
+    "make_spoken_digits",
+    "read_audio",
+    "read_header",
+    "required_frames",
+    "transcript_characters",
+    "transcript_encoder",
 ]

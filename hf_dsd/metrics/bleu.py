@@ -1,6 +1,6 @@
 """Corpus BLEU-1 to BLEU-4 of captions, comparable with `multi-bleu.perl -lc`, as an `evaluate` metric.
 
-Layer: evaluate, numpy and sacrebleu. Nothing of ours but the statistics next door is imported here.
+Layer: evaluate, numpy and sacrebleu. Nothing of ours but the counts and the resampling next door is imported here.
 """
 
 from collections.abc import Sequence
@@ -14,12 +14,11 @@ from .bleu_statistics import (
     MAX_ORDER,
     bleu_from_statistics,
     bleu_statistics,
-    bootstrap_totals,
     brevity_penalty,
     check_captions,
     ngram_precisions,
-    percentile_interval,
 )
+from .bootstrap import bootstrap_totals, percentile_interval
 
 _DESCRIPTION = "Corpus BLEU-1..4, lower-cased, split at white space, no smoothing, any number of references per text."
 _CITATION = "Papineni et al., BLEU: a Method for Automatic Evaluation of Machine Translation, ACL 2002."

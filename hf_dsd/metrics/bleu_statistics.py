@@ -1,22 +1,20 @@
 """The counts BLEU is made of, per sentence: sum them for a score, resample them for an interval or a paired test.
 
-Layer: numpy and sacrebleu only. Nothing else of ours is imported here.
+Layer: numpy and sacrebleu. Of ours, only the resampling next door.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 from sacrebleu.metrics import BLEU as SacreBLEU
+
+from .bootstrap import Scores, Statistics
 
 MAX_ORDER = 4
 """Longest n-gram counted, in words."""
 
 STATISTICS_WIDTH = 2 + 2 * MAX_ORDER
 """Columns of `bleu_statistics`: lengths of hypothesis and reference, matches of order 1..4, n-grams of order 1..4."""
-
-Statistics = NDArray[np.int64]
-Scores = NDArray[np.float64]
 
 
 def check_captions(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
@@ -147,54 +145,3 @@ def bleu_from_statistics(totals: Statistics, *, with_brevity_penalty: bool = Tru
     if with_brevity_penalty:
         scores = scores * brevity_penalty(totals)[..., None]
     return np.asarray(scores)
-
-
-def bootstrap_totals(statistics: Statistics, n_bootstrap: int, seed: int) -> Statistics:
-    """Sums of `n_bootstrap` corpora drawn with replacement from the images of one.
-
-    Two systems scored on the same images get the same draws from the same seed, so their resamples are paired.
-
-    Args:
-        statistics: (images, 10) from `bleu_statistics`.
-        n_bootstrap: Number of resamples, at least 1.
-        seed: Seed of the draws, at least 0.
-
-    Returns:
-        (n_bootstrap, 10) int64 sums.
-
-    Raises:
-        ValueError: If `n_bootstrap` < 1 or `seed` < 0.
-
-    References:
-        Koehn, `Statistical Significance Tests for Machine Translation Evaluation
-        <https://aclanthology.org/W04-3250>`_, 2004, section 3.
-    """
-    if n_bootstrap < 1:
-        raise ValueError(f"n_bootstrap must be at least 1, got {n_bootstrap}; 1000 is customary")
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
-    generator = np.random.default_rng(seed)
-    images = len(statistics)
-    totals = np.empty((n_bootstrap, statistics.shape[1]), dtype=np.int64)
-    for resample in range(n_bootstrap):  # one draw at a time: memory stays at one corpus
-        totals[resample] = statistics[generator.integers(images, size=images)].sum(axis=0)
-    return totals
-
-
-def percentile_interval(samples: Scores, confidence: float = 0.95) -> Scores:
-    """The central interval of resampled scores.
-
-    Args:
-        samples: (resamples, ...) scores.
-        confidence: Share of the resamples inside, in (0, 1).
-
-    Returns:
-        (2, ...): lower and upper bound.
-
-    Raises:
-        ValueError: If `confidence` is outside (0, 1).
-    """
-    if not 0.0 < confidence < 1.0:
-        raise ValueError(f"confidence must be in (0, 1), got {confidence!r}; 0.95 is customary")
-    tail = (1.0 - confidence) / 2.0
-    return np.quantile(samples, [tail, 1.0 - tail], axis=0)

@@ -1,7 +1,26 @@
 """The models of the DSD paper as transformers classes; importing this registers them with the Auto classes."""
 
-from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForCTC,
+    AutoModelForImageTextToText,
+    AutoProcessor,
+)
 
+from hf_dsd.models.deepspeech import (
+    DeepSpeech2Config,
+    DeepSpeech2ForCTC,
+    DeepSpeechConfig,
+    DeepSpeechFeatureExtractor,
+    DeepSpeechForCTC,
+    DeepSpeechProcessor,
+    Hypothesis,
+    build_character_tokenizer,
+    decode_beam,
+    decode_greedy,
+    encode_transcript,
+)
 from hf_dsd.models.neuraltalk import (
     NeuralTalkConfig,
     NeuralTalkForConditionalGeneration,
@@ -14,10 +33,29 @@ AutoConfig.register(NeuralTalkConfig.model_type, NeuralTalkConfig)
 AutoModelForImageTextToText.register(NeuralTalkConfig, NeuralTalkForConditionalGeneration)
 AutoProcessor.register(NeuralTalkConfig, NeuralTalkProcessor)
 
+AutoConfig.register(DeepSpeechConfig.model_type, DeepSpeechConfig)
+AutoConfig.register(DeepSpeech2Config.model_type, DeepSpeech2Config)
+AutoModelForCTC.register(DeepSpeechConfig, DeepSpeechForCTC)
+AutoModelForCTC.register(DeepSpeech2Config, DeepSpeech2ForCTC)
+for _config in (DeepSpeechConfig, DeepSpeech2Config):
+    AutoFeatureExtractor.register(_config, DeepSpeechFeatureExtractor)
+    AutoProcessor.register(_config, DeepSpeechProcessor)
+
 __all__ = [
+    "DeepSpeech2Config",
+    "DeepSpeech2ForCTC",
+    "DeepSpeechConfig",
+    "DeepSpeechFeatureExtractor",
+    "DeepSpeechForCTC",
+    "DeepSpeechProcessor",
+    "Hypothesis",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
     "NeuralTalkProcessor",
     "build_caption_tokenizer",
+    "build_character_tokenizer",
+    "decode_beam",
+    "decode_greedy",
     "encode_caption",
+    "encode_transcript",
 ]

@@ -344,7 +344,8 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         return features.to(self.image_encoder.weight.dtype)
 
     def _standardized(self, features: Tensor) -> Tensor:
-        return (features - self.feature_mean) / self.feature_scale
+        standardized: Tensor = (features - self.feature_mean) / self.feature_scale
+        return standardized
 
 
 def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:

@@ -1,0 +1,134 @@
+"""Audio files and bytes as samples, by soundfile: FLAC, WAV, Ogg (Vorbis and Opus), MP3.
+
+Layer: soundfile, scipy and numpy.
+"""
+
+import io
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+from scipy.signal import resample_poly
+
+Samples = NDArray[np.float32]
+"""(samples,) float32, mono, full scale is [-1, 1]."""
+
+AudioSource = Path | bytes | Callable[[], Path | bytes]
+"""An encoded audio file: its path, its bytes, or a function that fetches either when it is needed."""
+
+
+class BadUtteranceError(ValueError):
+    """One utterance cannot be used; `skip_bad_examples=True` leaves it out instead of raising this.
+
+    Args:
+        problem: Which utterance, what is wrong, and how to correct it; the message adds how to leave it out.
+    """
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(problem)
+        self.problem = problem
+
+    def __str__(self) -> str:
+        return f"{self.problem}, or pass skip_bad_examples=True to leave it out"
+
+
+@dataclass(frozen=True)
+class AudioHeader:
+    """What an audio file says about itself.
+
+    Attributes:
+        samples: Number of samples per channel, at least 1.
+        sampling_rate: In Hz.
+    """
+
+    samples: int
+    sampling_rate: int
+
+
+def read_header(name: str, audio: AudioSource) -> AudioHeader:
+    """Reads the length and sampling rate of a file without decoding it.
+
+    Args:
+        name: What messages call the file.
+        audio: The file.
+
+    Returns:
+        Its header.
+
+    Raises:
+        BadUtteranceError: If there is no such file, it is not audio that soundfile reads, or it has no samples.
+    """
+    file = _open(name, audio)
+    try:
+        info = soundfile.info(file)
+    except soundfile.SoundFileError as error:
+        raise _unreadable(name, error) from error
+    if info.frames < 1:
+        raise BadUtteranceError(f"{name}: audio must not be empty, got 0 samples; record it again")
+    return AudioHeader(info.frames, info.samplerate)
+
+
+def read_audio(name: str, audio: AudioSource, sampling_rate: int) -> Samples:
+    """Decodes a file; channels are averaged, other sampling rates resampled.
+
+    Args:
+        name: What messages call the file.
+        audio: The file.
+        sampling_rate: In Hz, what the samples shall have.
+
+    Returns:
+        The samples, `resampled_length` of them.
+
+    Raises:
+        BadUtteranceError: If the file cannot be decoded to its end, or has no samples or samples that are not finite.
+    """
+    file = _open(name, audio)
+    try:
+        samples, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
+    except soundfile.SoundFileError as error:
+        raise _unreadable(name, error) from error
+    if len(samples) == 0:
+        raise BadUtteranceError(f"{name}: audio must not be empty, got 0 samples; record it again")
+    if not np.isfinite(samples).all():
+        raise BadUtteranceError(f"{name}: samples must be finite, got NaN or infinity; write it again")
+    mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
+    if own_rate != sampling_rate:
+        common = math.gcd(own_rate, sampling_rate)
+        mono = resample_poly(mono, sampling_rate // common, own_rate // common)
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def resampled_length(header: AudioHeader, sampling_rate: int) -> int:
+    """Samples of a file at another sampling rate.
+
+    Args:
+        header: Of the file.
+        sampling_rate: In Hz.
+
+    Returns:
+        The number of samples that `read_audio` returns, at least 1.
+    """
+    return -(-header.samples * sampling_rate // header.sampling_rate)
+
+
+def _open(name: str, audio: AudioSource) -> Path | io.BytesIO:
+    source = audio() if callable(audio) else audio
+    if isinstance(source, bytes):
+        if not source:
+            raise BadUtteranceError(f"{name}: audio must not be empty, got 0 bytes; record it again")
+        return io.BytesIO(source)
+    if not source.is_file():
+        raise BadUtteranceError(f"{name}: audio file must exist, got none at {str(source)!r}; add it")
+    return source
+
+
+def _unreadable(name: str, error: soundfile.SoundFileError) -> BadUtteranceError:
+    reason = error.error_string if isinstance(error, soundfile.LibsndfileError) else str(error)
+    return BadUtteranceError(
+        f"{name}: audio must be a whole file that soundfile reads (FLAC, WAV, Ogg, MP3), got {reason.rstrip('.')!r}; "
+        "write it again"
+    )

@@ -1,0 +1,66 @@
+"""Confidence intervals by resampling: draw the images or utterances of a test set again, with replacement.
+
+Layer: numpy only. Works on any table of counts whose column sums a score is made of.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Statistics = NDArray[np.int64]
+"""Counts, one row per image or utterance; the column sums make a score."""
+
+Scores = NDArray[np.float64]
+
+
+def bootstrap_totals(statistics: Statistics, n_bootstrap: int, seed: int) -> Statistics:
+    """Sums of `n_bootstrap` test sets drawn with replacement from the rows of one.
+
+    Two systems scored on the same rows get the same draws from the same seed, so their resamples are paired.
+
+    Args:
+        statistics: (rows, counts), for example from `bleu_statistics` or `wer_statistics`.
+        n_bootstrap: Number of resamples, at least 1.
+        seed: Seed of the draws, at least 0.
+
+    Returns:
+        (n_bootstrap, counts) int64 sums.
+
+    Raises:
+        ValueError: If `n_bootstrap` < 1 or `seed` < 0.
+
+    References:
+        Koehn, `Statistical Significance Tests for Machine Translation Evaluation
+        <https://aclanthology.org/W04-3250>`_, 2004, section 3.
+
+        Bisani and Ney, `Bootstrap Estimates for Confidence Intervals in ASR Performance Evaluation
+        <https://doi.org/10.1109/ICASSP.2004.1326009>`_, 2004.
+    """
+    if n_bootstrap < 1:
+        raise ValueError(f"n_bootstrap must be at least 1, got {n_bootstrap}; 1000 is customary")
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
+    generator = np.random.default_rng(seed)
+    rows = len(statistics)
+    totals = np.empty((n_bootstrap, statistics.shape[1]), dtype=np.int64)
+    for resample in range(n_bootstrap):  # one draw at a time: memory stays at one test set
+        totals[resample] = statistics[generator.integers(rows, size=rows)].sum(axis=0)
+    return totals
+
+
+def percentile_interval(samples: Scores, confidence: float = 0.95) -> Scores:
+    """The central interval of resampled scores.
+
+    Args:
+        samples: (resamples, ...) scores.
+        confidence: Share of the resamples inside, in (0, 1).
+
+    Returns:
+        (2, ...): lower and upper bound.
+
+    Raises:
+        ValueError: If `confidence` is outside (0, 1).
+    """
+    if not 0.0 < confidence < 1.0:
+        raise ValueError(f"confidence must be in (0, 1), got {confidence!r}; 0.95 is customary")
+    tail = (1.0 - confidence) / 2.0
+    return np.quantile(samples, [tail, 1.0 - tail], axis=0)

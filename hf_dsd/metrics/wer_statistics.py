@@ -1,0 +1,127 @@
+"""The counts WER is made of, per utterance: sum them for a score, resample them for an interval or a paired test.
+
+Layer: numpy and jiwer. Of ours, only the resampling next door.
+"""
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+import jiwer
+import numpy as np
+
+from .bootstrap import Scores, Statistics
+
+WER_COLUMNS = ("substitutions", "insertions", "deletions", "words", "character_errors", "characters")
+"""Columns of `wer_statistics`; `words` and `characters` are the references', spaces between words included."""
+
+_APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\uff07": "'"})
+_LONE_APOSTROPHE = re.compile(r"(?<!\S)'+(?!\S)")
+_SPOKEN = ("L", "M", "N")  # Unicode categories: letters, the marks that belong to them, and numbers
+
+
+def normalize_transcript(text: str) -> str:
+    """Lower-cases, keeps letters, digits and apostrophes, and joins the words by single spaces.
+
+    Any script: composed and decomposed accents become equal (Unicode NFC), typographic apostrophes become `'`. Other
+    characters separate words, so `twenty-one` is two words and `A.T.&T.` is three; an apostrophe that stands alone is
+    punctuation too.
+
+    Args:
+        text: Any text.
+
+    Returns:
+        Words separated by one space; empty if nothing is left.
+    """
+    folded = unicodedata.normalize("NFC", text.translate(_APOSTROPHES).lower())
+    if not (folded.isascii() and folded.replace(" ", "").isalpha()):
+        folded = "".join(char if char == "'" or unicodedata.category(char)[0] in _SPOKEN else " " for char in folded)
+        folded = _LONE_APOSTROPHE.sub(" ", folded)
+    return " ".join(folded.split())
+
+
+def check_transcripts(predictions: Sequence[str], references: Sequence[str]) -> None:
+    """Rejects what would otherwise be scored letter by letter, cut to the shorter list or divided by zero.
+
+    Args:
+        predictions: One text per utterance; may be empty texts.
+        references: One text per utterance, in the order of `predictions`; may be empty texts.
+
+    Raises:
+        TypeError: If either is a bare string, or holds anything but strings.
+        ValueError: If the lengths differ, or if there is no utterance.
+    """
+    for name, texts in (("predictions", predictions), ("references", references)):
+        if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__"):
+            raise TypeError(f"{name} must be a list of str, one per utterance, got {texts!r:.80}; wrap it in a list")
+        for row, text in enumerate(texts):
+            if not isinstance(text, str):
+                raise TypeError(f"{name}[{row}] must be a str, got {text!r:.80}; decode ids, give one reference each")
+    if len(predictions) != len(references):
+        raise ValueError(
+            f"predictions and references must have one entry per utterance, got {len(predictions)} and "
+            f"{len(references)}; an utterance without words is an empty str"
+        )
+    if len(predictions) == 0:
+        raise ValueError("predictions must not be empty, got 0; WER of nothing is undefined")
+
+
+def wer_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:
+    """Counts word and character errors per utterance after `normalize_transcript` on both sides.
+
+    The counts of a test set are the column sums, so a resample or a swap between two systems costs an addition. The
+    alignment has the fewest errors possible; where several have, which of substitution, insertion and deletion they
+    are is jiwer's choice.
+
+    Args:
+        predictions: One raw text per utterance.
+        references: One raw text per utterance.
+
+    Returns:
+        (utterances, 6) int64, the columns `WER_COLUMNS`. An empty reference has one insertion per predicted word, an
+        empty prediction one deletion per reference word.
+
+    Raises:
+        TypeError: As `check_transcripts`.
+        ValueError: As `check_transcripts`.
+    """
+    check_transcripts(predictions, references)
+    hypotheses = [normalize_transcript(text) for text in predictions]
+    targets = [normalize_transcript(text) for text in references]
+    words = jiwer.process_words(targets, hypotheses)
+    characters = jiwer.process_characters(targets, hypotheses)
+    statistics = np.empty((len(targets), len(WER_COLUMNS)), dtype=np.int64)
+    for row, target in enumerate(targets):
+        statistics[row] = [
+            *_edits(words.alignments[row]),
+            len(target.split()),
+            sum(_edits(characters.alignments[row])),
+            len(target),
+        ]
+    return statistics
+
+
+def _edits(chunks: Sequence[jiwer.AlignmentChunk]) -> tuple[int, int, int]:
+    """Substitutions, insertions and deletions of one aligned utterance."""
+    edits = {"equal": 0, "substitute": 0, "insert": 0, "delete": 0}
+    for chunk in chunks:
+        spoken, predicted = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
+        edits[chunk.type] += max(spoken, predicted)  # equal for a substitution, and one of them 0 for the others
+    return edits["substitute"], edits["insert"], edits["delete"]
+
+
+def error_rates(totals: Statistics) -> Scores:
+    """Word and character error rate of summed counts.
+
+    Args:
+        totals: (..., 6) sums of `wer_statistics`; leading dimensions are resamples or systems.
+
+    Returns:
+        (..., 2): WER and CER as fractions, at least 0; above 1 where more is inserted than spoken. Where all references
+        are empty the rate would be a division by zero: it is then the number of inserted words or characters, as
+        jiwer's, so 0 if the predictions are empty too, and always finite.
+    """
+    counts = np.asarray(totals).astype(np.float64)
+    word_errors, words = counts[..., :3].sum(axis=-1), counts[..., 3]
+    rates = [word_errors / np.maximum(words, 1.0), counts[..., 4] / np.maximum(counts[..., 5], 1.0)]
+    return np.stack(rates, axis=-1)

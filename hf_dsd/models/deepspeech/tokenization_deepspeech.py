@@ -1,0 +1,76 @@
+"""The character tokenizer of the speech models: transformers' own CTC tokenizer with DeepSpeech's 29 symbols."""
+
+import json
+import string
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from transformers import Wav2Vec2CTCTokenizer
+
+BLANK_TOKEN, WORD_DELIMITER = "<pad>", "|"
+
+
+def build_character_tokenizer(characters: str = "'" + string.ascii_lowercase) -> Wav2Vec2CTCTokenizer:
+    """Builds the tokenizer: the blank (id 0), the word delimiter (id 1), then `characters`: 29 symbols by default.
+
+    It is a plain `Wav2Vec2CTCTokenizer`: whoever loads it needs transformers only. It knows lower case alone and turns
+    any other character into the blank, which the models refuse as a label; use `encode_transcript` for labels.
+
+    Args:
+        characters: The distinct characters of the transcripts, without space and "|".
+
+    Raises:
+        ValueError: If a character comes twice, or is a space, the delimiter or upper case.
+    """
+    for character in characters:
+        if (
+            characters.count(character) > 1
+            or character.isspace()
+            or character in (WORD_DELIMITER, *string.ascii_uppercase)
+        ):
+            raise ValueError(
+                f"characters must be distinct, lower case and neither space nor {WORD_DELIMITER!r}, got {character!r}; "
+                "drop it: words are separated anyway, and transcripts are lower-cased"
+            )
+    vocabulary = {token: index for index, token in enumerate((BLANK_TOKEN, WORD_DELIMITER, *characters))}
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "vocab.json"
+        file.write_text(json.dumps(vocabulary), encoding="utf-8")
+        # An unknown token of its own would become a 30th symbol of the model.
+        return Wav2Vec2CTCTokenizer(
+            str(file),
+            bos_token=None,
+            eos_token=None,
+            unk_token=BLANK_TOKEN,
+            pad_token=BLANK_TOKEN,
+            word_delimiter_token=WORD_DELIMITER,
+        )
+
+
+def encode_transcript(tokenizer: Any, transcript: str) -> list[int]:
+    """Encodes a transcript as labels: lower-cased, with single spaces between words.
+
+    Args:
+        tokenizer: From `build_character_tokenizer`, or another CTC tokenizer with a word delimiter.
+        transcript: Raw text.
+
+    Returns:
+        Symbol ids without blanks; none for an empty transcript.
+
+    Raises:
+        ValueError: If the transcript holds characters that the tokenizer does not know.
+    """
+    text = " ".join(transcript.lower().split())
+    known = tokenizer.get_vocab()
+    symbols = [tokenizer.word_delimiter_token if character == " " else character for character in text]
+    unknown = sorted({symbol for symbol in symbols if symbol not in known})
+    if unknown:
+        raise ValueError(
+            f"transcript must use the tokenizer's characters only, got {unknown} in {transcript!r}; spell them out "
+            "(digits as words), strip them, or build the tokenizer with them"
+        )
+    return [known[symbol] for symbol in symbols]
+
+
+__all__ = ["build_character_tokenizer", "encode_transcript"]
