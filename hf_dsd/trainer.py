@@ -358,6 +358,13 @@ class DSDMixin(Trainer):
 
     def _plan(self) -> None:
         """Fails now, not after the data is loaded, if the model or the patterns do not fit."""
+        shared = len(list(self.model.named_parameters(remove_duplicate=False))) > len(list(self.model.parameters()))
+        if shared and not hasattr(self.model, "save_pretrained"):
+            raise ValueError(
+                f"{type(self.model).__name__} ties weights and is no PreTrainedModel, which the Trainer cannot save "
+                f"at a "
+                "phase's end: subclass PreTrainedModel"
+            )
         plan_targets(self.model, dense_modules=self.args.dense_modules, sparsity_overrides=self.args.sparsity_overrides)
 
 

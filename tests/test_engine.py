@@ -319,3 +319,37 @@ def test_leaving_a_phase_that_is_not_current() -> None:
     dsd = make()
     with pytest.raises(ValueError, match=r"^leave_phase\(2\) needs a phase that owns step 1, the current is None$"):
         dsd.leave_phase(2)
+
+
+def test_skipping_a_whole_phase() -> None:
+    dsd = make()
+    dsd.begin_step(0)
+    with pytest.raises(ValueError, match=r"^begin_step\(6\) lies inside phase-2-dense"):
+        dsd.begin_step(6)
+
+
+def test_a_mask_of_another_shape() -> None:
+    first = make()
+    train(first, stop=4)
+    state = first.state_dict()
+    state["meta"]["shapes"]["head.weight"] = [10, 3]
+    with pytest.raises(ValueError, match=r"^head\.weight has shape \(3, 10\), the checkpoint's mask \(10, 3\)$"):
+        make().load_state_dict(state)
+
+
+def test_compiled_models_have_plain_names() -> None:
+    model = build(TinyLSTM)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    dsd = DSD(torch.compile(model, backend="aot_eager"), optimizer, Schedule.from_steps([0, 2, 1], sparsity=0.5))
+    dsd.begin_step(0)
+    assert set(dsd.masks) == set(TinyLSTM.pruned)
+
+
+def test_random_masks_differ_between_phases_and_parameters() -> None:
+    dsd = make(Schedule.from_steps([0, 1, 1, 1, 1], sparsity=0.5), mask_criterion="random")
+    dsd.begin_step(0)
+    first = dict(dsd.masks)
+    dsd.begin_step(1)
+    dsd.begin_step(2)
+    assert not torch.equal(first["lstm.weight_hh_l0"], dsd.masks["lstm.weight_hh_l0"])
+    assert not torch.equal(first["lstm.weight_hh_l0"], first["lstm.weight_hh_l1"])

@@ -518,3 +518,135 @@ def test_overrides_take_what_the_parent_takes(name: str) -> None:
     if any(p.kind is p.VAR_KEYWORD for p in ours.values()):
         return
     assert list(ours) == list(inspect.signature(getattr(Trainer, name)).parameters)
+
+
+# What a review found
+
+
+def test_metrics_stay_what_they_are(tmp_path: Path) -> None:
+    """A hyperparameter search adds up whatever `evaluate` returns."""
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    assert not [key for key in trainer.evaluate() if "dsd" in key]
+    assert not [key for key in trainer.summary.phases[0]["metrics"] if "dsd" in key]
+    assert "dsd_phase" not in trainer.state.log_history[-1]  # after training the model may be any phase's
+
+
+def test_epochs_are_evaluated_once_and_before_their_checkpoint(tmp_path: Path) -> None:
+    trainer = make_trainer(
+        tmp_path,
+        phase_steps=None,
+        phase_epochs=[1, 1, 1],
+        eval_strategy="epoch",
+        save_strategy="steps",
+        save_steps=6,
+    )
+    trainer.train()
+    assert [line["step"] for line in trainer.state.log_history if "eval_loss" in line] == [6, 12, 18]
+    for step in (6, 12, 18):
+        state = json.loads((tmp_path / f"checkpoint-{step}" / "trainer_state.json").read_text())
+        assert [line["step"] for line in state["log_history"] if "eval_loss" in line][-1] == step
+
+
+def test_stopping_in_the_sparse_phase_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer = make_trainer(tmp_path)
+
+    class Stop(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            control.should_training_stop = state.global_step == 5
+
+    trainer.add_callback(Stop())
+    with caplog.at_level(logging.WARNING, "hf_dsd"):
+        trainer.train()
+    assert "training stopped in phase-1-sparse at step 5 of 12" in caplog.text
+    phases = json.loads((tmp_path / "dsd_summary.json").read_text())["phases"]
+    assert [(p["name"], p["finished"]) for p in phases] == [("phase-0-dense", True), ("phase-1-sparse", False)]
+
+
+def test_the_best_models_phase_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    options = {"eval_strategy": "steps", "save_strategy": "steps", "eval_steps": 1, "save_steps": 1}
+    trainer = make_trainer(
+        tmp_path, load_best_model_at_end=True, metric_for_best_model="score", greater_is_better=True, **options
+    )
+    scores = iter([0.0] * 4 + [1.0] + [0.0] * 20)
+    trainer.compute_metrics = lambda evaluation: {"score": next(scores)}
+    with caplog.at_level(logging.WARNING, "hf_dsd"):
+        trainer.train()
+    assert "took the model of step 5, in phase-1-sparse: its pruned weights are zero" in caplog.text
+    summary = json.loads((tmp_path / "dsd_summary.json").read_text())
+    assert summary["best_model"] == {"phase": "phase-1-sparse", "step": 5}
+
+
+def test_sparsity_that_rounds_to_nothing_later_fails_at_once(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, phase_steps=[2] * 5, sparsity=[0.5, 1e-4])
+    with pytest.raises(ValueError, match=r"^phase-3-sparse would prune nothing"):
+        trainer.train()
+    assert trainer.state.global_step == 0
+
+
+def test_phases_of_an_earlier_run_do_not_count(tmp_path: Path) -> None:
+    make_trainer(tmp_path).train()
+    control = make_trainer(tmp_path, dsd_control=True)
+    control.train()
+    assert (tmp_path / "phase-1-sparse").is_dir()
+    with pytest.raises(
+        FileNotFoundError, match=r"holds no finished phase-1-sparse, only \['phase-0-dense', 'phase-1-d"
+    ):
+        control.load_phase("phase-1-sparse")
+
+
+def test_random_masks_follow_the_seed(tmp_path: Path) -> None:
+    masks = []
+    for seed in (1, 2):
+        trainer = make_trainer(tmp_path, mask_criterion="random", seed=seed, phase_steps=[0, 1, 1])
+
+        class Keep(TrainerCallback):
+            def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+                masks.append(trainer.dsd.masks.get("lstm.weight_hh_l0"))  # noqa: B023 (used within the iteration)
+
+        trainer.add_callback(Keep())
+        trainer.train()
+    assert not torch.equal(masks[0], masks[2])
+
+
+def test_rates_that_disagree_with_the_users_optimizer(tmp_path: Path) -> None:
+    model = build(TinyLSTM)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    trainer = DSDTrainer(
+        model, arguments(tmp_path), train_dataset=classification_rows(24), optimizers=(optimizer, None)
+    )
+    with pytest.raises(ValueError, match=r"^learning_rate is 0\.01 but your optimizer was built with \[0\.1\]"):
+        trainer.train()
+
+
+def test_optimizers_that_evaluate_other_weights(tmp_path: Path) -> None:
+    class TwoFaced(torch.optim.SGD):
+        def train(self) -> None: ...
+
+        def eval(self) -> None: ...
+
+    model = build(TinyLSTM)
+    optimizer = TwoFaced(model.parameters(), lr=1e-2)
+    trainer = DSDTrainer(
+        model, arguments(tmp_path), train_dataset=classification_rows(24), optimizers=(optimizer, None)
+    )
+    with pytest.raises(ValueError, match=r"^TwoFaced evaluates other weights than it trains"):
+        trainer.train()
+
+
+def test_tied_plain_modules_fail_at_once(tmp_path: Path) -> None:
+    class Tied(TinyLSTM):
+        def __init__(self) -> None:
+            super().__init__()
+            self.again = nn.Linear(10, 3)
+            self.again.weight = self.head.weight
+
+    with pytest.raises(ValueError, match=r"^Tied ties weights and is no PreTrainedModel"):
+        make_trainer(tmp_path, build(Tied))
+
+
+def test_secrets_are_left_out_of_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["run.py", "--hub_token", "hf_SECRET", "--api-key=hf_SECRET", "--seed", "1"])
+    make_trainer(tmp_path).train()
+    summary = json.loads((tmp_path / "dsd_summary.json").read_text())
+    assert summary["command"] == ["run.py", "--hub_token", "***", "--api-key=***", "--seed", "1"]

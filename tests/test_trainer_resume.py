@@ -14,6 +14,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import TinyGPT2, TinyLSTM, build, make_trainer
+from transformers import TrainerCallback
 
 from hf_dsd import DSDTrainer
 from hf_dsd.state_file import STATE_FILE_NAME
@@ -201,3 +202,80 @@ def test_the_state_file_names_its_run(whole: DSDTrainer) -> None:
     assert meta["phase"] == 1
     assert [phase["end"] for phase in meta["schedule"]] == [3, 7, 12]
     assert meta["shapes"]["head.weight"] == [3, 10]
+
+
+def test_an_evaluation_at_the_start_does_not_count_twice(tmp_path: Path) -> None:
+    options = RUN | {"eval_strategy": "steps", "eval_steps": 1, "phase_patience": 2, "eval_on_start": True}
+    options |= {"phase_steps": [8, 8, 8], "learning_rate": 1e-30, "weight_decay": 0.0}
+    unbroken = make_trainer(tmp_path / "whole", **options)
+    unbroken.train()
+    assert [(p.start, p.end) for p in unbroken.dsd.schedule.phases] == [(0, 3), (3, 6), (6, 9)]
+    for step in (2, 4):
+        resumed = make_trainer(tmp_path / f"resumed-{step}", build(TinyLSTM, seed=9), **options)
+        resumed.train(resume_from_checkpoint=checkpoint(tmp_path / "whole", step))
+        assert resumed.dsd.schedule == unbroken.dsd.schedule
+        assert resumed.state.max_steps == 9
+
+
+def test_resuming_a_finished_run_trains_no_further(tmp_path: Path) -> None:
+    options = RUN | {"eval_strategy": "steps", "eval_steps": 1, "phase_patience": 1}
+    options |= {"phase_steps": [8, 8, 8], "learning_rate": 1e-30, "weight_decay": 0.0}
+    finished = make_trainer(tmp_path, **options)
+    finished.train()
+    last = finished.state.global_step
+    again = make_trainer(tmp_path, build(TinyLSTM, seed=9), **options)
+    again.train(resume_from_checkpoint=checkpoint(tmp_path, last))
+    assert again.state.global_step == last == 6
+    for got, want in zip(again.model.parameters(), finished.model.parameters(), strict=True):
+        assert torch.equal(got, want)
+
+
+def test_missing_best_weights_fail_at_the_start(tmp_path: Path) -> None:
+    options = RUN | {"phase_start": "best", "eval_strategy": "steps", "eval_steps": 1}
+    options |= {"learning_rate": 1e-30, "weight_decay": 0.0}
+    make_trainer(tmp_path / "whole", **options).train()
+    elsewhere = make_trainer(tmp_path / "elsewhere", build(TinyLSTM), **options)
+    message = r"phase-1-sparse-best-4 is missing: .* resume with the same output_dir$"
+    with pytest.raises(FileNotFoundError, match=message):
+        elsewhere.train(resume_from_checkpoint=checkpoint(tmp_path / "whole", 5))
+
+
+def test_a_kept_weight_of_zero_stays_kept(tmp_path: Path) -> None:
+    """Masks come from the file, not from the weights' zeros."""
+    run = make_trainer(tmp_path / "run", **RUN)
+
+    class Zero(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 5:
+                mask = run.dsd.masks["head.weight"]
+                run.model.head.weight.data[mask.nonzero()[0, 0], mask.nonzero()[0, 1]] = 0.0
+
+    run.add_callback(Zero())
+    run.train()
+    resumed = make_trainer(tmp_path / "resumed", build(TinyLSTM, seed=9), **RUN)
+    resumed.train(resume_from_checkpoint=checkpoint(tmp_path / "run", 5))
+    assert_same_run(resumed, run, 5)
+
+
+def test_a_state_file_is_written_before_the_checkpoint_counts_as_one(tmp_path: Path) -> None:
+    """Where the masks cannot be written, no `trainer_state.json` makes the folder look whole."""
+    trainer = make_trainer(tmp_path, **RUN)
+
+    class Block(TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            if state.global_step == 5:
+                (tmp_path / "checkpoint-5" / STATE_FILE_NAME).mkdir(parents=True)
+
+    trainer.add_callback(Block())
+    with pytest.raises(OSError, match="dsd_masks"):
+        trainer.train()
+    assert not (tmp_path / "checkpoint-5" / "trainer_state.json").exists()
+
+
+def test_the_summary_is_whole_after_a_resume(tmp_path: Path, whole: DSDTrainer) -> None:
+    resumed = make_trainer(tmp_path, build(TinyLSTM, dropout=0.3), **RUN)
+    resumed.train(resume_from_checkpoint=checkpoint(Path(whole.args.output_dir), 5))
+    summaries = [json.loads((Path(t.args.output_dir) / "dsd_summary.json").read_text()) for t in (resumed, whole)]
+    facts = [[(p["name"], p["layers"], p["metrics"]["eval_loss"]) for p in s["phases"]] for s in summaries]
+    assert facts[0] == facts[1]
+    assert all(phase["seconds"] > 0 for phase in summaries[0]["phases"])
