@@ -1,14 +1,23 @@
 """Dense-Sparse-Dense training (Han et al., ICLR 2017) for the Hugging Face Trainer."""
 
-from importlib.metadata import version
+from importlib.metadata import version as _version
 
 from .engine import DSD
-from .models import NeuralTalkConfig, NeuralTalkForConditionalGeneration, NeuralTalkProcessor
+from .models import (
+    DeepSpeech2Config,
+    DeepSpeech2ForCTC,
+    DeepSpeechConfig,
+    DeepSpeechForCTC,
+    DeepSpeechProcessor,
+    NeuralTalkConfig,
+    NeuralTalkForConditionalGeneration,
+    NeuralTalkProcessor,
+)
 from .schedule import Phase, PhaseKind, Schedule
 from .trainer import DSDMixin, DSDSeq2SeqTrainer, DSDTrainer
 from .training_args import DSDArgumentsMixin, DSDSeq2SeqTrainingArguments, DSDTrainingArguments
 
-__version__ = version("hf-dsd")
+__version__ = _version("hf-dsd")
 
 __all__ = [
     "DSD",
@@ -18,6 +27,11 @@ __all__ = [
     "DSDSeq2SeqTrainingArguments",
     "DSDTrainer",
     "DSDTrainingArguments",
+    "DeepSpeech2Config",
+    "DeepSpeech2ForCTC",
+    "DeepSpeechConfig",
+    "DeepSpeechForCTC",
+    "DeepSpeechProcessor",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
     "NeuralTalkProcessor",
