@@ -116,12 +116,16 @@ class RunSummary:
 
 
 def finished_phases(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of the phases that the run in `folder` has finished, in order; folders of earlier runs do not count."""
+    """Names of the phases whose models the run in `folder` has finished and left there, in order.
+
+    Folders that an earlier run left do not count, nor does a phase of a run that was resumed from another folder.
+    """
     path = Path(folder) / SUMMARY_FILE_NAME
     if not path.is_file():
         return []
     summary = json.loads(path.read_text(encoding="utf-8"))
-    return [phase["name"] for phase in summary["phases"] if phase["finished"]]
+    names = [phase["name"] for phase in summary["phases"] if phase["finished"]]
+    return [name for name in names if (Path(folder) / name).is_dir()]
 
 
 def _without_secrets(arguments: list[str]) -> list[str]:

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from hf_dsd import DSDTrainer
 from hf_dsd.state_file import STATE_FILE_NAME
+from hf_dsd.summary import finished_phases
 
 BOUNDARIES = (3, 7)  # of the phases of 3, 4 and 5 steps
 RUN = {"save_strategy": "steps", "save_steps": 1, "weight_decay": 0.1, "reset_optimizer_state": "masked"}
@@ -194,6 +195,8 @@ def test_a_finished_dense_phase_may_continue_by_another_recipe(tmp_path: Path, w
     from_scratch = make_trainer(tmp_path / "scratch", build(TinyLSTM, dropout=0.3), **RUN | {"sparsity": 0.25})
     from_scratch.train()
     assert_same_run(branch, from_scratch, 3)
+    assert finished_phases(tmp_path / "branch") == ["phase-1-sparse", "phase-2-dense"]
+    assert finished_phases(tmp_path / "scratch") == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
 
 
 def test_the_state_file_names_its_run(whole: DSDTrainer) -> None:
