@@ -1,7 +1,5 @@
-import json
 import pickle
 import re
-from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer, PreTrainedTokenizerFast
@@ -9,7 +7,6 @@ from transformers import AutoTokenizer, PreTrainedTokenizerFast
 from hf_dsd.models import build_caption_tokenizer, encode_caption
 
 CAPTIONS = ["A dog runs .", "a dog's bone", "The cat, the T-shirt!", "a cat\nruns\tfast"]
-FLICKR8K = Path(__file__).parents[3] / "shared" / "data" / "flickr8k" / "captions.jsonl"
 
 
 @pytest.fixture
@@ -85,13 +82,3 @@ def test_round_trip(tokenizer, tmp_path, way):
 def test_bad_min_count_is_refused_by_name(min_count, message):
     with pytest.raises(ValueError, match=message):
         build_caption_tokenizer(CAPTIONS, min_count=min_count)
-
-
-@pytest.mark.skipif(not FLICKR8K.exists(), reason="needs the Flickr-8K captions beside the checkout")
-def test_flickr8k_has_neuraltalks_2538_words():
-    rows = [json.loads(line) for line in FLICKR8K.read_text().splitlines()]
-    tokenizer = build_caption_tokenizer(c for row in rows if row["split"] == "train" for c in row["captions"])
-    words = set(tokenizer.get_vocab()) - set(tokenizer.all_special_tokens)
-    assert len(words) == 2537
-    assert len(words | {tokenizer.eos_token}) == 2538
-    assert tokenizer.convert_ids_to_tokens([4, 5, 6, 7]) == ["a", "in", "the", "on"]
