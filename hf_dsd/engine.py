@@ -133,15 +133,9 @@ class DSD:
         Raises:
             ValueError: In those two cases.
         """
-        pruned = [target for target in self.targets if target.is_pruned]
-        for phase in (phase for phase in self.schedule.phases if phase.is_sparse):
-            self._bind({target.name: None for target in pruned})
-            wanted = [target.sparsity(phase.sparsity) for target in pruned]
-            if max(wanted) > 0 and not any(prune_count(w, t.numel) for w, t in zip(wanted, pruned, strict=True)):
-                raise ValueError(
-                    f"{phase.name} would prune nothing: sparsity {phase.sparsity} rounds to 0 weights in each of "
-                    f"{len(pruned)} parameter(s); raise sparsity"
-                )
+        for phase in self.schedule.phases:
+            if phase.is_sparse:
+                self._bind(self._sparsities(phase))
 
     def optimizer_step(self) -> None:
         """Re-applies the masks after an optimizer step, in place (cost: see `apply_masks_`); no-op in dense phases."""
@@ -247,7 +241,7 @@ class DSD:
     # Phase changes
 
     def _begin_sparse(self, phase: Phase) -> None:
-        sparsities = {t.name: t.sparsity(phase.sparsity) for t in self.targets if t.is_pruned}
+        sparsities = self._sparsities(phase)
         built = {}
         for name, parameter in self._bind(sparsities).items():
             try:
@@ -259,17 +253,22 @@ class DSD:
                 )
             except ValueError as error:
                 raise ValueError(f"{name} holds NaN or inf at optimizer step {phase.start}; {error}") from error
-        if max(sparsities.values()) > 0 and not any(mask.pruned for mask in built.values()):
-            raise ValueError(
-                f"{phase.name} would prune nothing: sparsity {phase.sparsity} rounds to 0 weights in each of "
-                f"{len(built)} parameter(s); raise sparsity"
-            )
         self.built = built
         self._set_masks({name: mask.mask for name, mask in built.items() if mask.pruned})
         apply_masks_(self._pairs)
         logger.info(
             "%s: pruned %d of %d weights in %d parameters", phase.name, self._pruned, self.target_weights, len(built)
         )
+
+    def _sparsities(self, phase: Phase) -> dict[str, float]:
+        """The fraction that a sparse phase prunes of each target; a phase that would prune nothing is an error."""
+        pruned = {t: t.sparsity(phase.sparsity) for t in self.targets if t.is_pruned}
+        if max(pruned.values()) > 0 and not any(prune_count(value, t.numel) for t, value in pruned.items()):
+            raise ValueError(
+                f"{phase.name} would prune nothing: sparsity {phase.sparsity} rounds to 0 weights in each of "
+                f"{len(pruned)} parameter(s); raise sparsity"
+            )
+        return {target.name: value for target, value in pruned.items()}
 
     def _begin_dense(self) -> None:
         reset_optimizer_state_(self.optimizer, self._bind(self.masks), self.masks, self.reset_optimizer_state)
