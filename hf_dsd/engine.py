@@ -27,7 +27,7 @@ from .optimizer_state import RESET_MODES, reset_optimizer_state_
 from .schedule import Phase, Schedule
 from .selection import prune_count
 from .state_file import read_state_file, write_state_file
-from .targets import canonical_name, plan_targets
+from .targets import canonical_name, log_frozen, plan_targets
 
 logger = logging.getLogger(__name__)
 
@@ -91,6 +91,7 @@ class DSD:
         self.masks: dict[str, Tensor] = {}
         self.built: dict[str, BuiltMask] = {}
         self.targets = plan_targets(model, dense_modules=dense_modules, sparsity_overrides=sparsity_overrides)
+        log_frozen(self.targets)
         self._pairs: list[tuple[Tensor, Tensor]] = []
         self._pruned = 0
         self._unverified = False

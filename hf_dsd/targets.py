@@ -153,6 +153,13 @@ def plan_targets(
     return plan
 
 
+def log_frozen(plan: Sequence[Target]) -> None:
+    """Says in one line which parameters of a plan are left out because they are frozen."""
+    frozen = [target.name for target in plan if target.dense_reason == "frozen"]
+    if frozen:
+        logger.info("DSD skips %d frozen parameter(s): %s", len(frozen), ", ".join(frozen[:8]))
+
+
 def _owned_parameters(model: nn.Module) -> list[_Owned]:
     owners: dict[int, tuple[nn.Parameter, list[str], list[nn.Module]]] = {}
     by_name: dict[str, nn.Parameter] = {}
@@ -304,9 +311,6 @@ def _check_overrides_count(overrides: Mapping[str, float], owned: Sequence[_Owne
 
 
 def _check_plan(plan: Sequence[Target]) -> None:
-    frozen = [target.name for target in plan if target.dense_reason == "frozen"]
-    if frozen:
-        logger.info("DSD skips %d frozen parameter(s): %s", len(frozen), ", ".join(frozen[:8]))
     if not any(target.is_pruned for target in plan):
         reasons = sorted({target.dense_reason for target in plan})
         raise ValueError(

@@ -31,7 +31,7 @@ from transformers import (
     WhisperForConditionalGeneration,
 )
 
-from hf_dsd.targets import Target, canonical_name, plan_targets
+from hf_dsd.targets import Target, canonical_name, log_frozen, plan_targets
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
 IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
@@ -553,6 +553,7 @@ def test_frozen_parameters_are_skipped_with_one_log_line(caplog):
     model[:10].requires_grad_(False)
     with caplog.at_level(logging.INFO, logger="hf_dsd.targets"):
         assert pruned(model) == ["10.weight", "11.weight"]
+        log_frozen(plan_targets(model))
     shown = ", ".join(f"{n}.weight" for n in range(8))
     assert caplog.messages == [f"DSD skips 10 frozen parameter(s): {shown}"]
     with refused(

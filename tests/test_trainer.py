@@ -501,9 +501,8 @@ def test_frozen_parameters_are_skipped_with_one_line(tmp_path: Path, caplog: pyt
     model = build(TinyLSTM)
     model.lstm.weight_ih_l0.requires_grad_(False)
     before = model.lstm.weight_ih_l0.clone()
-    trainer = make_trainer(tmp_path, model)
     with caplog.at_level(logging.INFO, "hf_dsd"):
-        trainer.train()
+        make_trainer(tmp_path, model).train()
     lines = [record.message for record in caplog.records if "frozen" in record.message]
     assert lines == ["DSD skips 1 frozen parameter(s): lstm.weight_ih_l0"]
     assert torch.equal(model.lstm.weight_ih_l0, before)
