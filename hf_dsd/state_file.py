@@ -8,6 +8,8 @@ reader never sees half of one.
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +23,25 @@ from .masks import masks_digest
 STATE_FILE_NAME = "dsd_masks.safetensors"
 
 
-def write_state_file(folder: str | os.PathLike[str], masks: dict[str, Tensor], meta: dict[str, Any]) -> Path:
-    """Writes packed masks (name -> uint8) and JSON-ready `meta` into `folder`, atomically; returns the file's path."""
-    path = Path(folder) / STATE_FILE_NAME
+@contextmanager
+def written_whole(path: Path) -> Iterator[Path]:
+    """Gives a place beside `path` to write to, renamed to `path` at the end; after an error `path` is as it was."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    text = json.dumps(meta)
-    metadata = {"format": "pt", "dsd": text, "digest": _digest(masks, text)}
-    path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        save_file(masks, partial, metadata=metadata)
+        yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_state_file(folder: str | os.PathLike[str], masks: dict[str, Tensor], meta: dict[str, Any]) -> Path:
+    """Writes packed masks (name -> uint8) and JSON-ready `meta` into `folder`, atomically; returns the file's path."""
+    path = Path(folder) / STATE_FILE_NAME
+    text = json.dumps(meta)
+    metadata = {"format": "pt", "dsd": text, "digest": _digest(masks, text)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial:
+        save_file(masks, partial, metadata=metadata)
     return path
 
 

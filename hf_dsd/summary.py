@@ -11,6 +11,7 @@ from typing import Any
 
 from .engine import DSD
 from .schedule import Phase
+from .state_file import written_whole
 
 SUMMARY_FILE_NAME = "dsd_summary.json"
 _PACKAGES = ("hf-dsd", "torch", "transformers", "accelerate", "datasets", "evaluate", "sacrebleu", "numpy")
@@ -108,10 +109,9 @@ class RunSummary:
             "command": [Path(sys.argv[0]).name, *_without_secrets(sys.argv[1:])],
             "versions": {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}},
         }
-        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        os.replace(partial, path)
+        with written_whole(path) as partial:
+            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return path
 
 

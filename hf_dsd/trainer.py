@@ -291,11 +291,7 @@ class DSDMixin(Trainer):
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         return {
             "model": type(model).__name__,
-            "arm": "dense"
-            if args.dsd_control
-            else "dsd"
-            if args.mask_criterion == "magnitude"
-            else args.mask_criterion,
+            "arm": _arm(args),
             "seed": args.seed,
             "data_seed": args.data_seed,
             "world_size": args.world_size,
@@ -436,6 +432,13 @@ class _DSDCallback(TrainerCallback):
             bar: Any = getattr(callback, "training_bar", None)
             if hasattr(bar, "set_description"):
                 bar.set_description(f"{phase.name}{masked}")
+
+
+def _arm(args: Any) -> str:
+    """How a comparison calls this run: the dense control, DSD, or DSD with another criterion."""
+    if args.dsd_control:
+        return "dense"
+    return "dsd" if args.mask_criterion == "magnitude" else str(args.mask_criterion)
 
 
 def _refuse_unsupported(trainer: Trainer) -> None:
