@@ -12,13 +12,10 @@ or with a dataset of the Hub that has `image_features` and `captions` columns: `
 `--dsd_control true` trains the equal-budget dense control: the same epochs and learning rates, no masks.
 """
 
-import json
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
-import numpy as np
-from transformers import HfArgumentParser, PreTrainedTokenizerBase, set_seed
+from transformers import HfArgumentParser, set_seed
 
 from hf_dsd import (
     DSDSeq2SeqTrainer,
@@ -37,9 +34,9 @@ from hf_dsd.data import (
     load_captions,
     make_scenes,
 )
-from hf_dsd.metrics import BLEU, caption_metrics, tokenizer_normalizer
+from hf_dsd.metrics import caption_metrics, caption_scorer
 from hf_dsd.models import build_caption_tokenizer, encode_caption
-from hf_dsd.summary import finished_phases
+from hf_dsd.scores import score_phases
 
 
 @dataclass
@@ -75,6 +72,7 @@ class TrainingArguments(DSDSeq2SeqTrainingArguments):
     per_device_train_batch_size: int = 100
     per_device_eval_batch_size: int = 250
     do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
+    do_predict: bool = field(default=True, metadata={"help": "Score the test split; false while you tune."})
     eval_strategy: str = "epoch"
     logging_steps: float = 50
 
@@ -93,38 +91,6 @@ def load_data(arguments: DataArguments) -> CaptionData:
     if arguments.dataset_name is not None:
         return load_caption_dataset(arguments.dataset_name)
     return make_scenes().data
-
-
-def score_phases(
-    trainer: DSDSeq2SeqTrainer, tokenizer: PreTrainedTokenizerBase, test_set: CaptionEvaluationSet
-) -> None:
-    """Captions the test images with the model of every finished phase; nothing is chosen by these numbers.
-
-    Writes `test_<phase>.json`: BLEU with its signature and 95 % interval, BLEU as NeuralTalk's script counts it (no
-    brevity penalty), and the captions.
-    """
-    normalize = tokenizer_normalizer(tokenizer)
-    references = [[normalize(text) for text in texts] for texts in test_set.references]
-    trainer.compute_metrics = caption_metrics(tokenizer, test_set.references)
-    output_dir = Path(trainer.args.output_dir)
-    for name in finished_phases(output_dir):
-        trainer.load_phase(name)
-        prediction = trainer.predict(test_set, metric_key_prefix=f"test_{name}")
-        ids = np.where(prediction.predictions < 0, tokenizer.pad_token_id, prediction.predictions)
-        captions = tokenizer.batch_decode(ids, skip_special_tokens=True)
-        scores = {
-            "loss": prediction.metrics[f"test_{name}_loss"],
-            "bleu": BLEU().compute(predictions=captions, references=references, n_bootstrap=1000),
-            "neuraltalk": BLEU().compute(predictions=captions, references=references, brevity_penalty=False),
-        }
-        captioned = dict(zip(test_set.images, captions, strict=True))
-        if trainer.is_world_process_zero():
-            (output_dir / f"test_{name}.json").write_text(json.dumps({**scores, "captions": captioned}, indent=1))
-            print(
-                f"{name}:",
-                *(f"BLEU-{n} {scores['bleu'][f'bleu{n}']:.1f}" for n in (1, 2, 3, 4)),
-                scores["bleu"]["signature"],
-            )
 
 
 def main() -> None:
@@ -166,7 +132,11 @@ def main() -> None:
     if training_arguments.do_train:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()
-    score_phases(trainer, tokenizer, test_set)
+    if not training_arguments.do_predict:
+        return
+    for result in score_phases(trainer, test_set, caption_scorer(tokenizer, test_set.images, test_set.references)):
+        scores = " ".join(f"BLEU-{n} {result.scores[f'bleu{n}']:.1f}" for n in (1, 2, 3, 4))
+        print(f"{result.phase}: {scores} {result.scores['signature']}")
 
 
 if __name__ == "__main__":

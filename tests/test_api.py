@@ -1,4 +1,4 @@
-"""What users import: sorted, complete, documented."""
+"""What users import: complete, documented."""
 
 import ast
 import importlib
@@ -28,9 +28,9 @@ def public_names(module: ModuleType) -> set[str]:
 
 
 @pytest.mark.parametrize("name", SUBPACKAGES)
-def test_all_is_sorted_and_equals_the_public_names(name):
+def test_all_names_each_public_name_once(name):
     module = importlib.import_module(name)
-    assert module.__all__ == sorted(set(module.__all__))
+    assert len(module.__all__) == len(set(module.__all__))  # their order is the linter's business (RUF022)
     assert set(module.__all__) == public_names(module)
 
 

@@ -29,12 +29,12 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "metrics": set(),
     "data": set(),
-    "compare": TRAINING | PARTS,
-    "report": TRAINING | PARTS | {"compare"},
-    "hub": TRAINING | PARTS | {"compare", "report"},
-    "demo_figure": set(),
-    "demo": TRAINING | PARTS | {"demo_figure", "compare", "report"},
-    "cli": TRAINING | PARTS | {"compare", "report", "hub", "demo"},
+    "scores": TRAINING | PARTS,
+    "compare": TRAINING | PARTS | {"scores"},
+    "report": TRAINING | PARTS | {"scores", "compare"},
+    "hub": TRAINING | PARTS | {"scores", "compare", "report"},
+    "demo": TRAINING | PARTS | {"scores", "compare", "report"},
+    "cli": TRAINING | PARTS | {"scores", "compare", "report", "hub", "demo"},
     "__main__": {"cli"},
 }
 

@@ -61,10 +61,10 @@ def test_captioning_from_files_by_accelerate(tmp_path: Path, caption_folder: Pat
     assert [phase["name"] for phase in summary["phases"]] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
     assert [layer["sparsity"] for layer in summary["phases"][1]["layers"]] == pytest.approx([0.3] * 4, abs=0.01)
     scores = json.loads((out / "test_phase-2-dense.json").read_text())
-    assert scores["bleu"]["bleu4"] == pytest.approx(100.0)  # three colours are learnt
-    assert scores["bleu"]["bleu4_ci"] == pytest.approx([100.0, 100.0])
-    assert scores["bleu"]["signature"].startswith("nrefs:2|bs:1000")
-    assert set(scores["captions"]) == {"9.jpg", "10.jpg", "11.jpg"}
+    assert (scores["metric"], scores["scores"]["bleu4"]) == ("bleu4", pytest.approx(100.0))  # three colours are learnt
+    assert scores["scores"]["bleu4_ci"] == pytest.approx([100.0, 100.0])
+    assert scores["scores"]["signature"].startswith("nrefs:2|bs:1000")
+    assert [example["id"] for example in scores["examples"]] == ["9.jpg", "10.jpg", "11.jpg"]
     assert summary["evaluations"]["test_phase-2-dense_bleu4"] == pytest.approx(100.0)
     assert (out / "model.safetensors").exists()
     assert (out / "tokenizer.json").exists()

@@ -16,7 +16,7 @@ from .speech_collator import SpeechCollator
 from .speech_dataset import SpeechDataset
 from .speech_files import load_speech
 from .speech_hub import load_speech_dataset
-from .speech_labels import required_frames, transcript_characters, transcript_encoder
+from .speech_labels import required_frames, transcript_characters
 from .spoken_digits import DigitSet, make_spoken_digits
 
 __all__ = [
@@ -50,5 +50,4 @@ __all__ = [
     "read_header",
     "required_frames",
     "transcript_characters",
-    "transcript_encoder",
 ]

@@ -34,7 +34,7 @@ class SpeechDataset(Dataset[dict[str, Any]]):
 
     Args:
         data: The speech.
-        encode: Raw transcript -> label ids; see `transcript_encoder`.
+        encode: Raw transcript -> label ids, ValueError for what it cannot encode; `encode_transcript` of a tokenizer.
         extract: Samples and sampling rate -> model input.
         output_length: Number of samples -> frames that the model puts out, to refuse transcripts that CTC cannot align
             (their loss would be infinite, or silently 0). None leaves the check out.

@@ -1,11 +1,10 @@
-"""Transcripts as CTC labels: which characters there are, their ids, and how many frames they need.
+"""Transcripts as CTC labels: which characters there are, and how many frames labels need.
 
-Layer: the data structures of speech.py; any tokenizer of transformers is taken by its behaviour.
+Layer: the data structures of speech.py.
 """
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
 
 from .speech import SpeechData
 
@@ -14,13 +13,13 @@ Encode = Callable[[str], list[int]]
 
 
 def transcript_characters(
-    data: SpeechData, normalize: Callable[[str], str] | None = None, *, split: str = "train"
+    data: SpeechData, normalize: Callable[[str], str] = str.lower, *, split: str = "train"
 ) -> list[str]:
     """The characters that a split's transcripts use: what a character vocabulary must have.
 
     Args:
         data: The speech.
-        normalize: What `transcript_encoder` is given; None takes transcripts as they are.
+        normalize: What encoding does to a transcript first.
         split: Split to read.
 
     Returns:
@@ -30,34 +29,7 @@ def transcript_characters(
         ValueError: If the split is missing.
     """
     texts = (utterance.transcript for utterance in data.split(split))
-    return sorted({char for text in texts for char in (normalize(text) if normalize else text)})
-
-
-def transcript_encoder(tokenizer: Any, normalize: Callable[[str], str] | None = None) -> Encode:
-    """Label ids of transcripts by a character tokenizer, refusing what its vocabulary lacks.
-
-    Args:
-        tokenizer: A CTC tokenizer of transformers, such as `Wav2Vec2CTCTokenizer`.
-        normalize: From a raw transcript to the text whose characters are labels; None takes it as it is.
-
-    Returns:
-        A function from a raw transcript to ids. It raises ValueError if a character is not in the vocabulary.
-    """
-
-    def encode(transcript: str) -> list[int]:
-        text = normalize(transcript) if normalize else transcript
-        tokens = tokenizer.tokenize(text)
-        ids: list[int] = tokenizer.convert_tokens_to_ids(tokens)
-        unknown = (None, tokenizer.unk_token_id)  # a vocabulary without an unknown token gives None
-        lacking = sorted({token for token, index in zip(tokens, ids, strict=True) if index in unknown})
-        if lacking:
-            raise ValueError(
-                f"characters must be in the tokenizer's vocabulary, got {lacking} in {text!r:.80}; normalize the "
-                "transcripts, or extend the vocabulary to transcript_characters(data, normalize)"
-            )
-        return ids
-
-    return encode
+    return sorted({char for text in texts for char in normalize(text)})
 
 
 def required_frames(labels: Sequence[int]) -> int:

@@ -4,21 +4,26 @@ from .bleu import BLEU, score_captions
 from .bleu_statistics import bleu_from_statistics, bleu_statistics, brevity_penalty, ngram_precisions
 from .bootstrap import bootstrap_totals, percentile_interval
 from .caption_metrics import caption_metrics, normalize_caption, tokenizer_normalizer
-from .ctc_metrics import argmax_logits, ctc_metrics
+from .ctc_metrics import argmax_logits, ctc_metrics, decode_paths
+from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, transcript_scorer
 from .wer import WER, score_transcripts
 from .wer_statistics import WER_COLUMNS, error_rates, normalize_transcript, wer_statistics
 
 __all__ = [
     "BLEU",
+    "N_BOOTSTRAP",
     "WER",
     "WER_COLUMNS",
+    "TextScorer",
     "argmax_logits",
     "bleu_from_statistics",
     "bleu_statistics",
     "bootstrap_totals",
     "brevity_penalty",
     "caption_metrics",
+    "caption_scorer",
     "ctc_metrics",
+    "decode_paths",
     "error_rates",
     "ngram_precisions",
     "normalize_caption",
@@ -27,5 +32,6 @@ __all__ = [
     "score_captions",
     "score_transcripts",
     "tokenizer_normalizer",
+    "transcript_scorer",
     "wer_statistics",
 ]

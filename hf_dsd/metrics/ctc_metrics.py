@@ -71,17 +71,32 @@ def ctc_metrics(
         raise ValueError("tokenizer.pad_token must be set, it is the CTC blank, got None; set it to the blank's token")
 
     def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
-        frames = evaluation.predictions
-        frames = _token_ids("predictions", frames[0] if isinstance(frames, tuple) else frames, tokenizer.pad_token_id)
         labels = _token_ids("label_ids", evaluation.label_ids, tokenizer.pad_token_id)
-        # Special tokens must stay in: the tokenizer drops them before it merges repeats, and without the blank between
-        # them two equal letters become one.
-        predictions = tokenizer.batch_decode(frames, skip_special_tokens=False)
         references = tokenizer.batch_decode(labels, skip_special_tokens=False, group_tokens=False)
-        result = score_transcripts(predictions, references)
+        result = score_transcripts(decode_paths(tokenizer, evaluation.predictions), references)
         return {name: float(result[name]) for name in (*_RATES, *_COUNTS)}
 
     return compute_metrics
+
+
+def decode_paths(tokenizer: PreTrainedTokenizerBase, predictions: object) -> list[str]:
+    """Transcripts of the best symbols of every frame, as an evaluation with `argmax_logits` gives them.
+
+    Args:
+        tokenizer: A CTC tokenizer whose pad token is the blank.
+        predictions: (utterances, frames) ids padded with -100, or a tuple that begins with them.
+
+    Returns:
+        One text per utterance.
+
+    Raises:
+        ValueError: If the predictions are not ids.
+    """
+    frames = predictions[0] if isinstance(predictions, tuple) else predictions
+    # Special tokens must stay in: the tokenizer drops them before it merges repeats, and without the blank between
+    # them two equal letters become one.
+    ids = _token_ids("predictions", frames, tokenizer.pad_token_id)
+    return list(tokenizer.batch_decode(ids, skip_special_tokens=False))
 
 
 def _token_ids(name: str, ids: object, pad_token_id: int) -> NDArray[np.int64]:

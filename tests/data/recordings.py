@@ -1,12 +1,9 @@
-"""Recordings and a tokenizer for the tests of speech data."""
+"""Recordings for the tests of speech data."""
 
 import io
-import json
-from pathlib import Path
 
 import numpy as np
 import soundfile
-from transformers import Wav2Vec2CTCTokenizer
 
 from hf_dsd.data import SpeechData, Utterance, read_header
 
@@ -33,10 +30,3 @@ def speech(*transcripts: str, samples: int = 1600) -> SpeechData:
     """A training split of ramps, called u0, u1, ...; each 16 samples longer than the one before."""
     rows = [utterance(f"u{row}", text, samples + 16 * row) for row, text in enumerate(transcripts)]
     return SpeechData({"train": rows})
-
-
-def letter_tokenizer(folder: Path, letters: str) -> Wav2Vec2CTCTokenizer:
-    """Ids: 0 blank, 1 unknown, 2 the space, then the letters."""
-    path = folder / "vocab.json"
-    path.write_text(json.dumps({token: index for index, token in enumerate(["<pad>", "<unk>", "|", *letters])}))
-    return Wav2Vec2CTCTokenizer(str(path), bos_token=None, eos_token=None)

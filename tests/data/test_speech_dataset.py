@@ -1,8 +1,9 @@
 import logging
+from functools import partial
 
 import pytest
 import torch
-from recordings import encode, letter_tokenizer, ramp, speech, utterance
+from recordings import encode, ramp, speech, utterance
 from torch.utils.data import DataLoader
 
 from hf_dsd.data import (
@@ -13,8 +14,8 @@ from hf_dsd.data import (
     SpeechData,
     SpeechDataset,
     Utterance,
-    transcript_encoder,
 )
+from hf_dsd.models import build_character_tokenizer, encode_transcript
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -90,10 +91,10 @@ def test_a_transcript_longer_than_ctc_can_align_is_named():
     assert len(dataset(data, output_length=lambda samples: samples // 80)) == 2
 
 
-def test_characters_outside_the_vocabulary_name_the_file(tmp_path):
-    encode = transcript_encoder(letter_tokenizer(tmp_path, "abc"))
-    with pytest.raises(BadUtteranceError, match=r"u1: characters must be in .* got \['x'\] .* or pass skip_bad_exampl"):
-        SpeechDataset(speech("abc", "abx"), encode, frames_of_sixteen, output_length=None)
+def test_characters_outside_the_vocabulary_name_the_file():
+    encode_letters = partial(encode_transcript, build_character_tokenizer("abc"))
+    with pytest.raises(BadUtteranceError, match=r"u1: transcript must use .* got \['x'\] .* or pass skip_bad_exampl"):
+        SpeechDataset(speech("abc", "abx"), encode_letters, frames_of_sixteen, output_length=None)
 
 
 def test_a_transcript_without_labels_is_named():

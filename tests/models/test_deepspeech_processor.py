@@ -1,4 +1,5 @@
 import copy
+import json
 import math
 import re
 
@@ -73,6 +74,16 @@ def test_other_characters(tokenizer):
     german = build_character_tokenizer("abcäöü")
     assert encode_transcript(german, "AÄ b") == [2, 5, 1, 3]
     assert len(german) == 8
+
+
+@pytest.mark.parametrize(
+    ("letters", "ids"), [("ab", [2, 3, 1, 2]), ("AB", [2, 3, 1, 2]), ("aAbB", [3, 4, 1, 2])], ids=["low", "up", "both"]
+)
+def test_transcripts_take_the_vocabularys_case(letters, ids, tmp_path):
+    file = tmp_path / "vocab.json"
+    file.write_text(json.dumps({symbol: index for index, symbol in enumerate(["<pad>", "|", *letters])}))
+    options = {"bos_token": None, "eos_token": None, "unk_token": "<pad>"}
+    assert encode_transcript(Wav2Vec2CTCTokenizer(str(file), **options), "Ab a") == ids
 
 
 @pytest.mark.parametrize(("characters", "bad"), [("aba", "a"), ("a b", " "), ("a|", "|"), ("aB", "B")])

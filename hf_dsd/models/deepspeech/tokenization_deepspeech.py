@@ -3,6 +3,7 @@
 import json
 import string
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -49,10 +50,11 @@ def build_character_tokenizer(characters: str = "'" + string.ascii_lowercase) ->
 
 
 def encode_transcript(tokenizer: Any, transcript: str) -> list[int]:
-    """Encodes a transcript as labels: lower-cased, with single spaces between words.
+    """Encodes a transcript as labels: in the vocabulary's case, with single spaces between words.
 
     Args:
-        tokenizer: From `build_character_tokenizer`, or another CTC tokenizer with a word delimiter.
+        tokenizer: From `build_character_tokenizer`, or another CTC tokenizer with a word delimiter, such as wav2vec
+            2.0's with its upper-case letters.
         transcript: Raw text.
 
     Returns:
@@ -61,8 +63,8 @@ def encode_transcript(tokenizer: Any, transcript: str) -> list[int]:
     Raises:
         ValueError: If the transcript holds characters that the tokenizer does not know.
     """
-    text = " ".join(transcript.lower().split())
     known = tokenizer.get_vocab()
+    text = " ".join(_fold_case(transcript, known).split())
     symbols = [tokenizer.word_delimiter_token if character == " " else character for character in text]
     unknown = sorted({symbol for symbol in symbols if symbol not in known})
     if unknown:
@@ -71,6 +73,14 @@ def encode_transcript(tokenizer: Any, transcript: str) -> list[int]:
             "(digits as words), strip them, or build the tokenizer with them"
         )
     return [known[symbol] for symbol in symbols]
+
+
+def _fold_case(text: str, vocabulary: Iterable[str]) -> str:
+    """Puts a text into the only case that the vocabulary's letters have; with both or neither it stays as it is."""
+    letters = [symbol for symbol in vocabulary if len(symbol) == 1]
+    if not any(letter.isupper() for letter in letters):
+        return text.lower()
+    return text if any(letter.islower() for letter in letters) else text.upper()
 
 
 __all__ = ["build_character_tokenizer", "encode_transcript"]

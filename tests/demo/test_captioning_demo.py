@@ -10,10 +10,10 @@ from rich.console import Console
 from safetensors.torch import load_file
 from typer.testing import CliRunner
 
-from hf_dsd import demo as demo_module
 from hf_dsd.cli import app
 from hf_dsd.data import make_scenes
-from hf_dsd.demo import CaptioningDemo, run_demo
+from hf_dsd.demo import CaptioningDemo, report, run_captioning_demo
+from hf_dsd.scores import PhaseScores
 
 FEW = {"train": 60, "validation": 8, "test": 12}
 
@@ -32,17 +32,18 @@ def test_both_arms_share_the_first_phase_and_the_budget(tmp_path: Path) -> None:
         sparse_weight = weights["dsd", "phase-1-sparse"][name]
         assert int((sparse_weight == 0).sum()) == round(0.5 * sparse_weight.numel()), name
     assert bool((weights["dsd", "phase-1-sparse"]["word_embedding.weight"] != 0).all())
-    assert len(dsd.captions) == FEW["test"]
+    assert len(dsd.scores.examples) == FEW["test"]
+    assert PhaseScores.read(tmp_path / "dsd", "phase-2-dense") == dsd.scores
     assert not torch.equal(weights["dsd", "phase-2-dense"]["decoder.weight"], sparse_weight)
     for result in (control, sparse, dsd):
-        assert 0 <= result.metrics["bleu4"] <= result.metrics["bleu1"] <= 100
+        assert 0 <= result.scores.value <= result.scores.scores["bleu1"] <= 100
 
 
 def test_output_of_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     small = lambda folder: CaptioningDemo(folder, phase_epochs=(1, 1, 1), scenes=make_scenes(FEW))  # noqa: E731
-    monkeypatch.setattr(demo_module, "CaptioningDemo", small)
+    monkeypatch.setattr(report, "CaptioningDemo", small)
     console = Console(record=True, width=120)
-    run_demo(tmp_path, console)
+    run_captioning_demo(tmp_path, console)
     text = console.export_text()
     for row in ("dense control", "sparse phase", "DSD"):
         cells = re.search(rf"{row}[^│]*│(.*)│", text)

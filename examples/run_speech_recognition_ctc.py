@@ -1,0 +1,201 @@
+"""Trains a CTC speech model dense, sparse, dense (paper, section 4.5), and scores every phase by greedy WER.
+
+Without data of your own it synthesises strings of spoken digits:
+
+    python examples/run_speech_recognition_ctc.py --output_dir runs/digits --phase_epochs 12 4 4
+
+With a folder in the `audiofolder` layout (train/, validation/ and test/, each with a metadata.jsonl), the paper's
+iterative recipe, 50 % and then 25 %:
+
+    accelerate launch examples/run_speech_recognition_ctc.py --data_dir an4 --output_dir runs/an4 \
+        --phase_epochs 30 10 10 10 10 --sparsity 0.5 0.25 --phase_learning_rates 1e-3 5e-4 3e-4 2e-4 1e-4
+
+or with a dataset of the Hub: `--dataset_name user/name`. `--model_type` is `deepspeech`, `deepspeech2`, or a folder or
+Hub name of any CTC checkpoint with its processor, such as wav2vec 2.0's. `--dsd_control true` trains the equal-budget
+dense control: the same epochs and learning rates, no masks.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any
+
+import numpy as np
+from transformers import AutoModelForCTC, AutoProcessor, HfArgumentParser, PreTrainedModel, ProcessorMixin, set_seed
+
+from hf_dsd import (
+    DeepSpeech2Config,
+    DeepSpeech2ForCTC,
+    DeepSpeechConfig,
+    DeepSpeechForCTC,
+    DeepSpeechProcessor,
+    DSDTrainer,
+    DSDTrainingArguments,
+)
+from hf_dsd.data import (
+    LengthGroupedOrder,
+    SpecAugment,
+    SpeechCollator,
+    SpeechData,
+    SpeechDataset,
+    load_speech,
+    load_speech_dataset,
+    make_spoken_digits,
+)
+from hf_dsd.metrics import argmax_logits, ctc_metrics, transcript_scorer
+from hf_dsd.models import DeepSpeechFeatureExtractor, build_character_tokenizer, encode_transcript
+from hf_dsd.scores import score_phases
+
+DEEPSPEECH = {"deepspeech": (DeepSpeechConfig, DeepSpeechForCTC), "deepspeech2": (DeepSpeech2Config, DeepSpeech2ForCTC)}
+
+
+@dataclass
+class ModelArguments:
+    """The model; without `config_overrides` DeepSpeech and DeepSpeech 2 have the paper's sizes, far too large here."""
+
+    model_type: str = field(
+        default="deepspeech2", metadata={"help": "deepspeech, deepspeech2, or the name or folder of a CTC checkpoint."}
+    )
+    config_overrides: str = field(
+        default="{}", metadata={"help": "Fields of the configuration as JSON, e.g. '{\"hidden_size\": 256}'."}
+    )
+    model_path: str | None = field(default=None, metadata={"help": "Start from this trained model, e.g. a phase's."})
+    freeze_feature_encoder: bool = field(default=False, metadata={"help": "Of a wav2vec 2.0 checkpoint."})
+
+
+@dataclass
+class DataArguments:
+    """Where the speech comes from; without any, digits are synthesised."""
+
+    data_dir: str | None = field(
+        default=None, metadata={"help": "Folders train, validation, test: audio and metadata."}
+    )
+    dataset_name: str | None = field(default=None, metadata={"help": "A Hub dataset with audio and transcripts."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    audio_column: str = field(default="audio", metadata={"help": "Column of a Hub dataset with the audio."})
+    text_column: str | None = field(default=None, metadata={"help": "Column with the transcripts; found if it can be."})
+    resample: bool = field(default=False, metadata={"help": "Resample audio of another rate than the model hears."})
+    skip_bad_examples: bool = field(default=False, metadata={"help": "Leave out and list what cannot be used."})
+    spec_augment: bool = field(default=True, metadata={"help": "Mask time and frequency of training spectrograms."})
+    precompute: bool = field(default=True, metadata={"help": "Keep all model inputs in memory."})
+
+
+@dataclass
+class TrainingArguments(DSDTrainingArguments):
+    """DSD's arguments with the defaults of this task."""
+
+    per_device_train_batch_size: int = 16
+    per_device_eval_batch_size: int = 32
+    do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
+    do_predict: bool = field(default=True, metadata={"help": "Score the test split; false while you tune."})
+    eval_strategy: str = "epoch"
+    logging_steps: float = 50
+
+
+class SpeechTrainer(DSDTrainer):
+    """Batches utterances of like length: a random batch is a third padding."""
+
+    def _get_train_sampler(self, train_dataset=None):
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        batch_size = self.args.train_batch_size * self.args.world_size
+        return LengthGroupedOrder(dataset, batch_size, seed=self.args.seed)
+
+
+def load_data(arguments: DataArguments, sampling_rate: int) -> SpeechData:
+    options = {"sampling_rate": sampling_rate, "resample": arguments.resample}
+    options |= {"skip_bad_examples": arguments.skip_bad_examples, "text_column": arguments.text_column}
+    if arguments.data_dir is not None:
+        return load_speech(arguments.data_dir, **options)
+    if arguments.dataset_name is not None:
+        name, config, column = arguments.dataset_name, arguments.dataset_config_name, arguments.audio_column
+        return load_speech_dataset(name, config, audio_column=column, **options)
+    return make_spoken_digits().data
+
+
+def build_model(arguments: ModelArguments) -> tuple[PreTrainedModel, ProcessorMixin]:
+    overrides = json.loads(arguments.config_overrides)
+    if arguments.model_type in DEEPSPEECH:
+        config_class, model_class = DEEPSPEECH[arguments.model_type]
+        tokenizer = build_character_tokenizer()
+        processor = DeepSpeechProcessor(DeepSpeechFeatureExtractor(), tokenizer)
+        if arguments.model_path is not None:
+            return model_class.from_pretrained(arguments.model_path), processor
+        return model_class(config_class(vocab_size=len(tokenizer), **overrides)), processor
+    processor = AutoProcessor.from_pretrained(arguments.model_type)
+    tokenizer = processor.tokenizer
+    fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "ctc_loss_reduction": "mean"}
+    model = AutoModelForCTC.from_pretrained(arguments.model_path or arguments.model_type, **(fields | overrides))
+    if arguments.freeze_feature_encoder:
+        model.freeze_feature_encoder()
+    return model, processor
+
+
+def build_extractor(processor: ProcessorMixin) -> Callable[..., Any]:
+    """From samples and their rate to one utterance's model input, without a batch dimension."""
+    extractor = processor.feature_extractor
+    name = extractor.model_input_names[0]
+    return lambda samples, rate: extractor(samples, sampling_rate=rate, return_tensors="pt")[name][0]
+
+
+def count_output_frames(
+    model: PreTrainedModel, extract: Callable[..., Any], sampling_rate: int
+) -> Callable[[int], int]:
+    """Frames that the model puts out for so many samples, to refuse transcripts that CTC cannot align."""
+
+    @cache
+    def count(samples: int) -> int:
+        silence = np.zeros(samples, np.float32)
+        return int(model._get_feat_extract_output_lengths(len(extract(silence, sampling_rate))))
+
+    return count
+
+
+def main() -> None:
+    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
+    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    set_seed(training_arguments.seed)
+
+    model, processor = build_model(model_arguments)
+    extractor, tokenizer = processor.feature_extractor, processor.tokenizer
+    data = load_data(data_arguments, extractor.sampling_rate)
+    extract = build_extractor(processor)
+    input_name = extractor.model_input_names[0]
+    build_dataset = partial(
+        SpeechDataset,
+        data,
+        partial(encode_transcript, tokenizer),
+        extract,
+        output_length=count_output_frames(model, extract, extractor.sampling_rate),
+        input_name=input_name,
+        precompute=data_arguments.precompute,
+        seed=training_arguments.seed,
+        skip_bad_examples=data_arguments.skip_bad_examples,
+    )
+    augment = SpecAugment() if data_arguments.spec_augment and input_name == "input_features" else None
+    test_set = build_dataset(split="test")
+    references = [utterance.transcript for utterance in test_set.utterances]
+    names = [utterance.name for utterance in test_set.utterances]
+
+    trainer = SpeechTrainer(
+        model,
+        training_arguments,
+        data_collator=SpeechCollator(return_attention_mask=extractor.return_attention_mask),
+        train_dataset=build_dataset(split="train", augment=augment),
+        eval_dataset=build_dataset(split="validation"),
+        processing_class=processor,
+        compute_metrics=ctc_metrics(processor),
+        preprocess_logits_for_metrics=argmax_logits,
+    )
+    if training_arguments.do_train:
+        trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
+        trainer.save_model()
+    if not training_arguments.do_predict:
+        return
+    for result in score_phases(trainer, test_set, transcript_scorer(tokenizer, names, references)):
+        scores = result.scores
+        print(f"{result.phase}: WER {scores['wer']:.1%} CER {scores['cer']:.1%} {scores['signature']}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""`test_phase-2-dense.json`: what the model of one phase said about every example of a split, and how it scored.
+
+The training scripts write one such file for each finished phase; comparisons, reports and model cards read them.
+"""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.utils.data import Dataset
+from transformers import EvalPrediction
+
+from .metrics import TextScorer
+from .state_file import written_whole
+from .summary import finished_phases
+from .trainer import DSDMixin
+
+
+@dataclass(frozen=True)
+class ScoredExample:
+    """One example of the split.
+
+    Attributes:
+        id: Its name, such as the image's file.
+        prediction: What the model said, normalised as it was scored.
+        references: What people said, normalised likewise.
+    """
+
+    id: str
+    prediction: str
+    references: Sequence[str]
+
+
+@dataclass(frozen=True)
+class PhaseScores:
+    """One model's scores on one split.
+
+    Attributes:
+        phase: Whose model it is: `phase-2-dense`.
+        split: Which examples: `test` or `validation`.
+        metric: The headline score, a key of `scores`: "bleu4" (0..100) or "wer" (a fraction).
+        greater_is_better: Its direction.
+        scores: All scores, with their 95 % intervals (`bleu4_ci`) and `signature`.
+        loss: Mean loss on the split.
+        examples: Every example, in the order of the data.
+    """
+
+    phase: str
+    split: str
+    metric: str
+    greater_is_better: bool
+    scores: dict[str, Any]
+    loss: float
+    examples: Sequence[ScoredExample]
+
+    @property
+    def value(self) -> float:
+        """The headline score."""
+        return float(self.scores[self.metric])
+
+    def write(self, folder: str | os.PathLike[str]) -> Path:
+        """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path."""
+        path = Path(folder) / f"{self.split}_{self.phase}.json"
+        with written_whole(path) as partial:
+            partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        return path
+
+    @classmethod
+    def read(cls, folder: str | os.PathLike[str], phase: str, split: str = "test") -> "PhaseScores":
+        """Reads what `write` wrote.
+
+        Raises:
+            FileNotFoundError: If the run has not been scored.
+        """
+        path = Path(folder) / f"{split}_{phase}.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing: the run has not scored {phase} on its {split} split")
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return cls(**{**content, "examples": [ScoredExample(**example) for example in content["examples"]]})
+
+
+def score_phases(
+    trainer: DSDMixin,
+    dataset: Dataset[Any],
+    scorer: TextScorer,
+    split: str = "test",
+    phases: Sequence[str] | None = None,
+) -> list[PhaseScores]:
+    """Scores the model of every finished phase on a split and writes the files; leaves the last phase's model loaded.
+
+    Nothing may be chosen by test scores: call this once, after training. The trainer's `compute_metrics` is not used:
+    it knows its own split's references.
+
+    Args:
+        trainer: Of the run.
+        dataset: The evaluation rows, in the order of `scorer.ids`.
+        scorer: Turns predictions into texts and scores.
+        split: What the files call the dataset.
+        phases: Names of the phases to score; None scores all that are finished.
+
+    Returns:
+        One entry per phase, in order.
+    """
+    names = finished_phases(trainer.args.output_dir) if phases is None else phases
+    own_metrics = trainer.compute_metrics
+    results = []
+    for phase in names:
+        trainer.load_phase(phase)
+        result = _score_model(trainer, dataset, scorer, split, phase)
+        if trainer.is_world_process_zero():
+            result.write(trainer.args.output_dir)
+        results.append(result)
+    trainer.compute_metrics = own_metrics
+    return results
+
+
+def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: TextScorer, split: str, phase: str) -> PhaseScores:
+    """Scores the model that the trainer holds; its summary records the numbers, too."""
+    texts: list[str] = []
+    scores: dict[str, Any] = {}
+
+    def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
+        texts[:] = scorer.decode(evaluation.predictions)
+        scores.update(scorer.score(texts))
+        return {name: value for name, value in scores.items() if isinstance(value, int | float)}
+
+    trainer.compute_metrics = compute_metrics
+    prefix = f"{split}_{phase}"
+    metrics = trainer.predict(dataset, metric_key_prefix=prefix).metrics
+    rows = zip(scorer.ids, texts, scorer.references, strict=True)
+    return PhaseScores(
+        phase,
+        split,
+        scorer.metric,
+        scorer.greater_is_better,
+        scores,
+        float(metrics[f"{prefix}_loss"]),
+        [ScoredExample(*row) for row in rows],
+    )
