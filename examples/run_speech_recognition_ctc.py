@@ -125,7 +125,9 @@ def build_model(arguments: ModelArguments) -> tuple[PreTrainedModel, ProcessorMi
     processor = AutoProcessor.from_pretrained(arguments.model_type)
     tokenizer = processor.tokenizer
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "ctc_loss_reduction": "mean"}
-    model = AutoModelForCTC.from_pretrained(arguments.model_path or arguments.model_type, **(fields | overrides))
+    name = arguments.model_path or arguments.model_type
+    # A head of another vocabulary is made anew; transformers says so in its load report.
+    model = AutoModelForCTC.from_pretrained(name, ignore_mismatched_sizes=True, **(fields | overrides))
     if arguments.freeze_feature_encoder:
         model.freeze_feature_encoder()
     return model, processor
