@@ -2,6 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 TASK ?= captioning
+# What pip installs beside the package; CI adds the extras whose tests are skipped without them.
+EXTRAS ?= dev
 # One thread per process: several torch processes with several threads each slow one another down.
 export OMP_NUM_THREADS ?= 1
 
@@ -23,5 +25,5 @@ clean:
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[dev]"
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[$(EXTRAS)]"
 	touch $@

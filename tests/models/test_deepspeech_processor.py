@@ -166,6 +166,23 @@ def test_a_word_model_sees_complete_words_and_changes_the_choice(processor, toke
     assert "" not in seen
 
 
+def test_kenlm_chooses_between_homophones(processor, tokenizer, tmp_path):
+    kenlm = pytest.importorskip("kenlm", reason="the kenlm extra is not installed (it needs a C++ compiler)")
+    arpa = tmp_path / "words.arpa"
+    unigrams = ["-1.0\t<unk>", "-99\t<s>\t-0.3", "-1.2\t</s>", "-0.6\tto\t-0.3", "-2.0\tsea\t-0.3"]
+    bigrams = ["-0.2\t<s> to", "-0.1\tto sea"]
+    parts = ["\\data\\", "ngram 1=5", "ngram 2=2", "", "\\1-grams:", *unigrams, "", "\\2-grams:", *bigrams]
+    arpa.write_text("\n".join([*parts, "", "\\end\\", ""]))
+    model = kenlm.Model(str(arpa))
+    logits = logits_of(tokenizer, "to_|sea")[None].clone()
+    logits[0, 6] = 0
+    logits[0, 6, [3, 7]] = torch.tensor([20.0, 20.5])
+    score = lambda text: model.score(text, eos=False) * math.log(10)  # noqa: E731 (as the docstring says)
+    assert score("to sea") == pytest.approx(-0.3 * math.log(10), rel=1e-5)
+    assert processor.transcribe(logits, beam_width=16) == ["to se"]
+    assert processor.transcribe(logits, beam_width=16, language_model=score) == ["to sea"]
+
+
 def test_a_language_model_sees_unfinished_words_only_on_request(processor, tokenizer):
     logits = logits_of(tokenizer, "to_|se")[None]
     seen: list[str] = []
