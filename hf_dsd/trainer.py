@@ -451,6 +451,12 @@ def _refuse_unsupported(trainer: Trainer) -> None:
         )
     if trainer.is_fsdp_enabled:
         raise ValueError("FSDP shards the weights, and DSD selects over whole tensors: launch with DDP for now")
+    started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if started > trainer.args.world_size == 1:
+        raise ValueError(
+            f"{started} processes were launched but each would train alone, into the same output_dir: without GPUs set "
+            "use_cpu=True (--use_cpu true, or ACCELERATE_USE_CPU=true before the command), which joins them by gloo"
+        )
 
 
 class DSDTrainer(DSDMixin, Trainer):

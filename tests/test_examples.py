@@ -1,23 +1,25 @@
 """The scripts under examples/ and the code in the README run as they stand."""
 
 import json
+import math
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from tiny import TinyLSTM, build, classification_rows
 from torch.utils.data import DataLoader
 
 ROOT = Path(__file__).parent.parent
 
 
-def run(*command: str | Path) -> str:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
+def run(*command: str | Path, **variables: str) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", **variables}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
@@ -68,6 +70,70 @@ def test_captioning_from_files_by_accelerate(tmp_path: Path, caption_folder: Pat
     assert summary["evaluations"]["test_phase-2-dense_bleu4"] == pytest.approx(100.0)
     assert (out / "model.safetensors").exists()
     assert (out / "tokenizer.json").exists()
+
+
+def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
+    """The README's CPU line, on a text of two sentences: its perplexity is known."""
+    out = tmp_path / "out"
+    for name, lines in (("train", 64), ("validation", 16)):
+        (tmp_path / f"{name}.txt").write_text("one two three four five six\nseven eight nine ten\n" * lines)
+    config = ROOT / "examples" / "accelerate_configs" / "cpu_ddp.yaml"
+    launch = [Path(sys.executable).with_name("accelerate"), "launch", "--config_file", config]
+    files = ["--train_file", tmp_path / "train.txt", "--validation_file", tmp_path / "validation.txt"]
+    options = "--block_size 16 --vocab_size 290 --phase_epochs 10 5 5 --learning_rate 1e-2 --sparsity 0.5 --seed 1"
+    options += " --per_device_train_batch_size 4 --eval_strategy no --save_strategy no --report_to none"
+    options += " --disable_tqdm true"
+    script = ROOT / "examples" / "run_clm.py"
+    cache = str(tmp_path / "cache")
+    text = run(
+        *launch,
+        script,
+        "--output_dir",
+        out,
+        *files,
+        *options.split(),
+        ACCELERATE_USE_CPU="true",
+        HF_DATASETS_CACHE=cache,
+    )
+    printed = re.findall(r"^(phase-\d-\w+): perplexity (\S+) \[", text, re.MULTILINE)
+    assert [phase for phase, _ in printed] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]  # by one process
+    summary = json.loads((out / "dsd_summary.json").read_text())
+    assert (summary["world_size"], summary["batch_size"]) == (2, 8)
+    layers = summary["phases"][1]["layers"]
+    weights = load_file(out / "phase-1-sparse" / "model.safetensors")
+    assert [(layer["name"], layer["sparsity"]) for layer in layers] == [
+        (f"transformer.h.{n}.{part}.weight", 0.5)
+        for n in (0, 1)
+        for part in ("attn.c_attn", "attn.c_proj", "mlp.c_fc", "mlp.c_proj")
+    ]
+    assert all(int((weights[layer["name"]] == 0).sum()) == layer["pruned"] for layer in layers)
+    scores = json.loads((out / "validation_phase-2-dense.json").read_text())
+    assert scores["scores"]["perplexity"] == pytest.approx(math.exp(scores["loss"]), rel=1e-3)
+    assert 1.0 < scores["scores"]["perplexity"] < 1.5  # nearly every token follows from the one before
+    low, high = scores["scores"]["perplexity_ci"]
+    assert low <= scores["scores"]["perplexity"] <= high
+
+
+def test_loop_under_accelerate_resumes(tmp_path: Path) -> None:
+    """A run continued from the checkpoint inside its sparse phase ends with the unbroken run's weights."""
+    script = ROOT / "examples" / "no_trainer_captioning.py"
+    options = "--scenes 40 --min_count 1 --hidden_size 16 --batch_size 64 --num_beams 1 --phase_epochs 1 2 1"
+    options += " --total_limit 9"
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    text = run(sys.executable, script, "--output_dir", whole, *options.split(), ACCELERATE_USE_CPU="true")
+    ends = [int(step) for step in re.findall(r"^step (\d+): phase-\d-\w+ loss", text, re.MULTILINE)]
+    assert ends == [4, 12, 16]  # 40 scenes with 5 captions, most of them used, are 4 batches
+    assert sorted(path.name for path in whole.iterdir()) == [
+        *sorted(f"checkpoint-{step}" for step in (4, 8, 12, 16)),
+        *(f"phase-{name}" for name in ("0-dense", "1-sparse", "2-dense")),
+    ]
+    sparse = load_file(whole / "phase-1-sparse" / "model.safetensors")
+    assert int((sparse["lstm.weight_hh_l0"] == 0).sum()) == sparse["lstm.weight_hh_l0"].numel() // 2
+    shutil.copytree(whole / "checkpoint-8", broken / "checkpoint-8")
+    run(sys.executable, script, "--output_dir", broken, *options.split(), "--resume", "true", ACCELERATE_USE_CPU="true")
+    final = [load_file(folder / "phase-2-dense" / "model.safetensors") for folder in (whole, broken)]
+    assert all(torch.equal(weight, final[1][name]) for name, weight in final[0].items())
+    assert not (broken / "phase-0-dense").exists()
 
 
 def test_plain_loop() -> None:
