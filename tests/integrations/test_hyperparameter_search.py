@@ -87,7 +87,7 @@ def test_a_trial_out_of_range_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_pruned_trial_leaves_its_phases_where_they_are(tmp_path: Path) -> None:
-    """optuna stops the second trial at its first evaluation, in the dense phase; the third is whole again."""
+    """Optuna stops the second trial at its first evaluation, in the dense phase; the third is whole again."""
 
     class Second(optuna.pruners.BasePruner):
         def prune(self, study: Any, trial: Any) -> bool:
