@@ -104,14 +104,14 @@ def score_phases(
     Returns:
         One entry per phase, in order.
     """
-    names = finished_phases(trainer.args.output_dir) if phases is None else phases
+    names = finished_phases(trainer.run_folder) if phases is None else phases
     own_metrics = trainer.compute_metrics
     results = []
     for phase in names:
         trainer.load_phase(phase)
         result = _score_model(trainer, dataset, scorer, split, phase)
         if trainer.is_world_process_zero():
-            result.write(trainer.args.output_dir)
+            result.write(trainer.run_folder)
         results.append(result)
     trainer.compute_metrics = own_metrics
     return results

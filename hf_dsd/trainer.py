@@ -56,6 +56,7 @@ class DSDMixin(Trainer):
 
     dsd: DSD | None = None
     lr_scheduler: Any
+    _trial: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -81,16 +82,20 @@ class DSDMixin(Trainer):
     # For users
 
     def load_phase(self, name: str) -> None:
-        """Loads the model as a phase left it, in place, from `output_dir/name` (such as `phase-1-sparse`).
+        """Loads the model as a phase left it, in place, from `run_folder/name` (such as `phase-1-sparse`).
 
         Raises:
             FileNotFoundError: If this run has not finished such a phase.
         """
-        done = finished_phases(self.args.output_dir)
+        done = finished_phases(self.run_folder)
         if name not in done:
-            raise FileNotFoundError(f"{self.args.output_dir} holds no finished {name}, only {done or 'no phase'}")
-        folder = Path(self.args.output_dir) / name
-        self._load_from_checkpoint(str(folder))
+            raise FileNotFoundError(f"{self.run_folder} holds no finished {name}, only {done or 'no phase'}")
+        self._load_from_checkpoint(str(self.run_folder / name))
+
+    @property
+    def run_folder(self) -> Path:
+        """Where the run's phases and summary go: `output_dir`, or the trial's `output_dir/run-N` within a search."""
+        return Path(self._get_output_dir(self._trial))
 
     # Small overrides of the Trainer
 
@@ -132,6 +137,14 @@ class DSDMixin(Trainer):
             )
             self._created_lr_scheduler = True
         return self.lr_scheduler
+
+    def _hp_search_setup(self, trial: Any) -> None:
+        """Lets a trial set the sparsity, the phases and their rates as it sets any other argument."""
+        if self.hp_search_backend is None or trial is None:
+            super()._hp_search_setup(trial)
+            return
+        with self.args.changing_phases():
+            super()._hp_search_setup(trial)
 
     def _clip_grad_norm(self, model: nn.Module) -> Any:
         if self.args.mask_gradients:
@@ -247,7 +260,7 @@ class DSDMixin(Trainer):
             )
 
     def _best_folder(self, phase: Phase) -> Path:
-        return Path(self.args.output_dir) / f"{phase.name}-best-{self._monitor.best_step}"
+        return self.run_folder / f"{phase.name}-best-{self._monitor.best_step}"
 
     def _report_end(self) -> None:
         """Says what a finished `train()` leaves behind where it is not the end of the last phase."""
@@ -270,8 +283,8 @@ class DSDMixin(Trainer):
     # Files
 
     def _save_phase_model(self, name: str) -> None:
-        """Saves the model as `output_dir/name`, whole or not at all, outside `save_total_limit`."""
-        folder = Path(self.args.output_dir) / name
+        """Saves the model as `run_folder/name`, whole or not at all, outside `save_total_limit`."""
+        folder = self.run_folder / name
         partial = folder.with_name(f".{name}.partial")
         if self.args.should_save:
             shutil.rmtree(partial, ignore_errors=True)
@@ -284,7 +297,7 @@ class DSDMixin(Trainer):
 
     def _write_summary(self) -> None:
         if self.args.should_save:
-            self.summary.write(self.args.output_dir, self._engine, self._facts())
+            self.summary.write(self.run_folder, self._engine, self._facts())
 
     def _facts(self) -> dict[str, Any]:
         args = self.args
@@ -451,6 +464,12 @@ def _refuse_unsupported(trainer: Trainer) -> None:
         )
     if trainer.is_fsdp_enabled:
         raise ValueError("FSDP shards the weights, and DSD selects over whole tensors: launch with DDP for now")
+    started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if started > trainer.args.world_size == 1:
+        raise ValueError(
+            f"{started} processes were launched but each would train alone, into the same output_dir: without GPUs set "
+            "use_cpu=True (--use_cpu true, or ACCELERATE_USE_CPU=true before the command), which joins them by gloo"
+        )
 
 
 class DSDTrainer(DSDMixin, Trainer):

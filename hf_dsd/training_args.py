@@ -3,7 +3,8 @@
 import json
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -26,6 +27,7 @@ else:
     _Arguments = object
 
 _SMALLER_IS_BETTER = re.compile(r"(^|_)(wer|cer|per|ter|ppl|perplexity|error)(_|$)")  # names not ending in `loss`
+_DERIVED = {"phase_epochs": "num_train_epochs", "phase_steps": "max_steps", "phase_learning_rates": "learning_rate"}
 _METRIC_SCHEDULERS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
 
@@ -126,6 +128,24 @@ class DSDArgumentsMixin(_Arguments):
             self._agree("learning_rate", self.phase_learning_rates[0], "phase_learning_rates")
         else:
             check_learning_rates([self.learning_rate], 1, "learning_rate")
+
+    @contextmanager
+    def changing_phases(self) -> Iterator[None]:
+        """Within the block fields may be set as a hyperparameter search does; what follows from them is set anew.
+
+        Raises:
+            ValueError: At the block's end, as `resolve_phases`.
+        """
+        defaults = type(self).__dataclass_fields__
+        for source, derived in _DERIVED.items():
+            if getattr(self, source) is not None:
+                setattr(self, derived, defaults[derived].default)
+        # transformers casts a trial's value to the type of the old one, but a fraction is no list; None is not cast to.
+        sparsity, self.sparsity = self.sparsity, None  # type: ignore[assignment]
+        yield
+        if self.sparsity is None:
+            self.sparsity = sparsity
+        self.resolve_phases()
 
     def _agree(self, name: str, value: float, by: str) -> None:
         """Sets field `name` to the `value` that field `by` implies, unless the user gave another one."""

@@ -644,6 +644,15 @@ def test_tied_plain_modules_fail_at_once(tmp_path: Path) -> None:
         make_trainer(tmp_path, build(Tied))
 
 
+def test_processes_that_would_train_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`accelerate launch` without GPUs: no process joins a group unless it is told to use the CPU."""
+    args = arguments(tmp_path)
+    for name, value in {"WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ValueError, match=r"^2 processes were launched but each would train alone.*--use_cpu true"):
+        DSDTrainer(build(TinyLSTM), args, train_dataset=classification_rows(24))
+
+
 def test_secrets_are_left_out_of_the_summary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["run.py", "--hub_token", "hf_SECRET", "--api-key=hf_SECRET", "--seed", "1"])
     make_trainer(tmp_path).train()

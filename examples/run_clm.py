@@ -1,0 +1,208 @@
+"""Trains a causal language model dense, sparse, dense, and scores every phase by validation perplexity.
+
+Without data or model of your own, a small GPT-2 learns to write the captions of drawn scenes:
+
+    python examples/run_clm.py --output_dir runs/clm --phase_epochs 6 3 3 --sparsity 0.5
+
+With text files, one text per line, and a trained model as the first dense phase (its length is 0):
+
+    accelerate launch --config_file examples/accelerate_configs/fsdp2.yaml examples/run_clm.py \
+        --model_name_or_path gpt2 --train_file train.txt --validation_file validation.txt \
+        --output_dir runs/gpt2 --phase_epochs 0 2 2 --learning_rate 5e-5 --bf16 true
+
+or with a dataset of the Hub: `--dataset_name wikitext --dataset_config_name wikitext-2-raw-v1`.
+`--dsd_control true` trains the equal-budget dense control: the same epochs and learning rates, no masks.
+"""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from datasets import Dataset, DatasetDict, load_dataset
+from tokenizers import ByteLevelBPETokenizer
+from torch import Tensor
+from torch.nn.functional import cross_entropy
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    EvalPrediction,
+    GPT2Config,
+    HfArgumentParser,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PreTrainedTokenizerFast,
+    default_data_collator,
+    set_seed,
+)
+
+from hf_dsd import DSDTrainer, DSDTrainingArguments
+from hf_dsd.data import make_scenes
+from hf_dsd.metrics.bootstrap import percentile_interval
+from hf_dsd.scores import PhaseScores
+from hf_dsd.summary import finished_phases
+
+END_OF_TEXT = "<|endoftext|>"
+
+
+@dataclass
+class ModelArguments:
+    """The model; without a name, a GPT-2 of random weights that trains on a CPU."""
+
+    model_name_or_path: str | None = field(default=None, metadata={"help": "Start from this trained model."})
+    config_name: str | None = field(default=None, metadata={"help": "Random weights of this configuration."})
+    config_overrides: str = field(default="{}", metadata={"help": 'JSON, such as \'{"n_layer": 4, "n_embd": 256}\'.'})
+    tokenizer_name: str | None = field(default=None, metadata={"help": "Default: the model's, or one of the text."})
+    vocab_size: int = field(default=1000, metadata={"help": "Of the tokenizer that is trained on the text."})
+
+
+@dataclass
+class DataArguments:
+    """The text; without any, the captions of drawn scenes."""
+
+    dataset_name: str | None = field(default=None, metadata={"help": "A dataset of the Hub."})
+    dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
+    train_file: str | None = field(default=None, metadata={"help": "One text per line."})
+    validation_file: str | None = field(default=None, metadata={"help": "Needed with train_file."})
+    text_column: str = field(default="text", metadata={"help": "The dataset's column of texts."})
+    scenes: int = field(default=1500, metadata={"help": "Drawn training scenes, five captions each."})
+    block_size: int = field(default=64, metadata={"help": "Tokens per training example."})
+
+
+@dataclass
+class TrainingArguments(DSDTrainingArguments):
+    """DSD's arguments with the defaults of this task."""
+
+    learning_rate: float = 1e-3
+    per_device_train_batch_size: int = 16
+    per_device_eval_batch_size: int = 32
+    do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
+    eval_strategy: str = "epoch"
+    logging_steps: float = 50
+
+
+def load_texts(arguments: DataArguments) -> DatasetDict:
+    """The splits "train" and "validation" with one column, "text"."""
+    if arguments.train_file is not None:
+        if arguments.validation_file is None:
+            raise SystemExit("--train_file needs a --validation_file: a perplexity on training text says nothing")
+        files = {"train": arguments.train_file, "validation": arguments.validation_file}
+        return load_dataset("text", data_files=files)
+    if arguments.dataset_name is not None:
+        texts = load_dataset(arguments.dataset_name, arguments.dataset_config_name)
+        if "validation" not in texts:
+            parts = texts["train"].train_test_split(test_size=0.05, seed=0)
+            texts = DatasetDict(train=parts["train"], validation=parts["test"])
+        columns = {split: texts[split].select_columns(arguments.text_column) for split in ("train", "validation")}
+        return DatasetDict(columns).rename_column(arguments.text_column, "text")
+    scenes = make_scenes({"train": arguments.scenes, "validation": max(arguments.scenes // 6, 1)}).data
+    captions = {split: list(chain(*scenes.split(split).captions)) for split in ("train", "validation")}
+    return DatasetDict({split: Dataset.from_dict({"text": texts}) for split, texts in captions.items()})
+
+
+def load_tokenizer(arguments: ModelArguments, texts: Dataset) -> PreTrainedTokenizerBase:
+    name = arguments.tokenizer_name or arguments.model_name_or_path or arguments.config_name
+    if name is not None:
+        return AutoTokenizer.from_pretrained(name)
+    tokenizer = ByteLevelBPETokenizer()
+    tokenizer.train_from_iterator(texts["text"], arguments.vocab_size, special_tokens=[END_OF_TEXT])
+    return PreTrainedTokenizerFast(tokenizer_object=tokenizer._tokenizer, eos_token=END_OF_TEXT)
+
+
+def build_model(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase, block_size: int) -> PreTrainedModel:
+    overrides = json.loads(arguments.config_overrides)
+    if arguments.model_name_or_path is not None:
+        return AutoModelForCausalLM.from_pretrained(arguments.model_name_or_path, **overrides)
+    sizes: dict[str, Any] = {"vocab_size": len(tokenizer)}
+    end = tokenizer.eos_token_id
+    if arguments.config_name is not None:
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(arguments.config_name, **sizes | overrides))
+    sizes |= {"n_layer": 2, "n_embd": 128, "n_head": 4, "n_positions": block_size}
+    config = GPT2Config(**sizes | overrides, bos_token_id=end, eos_token_id=end)
+    return AutoModelForCausalLM.from_config(config)
+
+
+def group_into_blocks(texts: Dataset, tokenizer: PreTrainedTokenizerBase, block_size: int) -> Dataset:
+    """Joins all texts, each with the end-of-text token behind it, and cuts them into blocks; the rest is dropped."""
+
+    def blocks(batch: dict[str, list[str]]) -> dict[str, list[list[int]]]:
+        ids = chain.from_iterable([*ids, tokenizer.eos_token_id] for ids in tokenizer(batch["text"])["input_ids"])
+        cut = list(_blocks(list(ids), block_size))
+        return {"input_ids": cut, "labels": cut}
+
+    grouped = texts.map(blocks, batched=True, remove_columns="text", desc=f"blocks of {block_size} tokens")
+    if not len(grouped):
+        raise SystemExit(f"the text has fewer than {block_size} tokens: lower --block_size or bring more text")
+    return grouped
+
+
+def _blocks(ids: list[int], size: int) -> Iterator[list[int]]:
+    for start in range(0, len(ids) - size + 1, size):
+        yield ids[start : start + size]
+
+
+def block_losses(logits: Any, labels: Tensor) -> Tensor:
+    """Mean loss of each block (blocks,): all that a perplexity needs of the logits (blocks, time, vocabulary)."""
+    logits = logits[0] if isinstance(logits, tuple) else logits
+    losses = cross_entropy(logits[:, :-1].transpose(1, 2).float(), labels[:, 1:], reduction="none")
+    return losses.mean(dim=1)
+
+
+def perplexity(evaluation: EvalPrediction) -> dict[str, float]:
+    """Perplexity per token, with the 95 % interval of blocks drawn with replacement."""
+    losses = np.asarray(evaluation.predictions, dtype=np.float64)
+    generator = np.random.default_rng(0)
+    means = [losses[generator.integers(len(losses), size=len(losses))].mean() for _ in range(1000)]
+    low, high = np.exp(percentile_interval(np.array(means)))
+    return {"perplexity": math.exp(losses.mean()), "perplexity_low": float(low), "perplexity_high": float(high)}
+
+
+def score_phase(trainer: DSDTrainer, phase: str, signature: str) -> PhaseScores:
+    """Scores the model of one phase on the validation text, as `validation_PHASE.json` in the run's folder."""
+    trainer.load_phase(phase)
+    prefix = f"validation_{phase}"
+    metrics = trainer.evaluate(metric_key_prefix=prefix)
+    value, *interval = (metrics[f"{prefix}_perplexity{end}"] for end in ("", "_low", "_high"))
+    scores = {"perplexity": value, "perplexity_ci": interval, "signature": signature}
+    result = PhaseScores(phase, "validation", "perplexity", False, scores, metrics[f"{prefix}_loss"], [])
+    if trainer.is_world_process_zero():
+        result.write(trainer.args.output_dir)
+    return result
+
+
+def main() -> None:
+    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
+    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    set_seed(training_arguments.seed)
+
+    with training_arguments.main_process_first(desc="reading the text"):
+        texts = load_texts(data_arguments)
+        tokenizer = load_tokenizer(model_arguments, texts["train"])
+        blocks = {split: group_into_blocks(rows, tokenizer, data_arguments.block_size) for split, rows in texts.items()}
+    trainer = DSDTrainer(
+        build_model(model_arguments, tokenizer, data_arguments.block_size),
+        training_arguments,
+        data_collator=default_data_collator,
+        train_dataset=blocks["train"],
+        eval_dataset=blocks["validation"],
+        processing_class=tokenizer,
+        compute_metrics=perplexity,
+        preprocess_logits_for_metrics=block_losses,
+    )
+    if training_arguments.do_train:
+        trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
+        trainer.save_model()
+    signature = f"block:{data_arguments.block_size}|tokens:{len(tokenizer)}|blocks:{len(blocks['validation'])}"
+    for phase in finished_phases(training_arguments.output_dir):
+        result = score_phase(trainer, phase, signature)
+        low, high = result.scores["perplexity_ci"]
+        if trainer.is_world_process_zero():
+            print(f"{phase}: perplexity {result.value:.2f} [{low:.2f}, {high:.2f}] {signature}")
+
+
+if __name__ == "__main__":
+    main()

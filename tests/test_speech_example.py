@@ -1,0 +1,112 @@
+"""examples/run_speech_recognition_ctc.py on recordings of two words, for all three kinds of model."""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from scripts import ROOT, run
+from transformers import (
+    Wav2Vec2Config,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
+    Wav2Vec2Processor,
+)
+
+
+@pytest.fixture
+def speech_folder(tmp_path: Path) -> Path:
+    """Nine recordings: two tones for one word, one tone for another."""
+    folder = tmp_path / "speech"
+    time = np.arange(6400) / 16_000
+    sounds = {"HO": np.sin(2 * np.pi * np.where(time < 0.2, 400, 1600) * time), "A": np.sin(2 * np.pi * 3000 * time)}
+    for split, count in (("train", 8), ("validation", 2), ("test", 4)):
+        (folder / split).mkdir(parents=True)
+        lines = []
+        for row in range(count):
+            text = ["HO", "A"][row % 2]
+            noise = np.random.default_rng(row).normal(size=len(time))
+            soundfile.write(folder / split / f"{row}.flac", 0.3 * sounds[text] + 0.01 * noise, 16_000)
+            lines.append(json.dumps({"file_name": f"{row}.flac", "text": text}))
+        (folder / split / "metadata.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+@pytest.fixture
+def wav2vec2_folder(tmp_path: Path) -> Path:
+    """A checkpoint of wav2vec 2.0 with random weights, and its processor with upper-case letters."""
+    folder = tmp_path / "wav2vec2"
+    vocabulary = tmp_path / "vocab.json"
+    vocabulary.write_text(json.dumps({symbol: row for row, symbol in enumerate(["<pad>", "<unk>", "|", *"AHO"])}))
+    tokenizer = Wav2Vec2CTCTokenizer(str(vocabulary), bos_token=None, eos_token=None)
+    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
+    config = Wav2Vec2Config(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=[8, 8],
+        conv_stride=[20, 16],
+        conv_kernel=[40, 16],
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        mask_time_prob=0.0,
+        pad_token_id=0,
+    )
+    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    return folder
+
+
+SMALL = {
+    "deepspeech": {"hidden_size": 16, "context_stride": 2},
+    "deepspeech2": {"hidden_size": 16, "num_hidden_layers": 2, "rnn_type": "gru", "conv_channels": [2, 2]},
+    "wav2vec2": {},
+}
+SPEECH_OPTIONS = "--per_device_train_batch_size 4 --save_strategy no --eval_strategy no --report_to none"
+SPEECH_OPTIONS += " --disable_tqdm true --use_cpu true --sparsity 0.5"
+
+
+@pytest.mark.parametrize("model_type", SMALL)
+def test_speech_recognition_from_files(model_type: str, tmp_path: Path, speech_folder, wav2vec2_folder) -> None:
+    script, out = ROOT / "examples" / "run_speech_recognition_ctc.py", tmp_path / "out"
+    options = SPEECH_OPTIONS + " --phase_steps 40 20 20 --learning_rate 2e-2 --spec_augment false"
+    name = wav2vec2_folder if model_type == "wav2vec2" else model_type
+    config = ["--config_overrides", json.dumps(SMALL[model_type])]
+    folders = ["--data_dir", speech_folder, "--output_dir", out, "--model_type", name]
+    text = run(sys.executable, script, *folders, *config, *options.split())
+    summary = json.loads((out / "dsd_summary.json").read_text())
+    layers = summary["phases"][1]["layers"]
+    assert all(layer["pruned"] == round(0.5 * layer["weights"]) for layer in layers)
+    assert len(layers) >= 6
+    scores = json.loads((out / "test_phase-2-dense.json").read_text())
+    assert [example["id"] for example in scores["examples"]] == [f"test/{row}.flac" for row in range(4)]
+    assert [example["references"] for example in scores["examples"]] == [["ho"], ["a"], ["ho"], ["a"]]
+    assert (scores["metric"], scores["scores"]["words"]) == ("wer", 4)
+    if model_type != "wav2vec2":  # from random weights it needs more than a test's few steps
+        assert scores["scores"]["wer"] == 0.0, text
+    assert re.search(r"phase-2-dense: WER \d+\.\d% CER \d+\.\d% nrefs:1\|.*decoding:greedy", text)
+    assert (out / "vocab.json").exists()
+
+
+def test_bad_recordings_are_named_or_skipped(tmp_path: Path, speech_folder) -> None:
+    script = ROOT / "examples" / "run_speech_recognition_ctc.py"
+    (speech_folder / "train" / "3.flac").write_bytes(b"no sound")
+    lines = (speech_folder / "train" / "metadata.jsonl").read_text().splitlines()
+    lines[5] = json.dumps({"file_name": "5.flac", "text": "A" * 60})  # more letters than frames
+    (speech_folder / "train" / "metadata.jsonl").write_text("\n".join(lines))
+    options = SPEECH_OPTIONS + " --phase_steps 1 1 1 --spec_augment false --model_type deepspeech --do_predict false"
+    command = [sys.executable, script, "--data_dir", speech_folder, "--output_dir", tmp_path / "out"]
+    command += ["--config_overrides", json.dumps(SMALL["deepspeech"]), *options.split()]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert refused.returncode == 1
+    assert re.search(r"BadUtteranceError: train/3.flac: .*skip_bad_examples", refused.stderr)
+    skipped = subprocess.run(
+        [*command, "--skip_bad_examples", "true"], capture_output=True, text=True, check=True, timeout=300
+    )
+    assert re.search(r"left out 1 of 8 utterances .*\n.*train/3.flac", skipped.stderr)
+    assert re.search(r"left out 1 of 7 utterances .*\n.*train/5.flac: transcript must fit", skipped.stderr)
