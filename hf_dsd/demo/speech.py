@@ -9,7 +9,6 @@ import torch
 from hf_dsd.data import (
     DigitSet,
     LengthGroupedOrder,
-    SpecAugment,
     SpeechCollator,
     SpeechDataset,
     make_spoken_digits,
@@ -40,7 +39,7 @@ class _LengthGroupedTrainer(DSDTrainer):
 
 
 class SpeechDemo(TwoArmDemo):
-    """Spoken digits, DeepSpeech 2 with two GRU layers of 96, and word error rates.
+    """Spoken digits, DeepSpeech 2 with two GRU layers of 128, and word error rates.
 
     Args:
         output_dir: As at `TwoArmDemo`, like the next three.
@@ -55,7 +54,7 @@ class SpeechDemo(TwoArmDemo):
     def __init__(
         self,
         output_dir: str | Path,
-        phase_epochs: tuple[float, float, float] = (16, 6, 6),
+        phase_epochs: tuple[float, float, float] = (12, 5, 4),
         sparsity: float = 0.5,
         seed: int = 0,
         digits: DigitSet | None = None,
@@ -63,7 +62,7 @@ class SpeechDemo(TwoArmDemo):
         super().__init__(output_dir, phase_epochs, sparsity, seed)
         self.digits = make_spoken_digits() if digits is None else digits
         self.processor = DeepSpeechProcessor(DeepSpeechFeatureExtractor(), build_character_tokenizer())
-        self.train_set = self._read("train", augment=SpecAugment(time_mask_frames=20, frequency_mask_bins=15))
+        self.train_set = self._read("train")
         self.validation_set = self._read("validation")
 
     @property
@@ -93,7 +92,7 @@ class SpeechDemo(TwoArmDemo):
         """A trainer of a new DeepSpeech 2."""
         defaults: dict[str, Any] = {
             "phase_epochs": self.phase_epochs,
-            "phase_learning_rates": [2e-3, 1e-3, 3e-4],
+            "phase_learning_rates": [4e-3, 2e-3, 4e-4],
             "warmup_steps": 0.05,
             "sparsity": self.sparsity,
             "per_device_train_batch_size": BATCH_SIZE,
@@ -118,16 +117,16 @@ class SpeechDemo(TwoArmDemo):
     def _config(self) -> DeepSpeech2Config:
         return DeepSpeech2Config(
             vocab_size=len(self.processor.tokenizer),
-            conv_channels=[8, 8],
+            conv_channels=[16, 16],
             conv_kernel_sizes=[[21, 11], [11, 11]],
             conv_strides=[[2, 2], [2, 2]],
-            hidden_size=96,
+            hidden_size=128,
             num_hidden_layers=2,
             rnn_type="gru",
-            hidden_dropout=0.1,
+            hidden_dropout=0.2,
         )
 
-    def _read(self, split: str, **options: Any) -> SpeechDataset:
+    def _read(self, split: str) -> SpeechDataset:
         extractor = self.processor.feature_extractor
         stride = self._config().time_stride
         return SpeechDataset(
@@ -137,6 +136,4 @@ class SpeechDemo(TwoArmDemo):
             output_length=lambda samples: -(-extractor.count_frames(samples) // stride),
             split=split,
             precompute=True,
-            seed=self.seed,
-            **options,
         )
