@@ -1,12 +1,15 @@
 """The `hf-dsd` command."""
 
+import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from .demo import run_captioning_demo, run_speech_demo
+from .inspection import build_without_weights, inspect_model, print_inspection
 
 app = typer.Typer(help="Dense-Sparse-Dense training for Hugging Face models.", no_args_is_help=True)
 
@@ -33,3 +36,22 @@ def demo(
     """Train DSD and its equal-budget dense control on a small embedded set, and compare them."""
     run = {DemoTask.CAPTIONING: run_captioning_demo, DemoTask.SPEECH: run_speech_demo}[task]
     run(output_dir or Path(f"runs/demo-{task.value}"))
+
+
+@app.command("inspect")
+def inspect_command(
+    model: Annotated[str, typer.Argument(help="A folder with a config.json, such as a phase's, or a name on the Hub.")],
+    sparsity: Annotated[float, typer.Option(help="Fraction pruned per layer, [0, 1).")] = 0.3,
+    dense_modules: Annotated[
+        list[str] | None, typer.Option(help="Regex kept dense; repeat for several. Default: the model's own list.")
+    ] = None,
+    sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
+) -> None:
+    """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
+    inspection = inspect_model(
+        build_without_weights(model),
+        sparsity,
+        dense_modules=dense_modules,
+        sparsity_overrides=json.loads(sparsity_overrides),
+    )
+    print_inspection(inspection, Console())

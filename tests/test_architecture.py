@@ -29,12 +29,13 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "metrics": set(),
     "data": set(),
+    "inspection": {"schedule", "targets", "selection", "models"},
     "scores": TRAINING | PARTS,
     "compare": TRAINING | PARTS | {"scores"},
     "report": TRAINING | PARTS | {"scores", "compare"},
     "hub": TRAINING | PARTS | {"scores", "compare", "report"},
     "demo": TRAINING | PARTS | {"scores", "compare", "report"},
-    "cli": TRAINING | PARTS | {"scores", "compare", "report", "hub", "demo"},
+    "cli": TRAINING | PARTS | {"inspection", "scores", "compare", "report", "hub", "demo"},
     "__main__": {"cli"},
 }
 

@@ -1,0 +1,73 @@
+"""What would be pruned, against a brute-force count, without weights in memory."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from tiny import TinyCNN, TinyGPT2, TinyLSTM, build
+from transformers import GPT2Config, GPT2LMHeadModel
+from typer.testing import CliRunner
+
+from hf_dsd.cli import app
+from hf_dsd.inspection import build_without_weights, inspect_model
+from hf_dsd.models import DeepSpeech2Config, DeepSpeechConfig
+
+
+@pytest.mark.parametrize("model_class", [TinyLSTM, TinyCNN, TinyGPT2])
+def test_totals_equal_a_count(model_class):
+    model = build(model_class)
+    inspection = inspect_model(model, 0.3)
+    sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
+    assert {p.name: p.weights for p in inspection.parameters} == sizes
+    assert {p.name for p in inspection.parameters if not p.dense_reason} == set(model_class.pruned)
+    assert inspection.weights == sum(sizes.values())
+    assert inspection.target_weights == sum(sizes[name] for name in model_class.pruned)
+    assert inspection.pruned == sum(round(0.3 * sizes[name]) for name in model_class.pruned)
+
+
+@pytest.mark.parametrize(
+    ("config", "architecture", "weights"),
+    [
+        (DeepSpeechConfig(), "DeepSpeechForCTC", 8_139_805),
+        (DeepSpeech2Config(), "DeepSpeech2ForCTC", 67_696_733),
+        (GPT2Config(n_layer=2), "GPT2LMHeadModel", 53_561_088),  # 2 x 7,087,872 + 38,597,376 + 786,432 + 1,536
+        (GPT2Config(n_layer=1), None, 46_473_216),
+    ],
+    ids=["deepspeech", "deepspeech2", "gpt2", "no architecture"],
+)
+def test_a_configuration_is_enough(config, architecture, weights, tmp_path):
+    config.architectures = [architecture] if architecture else None
+    config.save_pretrained(tmp_path)
+    model = build_without_weights(str(tmp_path))
+    assert inspect_model(model).weights == weights
+    assert sum(p.untyped_storage().nbytes() for p in model.parameters()) <= 8 * len(list(model.parameters()))
+
+
+def test_tied_weights_are_counted_once(tmp_path):
+    config = GPT2Config(n_layer=1, n_embd=8, n_head=2, vocab_size=11, n_positions=6)
+    GPT2LMHeadModel(config).save_pretrained(tmp_path)
+    model = build_without_weights(str(tmp_path))
+    assert model.lm_head.weight is model.transformer.wte.weight
+    reasons = {p.name: p.dense_reason for p in inspect_model(model).parameters}
+    assert reasons["transformer.wte.weight"] == "embedding tied to a head"
+    assert "lm_head.weight" not in reasons
+
+
+def test_the_command(tmp_path: Path) -> None:
+    config = DeepSpeechConfig(hidden_size=10, num_dense_layers=1)
+    config.architectures = ["DeepSpeechForCTC"]
+    config.save_pretrained(tmp_path)
+    options = ["--sparsity", "0.5", "--sparsity-overrides", '{"weight_hh$": 0.25}', "--dense-modules", "^output"]
+    result = CliRunner().invoke(app, ["inspect", str(tmp_path), *options], env={"COLUMNS": "160"})
+    assert result.exit_code == 0, result.output
+    assert re.search(r"recurrent\.recurrence\.weight_hh\s*│\s*10 x 10\s*│\s*100\s*│\s*25\s*│", result.output)
+    assert re.search(r"output_dense\.weight\s*│\s*10 x 10\s*│\s*100\s*│\s*│ dense_modules", result.output)
+    assert re.search(r"([\d,]+) of ([\d,]+) weights of the model: \d", result.output)
+
+
+def test_bad_input_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"^sparsity must be a fraction in \[0, 1\), got 30; write 0\.3 for 30 %$"):
+        inspect_model(torch.nn.Linear(2, 2), 30)
+    with pytest.raises(ValueError, match=r"Unrecognized model in .* Should have a `model_type` key in its config.json"):
+        build_without_weights(str(tmp_path))
