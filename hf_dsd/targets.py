@@ -78,13 +78,14 @@ class _Owned:
 
 
 class _Rules(NamedTuple):
-    """What decides about a parameter: the options in force and the model's first convolution."""
+    """What decides about a parameter: the options in force, the model's first convolution and its adapters' weights."""
 
     overrides: Mapping[str, float]
     listed: Sequence[str]
     listed_by: str
     listed_by_caller: bool
     first_convolution: nn.Module | None
+    adapters: frozenset[int]
 
     def dense_reason(self, item: _Owned) -> str:
         """Why a parameter stays dense, "" if it is to be pruned."""
@@ -101,6 +102,8 @@ class _Rules(NamedTuple):
             return "" if self.overrides[override] else "sparsity_overrides sets 0"
         if listing is not None:
             return f"{self.listed_by} pattern {listing!r}"
+        if id(item.parameter) in self.adapters and not self.listed_by_caller:
+            return "adapter"
         return "" if self.listed_by else _default_reason(item, self.first_convolution)
 
 
@@ -122,7 +125,8 @@ def plan_targets(
     Biases, vectors and norms stay dense whatever the options say. Of the rest `sparsity_overrides` decides (the first
     pattern that matches), then `dense_modules`; where that is None, the model class's own `dsd_dense_modules` or,
     without one, these stay dense: embeddings (tied heads with them), the first convolution, and parametrised weights
-    such as weight-normalised filters. Last, frozen parameters are left out.
+    such as weight-normalised filters. Adapters such as LoRA's are pruned only where one of the two options asks for it.
+    Last, frozen parameters are left out.
 
     Args:
         model: Any module; wrappers (DDP, torch.compile) are seen through.
@@ -146,7 +150,9 @@ def plan_targets(
     _check_patterns("sparsity_overrides", list(overrides), owned)
     if dense_modules is not None:  # a class's own list may name parts that this configuration lacks
         _check_patterns(listed_by, listed, owned)
-    rules = _Rules(overrides, listed, listed_by, dense_modules is not None, _first_convolution(model))
+    rules = _Rules(
+        overrides, listed, listed_by, dense_modules is not None, _first_convolution(model), _adapter_weights(model)
+    )
     plan = [_target(item, rules) for item in owned]
     _check_overrides_count(overrides, owned, plan)
     _check_plan(plan)
@@ -228,6 +234,18 @@ def _nearest(pattern: str, names: Sequence[str]) -> list[str]:
 def _first_convolution(model: nn.Module) -> nn.Module | None:
     convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
     return next((module for module in model.modules() if isinstance(module, convolutions)), None)
+
+
+def _adapter_weights(model: nn.Module) -> frozenset[int]:
+    """Ids of the parameters of LoRA and the like; peft's layers name these parts in `adapter_layer_names`."""
+    return frozenset(
+        id(parameter)
+        for module in model.modules()
+        for part in getattr(module, "adapter_layer_names", ())
+        if part != "modules_to_save"  # whole layers that peft trains beside the adapters
+        for name, parameter in module.named_parameters()
+        if name.startswith(f"{part}.")
+    )
 
 
 def _shape_reason(item: _Owned) -> str:
@@ -315,5 +333,9 @@ def _check_plan(plan: Sequence[Target]) -> None:
         reasons = sorted({target.dense_reason for target in plan})
         raise ValueError(
             f"no parameter is left to prune: all {len(plan)} are dense ({'; '.join(reasons) or 'the model has none'}); "
-            "loosen dense_modules or unfreeze layers"
+            + (
+                "to prune adapters, name them: sparsity_overrides={'lora_': 0.3}"
+                if "adapter" in reasons
+                else "loosen dense_modules or unfreeze layers"
+            )
         )

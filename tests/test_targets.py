@@ -617,3 +617,32 @@ def test_target_knows_its_numbers():
     assert (target.numel, target.is_pruned, target.sparsity(0.3)) == (15, True, 0.3)
     assert Target("a", (3, 5), override=0.0).sparsity(0.3) == 0.0
     assert not Target("a", (3, 5), dense_reason="norm").is_pruned
+
+
+class AdaptedLinear(nn.Linear):
+    """A layer as peft makes it: the base weight, and the adapter's parts named in `adapter_layer_names`."""
+
+    adapter_layer_names = ("down", "up", "unused")
+
+    def __init__(self) -> None:
+        super().__init__(6, 4)
+        self.down = nn.ModuleDict({"default": nn.Linear(6, 2, bias=False)})
+        self.up = nn.ModuleDict({"default": nn.Linear(2, 4, bias=False)})
+
+
+def test_adapters_are_pruned_only_if_asked():
+    model = nn.Sequential(AdaptedLinear())
+
+    def pruned(**options):
+        return [target.name for target in plan_targets(model, **options) if target.is_pruned]
+
+    adapters = ["0.down.default.weight", "0.up.default.weight"]
+    assert pruned() == ["0.weight"]
+    assert pruned(dense_modules=[]) == ["0.weight", *adapters]
+    assert pruned(sparsity_overrides={r"\.up\.": 0.5}) == ["0.weight", adapters[1]]
+    assert {t.dense_reason for t in plan_targets(model) if t.name in adapters} == {"adapter"}
+    model[0].weight.requires_grad_(False)
+    with pytest.raises(ValueError, match=r"^no parameter is left to prune: .*\(adapter; bias or vector; frozen\)"):
+        plan_targets(model)
+    Adapted = type("Adapted", (nn.Sequential,), {"dsd_dense_modules": ["bias"]})  # a class's own list asks for nothing
+    assert [t.name for t in plan_targets(Adapted(AdaptedLinear())) if t.is_pruned] == ["0.weight"]
