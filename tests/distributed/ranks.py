@@ -27,7 +27,8 @@ def run_on_ranks(world_size: int, function: Callable[..., Any], folder: Path, *a
         AssertionError: If a process fails or does not end in time; none is left behind.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    context = mp.get_context("spawn")
+    context = mp.get_context("forkserver")  # one process imports torch and all, every rank is a fork of it
+    context.set_forkserver_preload(["hf_dsd", "torch.distributed.checkpoint"])
     processes = [
         context.Process(target=_run, args=(rank, world_size, function, folder, args)) for rank in range(world_size)
     ]

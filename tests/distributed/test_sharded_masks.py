@@ -1,7 +1,5 @@
 """Masks of sharded weights are those of the whole weight, bit for bit: 2 and 3 real ranks against one process."""
 
-from pathlib import Path
-
 import pytest
 import torch
 from ranks import error_of, run_on_ranks
@@ -13,9 +11,10 @@ from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tenso
 from hf_dsd.masks import build_mask, pack_mask
 from hf_dsd.sharding import layout_of, local_part
 
-SHAPES = [(8, 8), (7, 8), (3, 5), (1, 9), (2, 3), (5, 4, 3), (129, 257), (64, 1)]
-SPARSITIES = (0.0, 0.1, 0.5, 0.8, 0.99)
+SHAPES = [(8, 8), (7, 8), (3, 5), (1, 9), (2, 3), (5, 4, 3), (64, 1)]
+SPARSITIES = (0.0, 0.1, 0.5, 0.99)
 KINDS = ("normal", "tied", "zeros", "constant", "bfloat16", "float16", "float64", "denormal")
+CASES = [(shape, "tied") for shape in SHAPES] + [((129, 65), kind) for kind in KINDS]
 
 
 def make_weight(shape: tuple[int, ...], kind: str) -> Tensor:
@@ -56,11 +55,10 @@ def shard_like_fully_shard(weight: Tensor, world_size: int) -> Tensor:
 def build_on_ranks(rank: int, world_size: int) -> dict[str, object]:
     """Every case on this rank."""
     found: dict[str, object] = {"sizes": {}}
-    for shape in SHAPES:
-        for kind in KINDS if shape in ((7, 8), (129, 257)) else KINDS[:2]:
-            weight = shard_like_fully_shard(make_weight(shape, kind), world_size)
-            found[f"{shape} {kind}"] = masks_of(weight)
-            found["sizes"][shape] = local_part(weight).numel()
+    for shape, kind in CASES:
+        weight = shard_like_fully_shard(make_weight(shape, kind), world_size)
+        found[f"{shape} {kind}"] = masks_of(weight)
+        found["sizes"][shape] = local_part(weight).numel()
     broken = make_weight((7, 8), "normal")
     broken[0, 3] = float("nan")  # on the first rank only
     sharded = shard_like_fully_shard(broken, world_size)
@@ -103,16 +101,13 @@ def assert_same_masks(found: dict[str, object], weight: Tensor) -> None:
         assert (got_pruned, got_threshold) == (pruned, threshold), case
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize(("shape", "kind"), CASES, ids=lambda value: str(value))
 def test_masks_of_shards_equal_the_wholes(ranks, shape, kind):
-    if f"{shape} {kind}" not in ranks[0]:
-        kind = "normal"
     for found in ranks:
         assert_same_masks(found[f"{shape} {kind}"], make_weight(shape, kind))
 
 
-def test_uneven_and_empty_blocks_were_among_them(ranks):
+def test_uneven_and_empty_blocks_are_among_them(ranks):
     sizes = {shape: [found["sizes"][shape] for found in ranks] for shape in SHAPES}
     if len(ranks) == 2:
         assert sizes[7, 8] == [32, 24]
@@ -142,8 +137,3 @@ def test_replicated_shards(four_ranks):
 def test_other_layouts_are_refused(four_ranks, case):
     for found in four_ranks:
         assert "DSD knows Shard(0) over one dimension of the mesh, and Replicate: shard with fully_shard" in found[case]
-
-
-def test_a_mesh_of_one_rank_is_whole(tmp_path: Path):
-    (found,) = run_on_ranks(1, build_on_ranks, tmp_path, 1)
-    assert_same_masks(found["(7, 8) tied"], make_weight((7, 8), "tied"))
