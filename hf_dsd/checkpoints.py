@@ -29,9 +29,11 @@ def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
         if _is_whole(folder):
             return str(folder)
         logger.warning("%s was not written to its end and is passed over", folder)
+    if not folders:
+        raise FileNotFoundError(f"{output_dir} holds no checkpoint: train without resume_from_checkpoint")
+    names = [folder.name for folder in folders]
     raise FileNotFoundError(
-        f"{output_dir} holds no checkpoint to resume from, only {[folder.name for folder in folders] or 'none'} not "
-        "written to the end; train without resume_from_checkpoint, or lower save_steps"
+        f"no checkpoint in {output_dir} was written to its end, of {names}: train without resume_from_checkpoint"
     )
 
 
