@@ -1,4 +1,4 @@
-"""One hand-written DSD loop that runs on one process, on DDP ranks and on FSDP2 ranks.
+"""One hand-written DSD loop that runs on one process, on DDP ranks, on FSDP2 ranks and on replicas of those (HSDP).
 
 Every rank trains on the same batch. The mean of two equal gradients is that gradient exactly, so all three must agree
 bit for bit, which they could not if each rank summed its own part of a batch.
@@ -11,6 +11,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
+from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
@@ -39,14 +40,17 @@ class Net(nn.Module):
 
 
 def build_net(kind: str, seed: int = 0) -> nn.Module:
-    """The model of one `kind` of run: "single", "ddp" or "fsdp"."""
+    """The model of one `kind` of run: "single", "ddp", "fsdp", or "hsdp" (two replicas)."""
     torch.manual_seed(seed)
     net = Net()
     if kind == "ddp":
         return DistributedDataParallel(net)
-    if kind == "fsdp":
+    if kind in ("fsdp", "hsdp"):
+        ranks = dist.get_world_size()
+        shape, names = ((2, ranks // 2), ("replicate", "shard")) if kind == "hsdp" else ((ranks,), ("shard",))
+        mesh = init_device_mesh("cpu", shape, mesh_dim_names=names)
         for module in (net.lstm, net.head, net):
-            fully_shard(module)
+            fully_shard(module, mesh=mesh)
     return net
 
 

@@ -36,6 +36,17 @@ def train_on_ranks(rank: int, folder: Path) -> dict[str, Any]:
     return found
 
 
+def train_on_replicated_shards(rank: int, folder: Path) -> dict[str, Any]:
+    """AdamW's run on two replicas of two shards, from the start and from one process's checkpoint; and drift."""
+    resumed = train("hsdp", "adamw", resume_from=folder / "single")
+    net = build_net("hsdp")
+    with torch.no_grad():
+        if rank == 2:  # the first block of the second replica
+            net.head.weight.to_local()[0] = 0.0
+    dsd = DSD(net, build_optimizer("sgd", net), Schedule.from_steps([0, 2, 2], sparsity=SPARSITY))
+    return {"whole": train("hsdp", "adamw"), "resumed": resumed, "drift": error_of(lambda: dsd.begin_step(0))}
+
+
 def drift_apart(rank: int) -> str:
     """The error of building masks where one weight of rank 1 differs."""
     net = build_net("ddp")
@@ -59,6 +70,11 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def ranks(single, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
     return run_on_ranks(2, train_on_ranks, tmp_path_factory.mktemp("ranks"), single["folder"])
+
+
+@pytest.fixture(scope="module")
+def four_ranks(single, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    return run_on_ranks(4, train_on_replicated_shards, tmp_path_factory.mktemp("four"), single["folder"])
 
 
 def assert_equal(got: dict[str, torch.Tensor], want: dict[str, torch.Tensor]) -> None:
@@ -103,3 +119,16 @@ def test_replicas_that_have_drifted_apart_stop_on_every_rank(ranks):
         assert found["drift"].startswith(
             "RuntimeError: the ranks' masks of lstm.weight_hh_l0 differ (1 parameter(s) in all): rank(s) [1] disagree"
         )
+
+
+@pytest.mark.parametrize("run", ["whole", "resumed"])
+def test_replicated_shards_equal_one_process(four_ranks, single, run):
+    for found in four_ranks:
+        assert_equal(found[run]["masks"], single["adamw"]["masks"])
+        assert_equal(found[run]["weights"], single["adamw"]["weights"])
+
+
+def test_replicas_of_shards_that_have_drifted_apart_stop(four_ranks):
+    for rank in (0, 2):  # the ranks that hold the block
+        assert four_ranks[rank]["drift"].startswith("RuntimeError: the ranks' masks of head.weight differ")
+        assert "rank(s) [2] disagree" in four_ranks[rank]["drift"]
