@@ -13,8 +13,8 @@ IEEE floats without their sign bit order like the integers of the same bits, so 
   bins settle a 32-bit threshold, in O(n) and without the 12 bytes a weight that a sort needs;
 * of a tensor that is sharded over ranks by the same radix select, its histograms summed over the ranks: they say as
   much about the whole tensor as the weights would, in 16 KB a round. Rank r takes those of the ties at the threshold
-  that the ranks before it leave. So a mask is the one that a single process would choose, bit for bit, and what is sent
-  (some 50 KB a rank for fp32, in 5 messages) does not depend on the tensor's size.
+  that the ranks before it leave. So a mask is the one that a single process would choose, bit for bit, and what a rank
+  sends (37 KB for fp32, in 5 messages) does not depend on the tensor's size.
 
 Measured by `tests/benchmarks/bench_selection.py` on one core of an AMD EPYC (Zen 4) with torch 2.13 and numpy 2.4, for
 4 and 16 million fp32 and 4 million bf16 normal weights at sparsity 0.3 to 0.8. CPU seconds of threshold and full mask
