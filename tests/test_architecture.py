@@ -11,7 +11,15 @@ PACKAGE = ROOT / "hf_dsd"
 
 # Module -> the modules of ours that it may import: arrows point down the house.
 CORE = {"schedule", "sharding", "agreement", "targets", "selection", "masks", "optimizer_state", "state_file", "engine"}
-TRAINING = CORE | {"training_args", "lr_scheduler", "phase_monitor", "summary", "checkpoints", "trainer"}
+TRAINING = CORE | {
+    "training_args",
+    "lr_scheduler",
+    "phase_monitor",
+    "summary",
+    "checkpoints",
+    "trainer_sharding",
+    "trainer",
+}
 PARTS = {"models", "metrics", "data"}
 ALLOWED: dict[str, set[str]] = {
     "schedule": set(),
@@ -26,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "lr_scheduler": {"schedule"},
     "phase_monitor": set(),
     "checkpoints": set(),
+    "trainer_sharding": set(),
     "summary": CORE,
     "training_args": CORE,
     "trainer": TRAINING - {"trainer"},
