@@ -311,7 +311,8 @@ class DSD:
             for group in self._replicas_of(parameter):
                 held.setdefault(group, {})[name] = digests[name]
         for group, own in held.items():
-            check_agreement(own, group, layout_of(parameters[next(iter(own))]).device)
+            layout = layout_of(parameters[next(iter(own))])
+            check_agreement(own, group, layout.device, layout.group)
 
     def _sparsities(self, phase: Phase) -> dict[str, float]:
         """The fraction that a sparse phase prunes of each target; a phase that would prune nothing is an error."""

@@ -18,7 +18,7 @@ model, 42 MB on the wire of a ring, in 6 messages a matrix (the engine counts th
 0.5 ms a message 0.3 to 1.7 s, once a sparse phase. A rank reads its own 137 million weights some four times. To gather
 the weights instead would bring 280 GB to every rank, over 6,000 times as much: 6 s at 50 GB/s, and the memory of the
 largest matrix. A rank keeps 137 MB of masks. A checkpoint gathers them as bits: 8.75 GB pass through each rank, and the
-file is as large. Under HSDP each build adds one message of 32 bytes, the check that replicas agree.
+file is as large. Under HSDP each build adds two messages of 32 bytes, the check that replicas agree.
 """
 
 import argparse

@@ -41,8 +41,9 @@ def train_on_replicated_shards(rank: int, folder: Path) -> dict[str, Any]:
     resumed = train("hsdp", "adamw", resume_from=folder / "single")
     net = build_net("hsdp")
     with torch.no_grad():
-        if rank == 2:  # the first block of the second replica
-            net.head.weight.to_local()[0] = 0.0
+        if rank == 2:  # the first block of the second replica: weights change places, so the other block is as before
+            block = net.head.weight.to_local()
+            block[0] = block[0].roll(1)
     dsd = DSD(net, build_optimizer("sgd", net), Schedule.from_steps([0, 2, 2], sparsity=SPARSITY))
     return {"whole": train("hsdp", "adamw"), "resumed": resumed, "drift": error_of(lambda: dsd.begin_step(0))}
 
@@ -128,7 +129,11 @@ def test_replicated_shards_equal_one_process(four_ranks, single, run):
         assert_equal(found[run]["weights"], single["adamw"]["weights"])
 
 
-def test_replicas_of_shards_that_have_drifted_apart_stop(four_ranks):
+def test_replicas_of_shards_that_have_drifted_apart_stop_on_every_rank(four_ranks):
     for rank in (0, 2):  # the ranks that hold the block
         assert four_ranks[rank]["drift"].startswith("RuntimeError: the ranks' masks of head.weight differ")
         assert "rank(s) [2] disagree" in four_ranks[rank]["drift"]
+    for rank in (1, 3):
+        assert four_ranks[rank]["drift"].startswith(
+            "RuntimeError: the ranks' masks differ in a block that ranks [1, 3] do not hold"
+        )
