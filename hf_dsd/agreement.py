@@ -16,12 +16,12 @@ import torch.distributed as dist
 def check_agreement(
     digests: Mapping[str, str], group: dist.ProcessGroup, device: torch.device, blocks: dist.ProcessGroup | None = None
 ) -> None:
-    """Compares what the ranks of a group have made of each parameter: one collective of 32 bytes a rank.
+    """Compares what the ranks of a group have made of each parameter: 32 bytes a rank, twice where weights are sharded.
 
-    Only where that differs a second one finds out whose. All ranks of the groups must call it.
+    Only where that differs a further collective finds out whose. All ranks of the groups must call it.
 
     Args:
-        digests: Parameter name -> a text that stands for its mask, or for the error of making it.
+        digests: Parameter name -> a text that stands for its mask, or `error: ` and why there is none.
         group: The ranks that hold the same weights.
         device: Where the groups' messages have to be.
         blocks: Of sharded weights, the ranks that hold one copy together: they tell each other first, so that a
@@ -56,8 +56,10 @@ def _difference(tables: list[Mapping[str, str]], ranks: list[int]) -> str:
     first = [table.get(differing[0]) for table in tables]
     usual = Counter(first).most_common(1)[0][0]
     odd = [rank for rank, value in zip(ranks, first, strict=True) if value != usual]
+    errors = sorted({f" ({value})" for value in first if value is not None and value.startswith("error: ")})
     return (
         f"the ranks' masks of {differing[0]} differ ({len(differing)} parameter(s) in all): rank(s) {odd} disagree "
-        f"with the other {len(ranks) - len(odd)}. Their weights have drifted apart: resume from the last checkpoint, "
-        "and look for what changes weights on one rank only (a callback, a random layer without a common seed)"
+        f"with the other {len(ranks) - len(odd)}{''.join(errors)}. Their weights have drifted apart: resume from the "
+        "last checkpoint, and look for what changes weights on one rank only (a callback, a random layer without a "
+        "common seed)"
     )

@@ -291,7 +291,7 @@ class DSD:
             try:
                 built[name] = build_mask(parameter, sparsities[name], criterion=self.mask_criterion, seed=seed)
             except ValueError as error:
-                digests[name], failure = str(error), error
+                digests[name], failure = f"error: {error}", error
                 break
             if self._replicas_of(parameter):
                 digests[name] = hashlib.sha256(pack_mask(built[name].mask).numpy().tobytes()).hexdigest()

@@ -32,7 +32,7 @@ def train_on_ranks(rank: int, folder: Path) -> dict[str, Any]:
     for saved, resumed in RESUMED:
         if resumed != "single":
             found[f"{saved} to {resumed}"] = train(resumed, "adamw", resume_from=folder / saved)
-    found["drift"] = drift_apart(rank)
+    found["drift"] = {value: drift_apart(rank, value) for value in ("9", "nan")}
     return found
 
 
@@ -48,12 +48,12 @@ def train_on_replicated_shards(rank: int, folder: Path) -> dict[str, Any]:
     return {"whole": train("hsdp", "adamw"), "resumed": resumed, "drift": error_of(lambda: dsd.begin_step(0))}
 
 
-def drift_apart(rank: int) -> str:
-    """The error of building masks where one weight of rank 1 differs."""
+def drift_apart(rank: int, value: str) -> str:
+    """The error of building masks where one weight of rank 1 is another."""
     net = build_net("ddp")
     with torch.no_grad():
         if rank == 1:
-            net.module.lstm.weight_hh_l0[2, 3] = 9.0
+            net.module.lstm.weight_hh_l0[2, 3] = float(value)
     dsd = DSD(net, build_optimizer("sgd", net), Schedule.from_steps([0, 2, 2], sparsity=0.5))
     message = error_of(lambda: dsd.begin_step(0))
     dist.barrier()  # both ranks are still there
@@ -117,9 +117,16 @@ def test_a_run_resumed_in_another_shape_equals_the_unbroken_one(ranks, single, s
 
 def test_replicas_that_have_drifted_apart_stop_on_every_rank(ranks):
     for found in ranks:
-        assert found["drift"].startswith(
+        assert found["drift"]["9"].startswith(
             "RuntimeError: the ranks' masks of lstm.weight_hh_l0 differ (1 parameter(s) in all): rank(s) [1] disagree"
         )
+
+
+def test_a_broken_replica_stops_every_rank(ranks):
+    for found in ranks:
+        assert found["drift"]["nan"].startswith("RuntimeError: the ranks' masks of lstm.weight_hh_l0 differ")
+        assert "rank(s) [1] disagree" in found["drift"]["nan"]
+        assert "(error: magnitudes must be finite, got NaN or inf)" in found["drift"]["nan"]
 
 
 @pytest.mark.parametrize("run", ["whole", "resumed"])
