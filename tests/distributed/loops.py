@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_state_dict, set_state_dict
 from torch.distributed.device_mesh import init_device_mesh
@@ -79,13 +80,20 @@ def save_checkpoint(folder: Path, net: nn.Module, optimizer: torch.optim.Optimiz
     first = not dist.is_initialized() or dist.get_rank() == 0
     dsd.save(folder, write=first)
     if first:
-        folder.mkdir(parents=True, exist_ok=True)
         torch.save((model_state, optimizer_state), folder / "state.pt")
-    if dist.is_initialized():
-        dist.barrier()
+    if dist.is_initialized():  # and every rank its own part
+        model_state, optimizer_state = get_state_dict(net, optimizer)
+        dcp.save({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=folder / "sharded")
 
 
 def load_checkpoint(folder: Path, net: nn.Module, optimizer: torch.optim.Optimizer, dsd: DSD) -> None:
+    """Loads what `save_checkpoint` wrote; the ranks' own parts if `folder` is its `sharded`."""
+    if folder.name == "sharded":
+        model_state, optimizer_state = get_state_dict(net, optimizer)
+        dcp.load({"model": model_state, "optimizer": optimizer_state}, checkpoint_id=folder)
+        set_state_dict(net, optimizer, model_state_dict=model_state, optim_state_dict=optimizer_state)
+        dsd.load(folder.parent)
+        return
     model_state, optimizer_state = torch.load(folder / "state.pt", weights_only=False)
     set_state_dict(net, optimizer, model_state_dict=model_state, optim_state_dict=optimizer_state, options=FULL)
     dsd.load(folder)

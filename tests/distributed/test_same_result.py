@@ -37,15 +37,19 @@ def train_on_ranks(rank: int, folder: Path) -> dict[str, Any]:
 
 
 def train_on_replicated_shards(rank: int, folder: Path) -> dict[str, Any]:
-    """AdamW's run on two replicas of two shards, from the start and from one process's checkpoint; and drift."""
-    resumed = train("hsdp", "adamw", resume_from=folder / "single")
+    """AdamW's run on two replicas of two shards, from the start and from other ranks' checkpoints; and drift."""
+    resumed = {
+        "hsdp from single": train("hsdp", "adamw", resume_from=folder / "single"),
+        "hsdp from the parts of 2 ranks": train("hsdp", "adamw", resume_from=folder / "fsdp" / "sharded"),
+        "4 shards from the parts of 2 ranks": train("fsdp", "adamw", resume_from=folder / "fsdp" / "sharded"),
+    }
     net = build_net("hsdp")
     with torch.no_grad():
         if rank == 2:  # the first block of the second replica: weights change places, so the other block is as before
             block = net.head.weight.to_local()
             block[0] = block[0].roll(1)
     dsd = DSD(net, build_optimizer("sgd", net), Schedule.from_steps([0, 2, 2], sparsity=SPARSITY))
-    return {"whole": train("hsdp", "adamw"), "resumed": resumed, "drift": error_of(lambda: dsd.begin_step(0))}
+    return {"hsdp": train("hsdp", "adamw"), **resumed, "drift": error_of(lambda: dsd.begin_step(0))}
 
 
 def drift_apart(rank: int, value: str) -> str:
@@ -74,7 +78,8 @@ def ranks(single, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, An
 
 
 @pytest.fixture(scope="module")
-def four_ranks(single, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+def four_ranks(single, ranks, tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """After `ranks`, whose checkpoints it resumes."""
     return run_on_ranks(4, train_on_replicated_shards, tmp_path_factory.mktemp("four"), single["folder"])
 
 
@@ -129,8 +134,10 @@ def test_a_broken_replica_stops_every_rank(ranks):
         assert "(error: magnitudes must be finite, got NaN or inf)" in found["drift"]["nan"]
 
 
-@pytest.mark.parametrize("run", ["whole", "resumed"])
-def test_replicated_shards_equal_one_process(four_ranks, single, run):
+@pytest.mark.parametrize(
+    "run", ["hsdp", "hsdp from single", "hsdp from the parts of 2 ranks", "4 shards from the parts of 2 ranks"]
+)
+def test_four_ranks_equal_one_process(four_ranks, single, run):
     for found in four_ranks:
         assert_equal(found[run]["masks"], single["adamw"]["masks"])
         assert_equal(found[run]["weights"], single["adamw"]["weights"])
