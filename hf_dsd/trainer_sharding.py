@@ -14,11 +14,14 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
+from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import Trainer
 from transformers.trainer import FSDP_MODEL_NAME, OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.training_args import ParallelMode
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from .sharding import reshard_
 
 
 def refuse_flattening(trainer: Trainer) -> None:
@@ -55,7 +58,9 @@ def replicas_of_trainer(trainer: Trainer) -> dist.ProcessGroup | None:
 
 
 def is_sharded(model: nn.Module) -> bool:
-    """True if any parameter is a DTensor."""
+    """True if ranks hold blocks of its parameters, also while FSDP2 shows gathered copies of them."""
+    if any(isinstance(module, FSDPModule) for module in model.modules()):
+        return True
     return any(isinstance(parameter, DTensor) for parameter in model.parameters())
 
 
@@ -82,6 +87,7 @@ def load_whole_model(model: nn.Module, folder: str | os.PathLike[str]) -> bool:
     whole = SAFE_WEIGHTS_NAME in names or SAFE_WEIGHTS_INDEX_NAME in names
     if not is_sharded(model) or not whole or any(name.startswith(FSDP_MODEL_NAME) for name in names):
         return False
+    reshard_(model)
     state: dict[str, Any] = _read_weights(Path(folder)) if dist.get_rank() == 0 else {}
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)  # tied weights: one entry
     set_model_state_dict(model, state, options=options)

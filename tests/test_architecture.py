@@ -34,7 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "lr_scheduler": {"schedule"},
     "phase_monitor": set(),
     "checkpoints": set(),
-    "trainer_sharding": set(),
+    "trainer_sharding": {"sharding"},
     "summary": CORE,
     "training_args": CORE,
     "trainer": TRAINING - {"trainer"},
