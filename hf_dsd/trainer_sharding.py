@@ -83,9 +83,11 @@ def load_whole_model(model: nn.Module, folder: str | os.PathLike[str]) -> bool:
     Returns:
         False, with nothing done, if the model is not sharded or the folder has FSDP's own files.
     """
+    if not is_sharded(model):
+        return False
     names = os.listdir(folder)
     whole = SAFE_WEIGHTS_NAME in names or SAFE_WEIGHTS_INDEX_NAME in names
-    if not is_sharded(model) or not whole or any(name.startswith(FSDP_MODEL_NAME) for name in names):
+    if not whole or any(name.startswith(FSDP_MODEL_NAME) for name in names):
         return False
     reshard_(model)
     state: dict[str, Any] = _read_weights(Path(folder)) if dist.get_rank() == 0 else {}

@@ -62,11 +62,13 @@ def train_lstm(folder: Path, resume_from: Path | None = None) -> dict[str, Any]:
     return {**_train(trainer, resume_from), "replicas": trainer.dsd.replicas is not None}
 
 
-def train_gpt2(folder: Path) -> dict[str, Any]:
+def train_gpt2(folder: Path, resume_from: Path | None = None) -> dict[str, Any]:
     """One run of a model that transformers shards as it loads it where there are several ranks.
 
-    Its weights are not tied: transformers 5.23 unties those that it shards, and trains another model then.
+    Its weights are not tied: transformers 5.23 unties those that it shards, and trains another model then. Nor does its
+    Trainer save the optimizer of such a model, so only one process writes checkpoints.
     """
+    saving = {"save_strategy": "steps", "save_steps": 1} if "RANK" not in os.environ else {}
     saved = folder.with_name("initial")
     world_size = int(os.environ.get("WORLD_SIZE", "1"))
     if world_size == 1:
@@ -77,8 +79,10 @@ def train_gpt2(folder: Path) -> dict[str, Any]:
     else:
         saved = Path(sys.argv[2]) / "initial"
         config = DistributedConfig(fsdp_size=world_size, fsdp_plan={"transformer.h.*": "free_full_weight"})
-    trainer = make_trainer(folder, TinyGPT2.from_pretrained(saved, distributed_config=config), max_grad_norm=0.0)
-    found = _train(trainer, None)
+    trainer = make_trainer(
+        folder, TinyGPT2.from_pretrained(saved, distributed_config=config), max_grad_norm=0.0, **saving
+    )
+    found = _train(trainer, resume_from)
     trainer.load_phase("phase-1-sparse")
     blocks = {name: parameter.shape for name, parameter in trainer.model.named_parameters()}
     return {**found, "loaded": weights_of(trainer.model), "shapes": blocks, "class": type(trainer.model).__name__}
@@ -107,6 +111,7 @@ def main() -> None:
         "lstm": train_lstm(folder / "lstm"),
         "lstm resumed": train_lstm(folder / "lstm-resumed", one / f"lstm/checkpoint-{RESUMED_STEP}"),
         "gpt2": train_gpt2(folder / "gpt2"),
+        "gpt2 resumed": train_gpt2(folder / "gpt2-resumed", one / f"gpt2/checkpoint-{RESUMED_STEP}"),
         "drift": drift(folder / "drift"),
         "fsdp": ask_for_fsdp(folder / "fsdp"),
     }
