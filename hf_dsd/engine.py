@@ -13,19 +13,23 @@ The mask is applied to the weights after every optimizer step, as Algorithm 1 sa
 do: momentum, Adam's moments and weight decay move a weight whose gradient is zero.
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from .agreement import check_agreement
 from .masks import CRITERIA, BuiltMask, apply_masks_, build_mask, pack_mask, seed_of, unpack_mask
 from .optimizer_state import RESET_MODES, reset_optimizer_state_
 from .schedule import Phase, Schedule
 from .selection import prune_count
+from .sharding import layout_of, local_part, replicas_of, reshard_
 from .state_file import read_state_file, write_state_file
 from .targets import canonical_name, log_frozen, plan_targets
 
@@ -44,6 +48,10 @@ class DSD:
     To resume, build the same object again and call `load_state_dict` (or `load`) after the model's weights are loaded;
     `accelerator.register_for_checkpointing(dsd)` does both.
 
+    On several ranks every rank makes the same calls, in the same order. Masks are those of a single process: of DDP
+    replicas they are compared at every build (see `check_agreement`), of weights that `fully_shard` shards they are
+    chosen over the whole tensor and kept in blocks. A state saved on N ranks loads on M, sharded or not.
+
     Args:
         model: The model, wrapped or not.
         optimizer: The optimizer that trains it.
@@ -58,7 +66,10 @@ class DSD:
         schedule: The schedule in force; phases left early (`leave_phase`) are shorter than planned.
         phase: The phase of the last `begin_step`, None before the first.
         left_early: Indices of the phases that `leave_phase` ended.
-        masks: Parameter name -> bool mask, True = kept; empty outside sparse phases.
+        masks: Parameter name -> bool mask, True = kept; empty outside sparse phases. This rank's block of it where the
+            parameter is sharded.
+        replicas: The ranks that train copies of this model; found where `model` is a `DistributedDataParallel`, to be
+            set where only an outer wrapper is one.
         targets: Every parameter with its rule, see `plan_targets`.
         built: Parameter name -> `BuiltMask` for the masks that this process built, newest phase only.
 
@@ -92,6 +103,7 @@ class DSD:
         self.built: dict[str, BuiltMask] = {}
         self.targets = plan_targets(model, dense_modules=dense_modules, sparsity_overrides=sparsity_overrides)
         log_frozen(self.targets)
+        self.replicas = replicas_of(model)
         self._pairs: list[tuple[Tensor, Tensor]] = []
         self._pruned = 0
         self._unverified = False
@@ -106,6 +118,7 @@ class DSD:
         Raises:
             ValueError: If steps are skipped, a weight to prune is NaN or infinite, a target is not in the optimizer, or
                 a sparse phase would prune nothing.
+            RuntimeError: If replicas choose different masks.
         """
         if self.phase is not None and self.phase.owns(step) and not self._unverified:
             return False
@@ -150,7 +163,7 @@ class DSD:
         """
         for parameter, mask in self._pairs:
             if parameter.grad is not None:
-                parameter.grad.mul_(mask.view(torch.uint8))
+                local_part(parameter.grad).mul_(mask.view(torch.uint8))
 
     def leave_phase(self, step: int) -> None:
         """Ends the current phase after `step` optimizer steps ("while not converged"); later phases move forward."""
@@ -176,27 +189,34 @@ class DSD:
 
     @torch.no_grad()
     def revived_weights(self) -> dict[str, int]:
-        """Pruned weights that are not exactly zero now, by parameter (empty when all is well; synchronises)."""
+        """Pruned weights that are not exactly zero now, by parameter (empty when all is well; synchronises).
+
+        Of sharded weights the whole's number: every rank must call it.
+        """
         counts = {}
         for name, parameter in self._bind(self.masks).items():
-            count = int(torch.count_nonzero(parameter.detach().masked_fill(self.masks[name], 0)))
-            if count:
+            revived = torch.count_nonzero(local_part(parameter.detach()).masked_fill(self.masks[name], 0))
+            if count := int(layout_of(parameter).all_sum(revived)):
                 counts[name] = count
         return counts
 
     # Checkpoints
 
     def state_dict(self) -> dict[str, Any]:
-        """The state after the current step: `meta` (JSON-ready) and the bit-packed `masks`."""
+        """The state after the current step: `meta` (JSON-ready) and the bit-packed `masks`, whole.
+
+        Where weights are sharded every rank must call it, whichever of them saves.
+        """
+        parameters = self._bind(self.masks)
         return {
-            "masks": {name: pack_mask(mask) for name, mask in self.masks.items()},
+            "masks": {name: pack_mask(mask, layout_of(parameters[name])) for name, mask in self.masks.items()},
             "meta": {
                 "version": _STATE_VERSION,
                 "schedule": self.schedule.to_dict(),
                 "phase": None if self.phase is None else self.phase.index,
                 "left_early": list(self.left_early),
                 "mask_criterion": self.mask_criterion,
-                "shapes": {name: list(mask.shape) for name, mask in self.masks.items()},
+                "shapes": {name: list(parameter.shape) for name, parameter in parameters.items()},
             },
         }
 
@@ -222,10 +242,19 @@ class DSD:
         self._set_masks(masks)
         self._unverified = bool(masks)
 
-    def save(self, folder: str | os.PathLike[str], extra: Mapping[str, Any] | None = None) -> None:
-        """Writes the state as `dsd_masks.safetensors` into `folder`, atomically, with JSON-ready `extra` beside it."""
+    def save(
+        self, folder: str | os.PathLike[str], extra: Mapping[str, Any] | None = None, *, write: bool = True
+    ) -> None:
+        """Writes the state as `dsd_masks.safetensors` into `folder`, atomically, with JSON-ready `extra` beside it.
+
+        Args:
+            folder: The checkpoint.
+            extra: What else the file should hold.
+            write: False on the ranks that only take part: where weights are sharded every rank must call it.
+        """
         state = self.state_dict()
-        write_state_file(folder, state["masks"], {**state["meta"], "extra": dict(extra or {})})
+        if write:
+            write_state_file(folder, state["masks"], {**state["meta"], "extra": dict(extra or {})})
 
     def load(self, folder: str | os.PathLike[str]) -> dict[str, Any]:
         """Reads what `save` wrote and returns its `extra`.
@@ -242,24 +271,48 @@ class DSD:
     # Phase changes
 
     def _begin_sparse(self, phase: Phase) -> None:
-        sparsities = self._sparsities(phase)
-        built = {}
-        for name, parameter in self._bind(sparsities).items():
-            try:
-                built[name] = build_mask(
-                    parameter,
-                    sparsities[name],
-                    criterion=self.mask_criterion,
-                    seed=seed_of(self.seed, phase.index, name),
-                )
-            except ValueError as error:
-                raise ValueError(f"{name} holds NaN or inf at optimizer step {phase.start}; {error}") from error
-        self.built = built
-        self._set_masks({name: mask.mask for name, mask in built.items() if mask.pruned})
+        self.built = self._build_masks(phase, self._sparsities(phase))
+        self._set_masks({name: mask.mask for name, mask in self.built.items() if mask.pruned})
         apply_masks_(self._pairs)
         logger.info(
-            "%s: pruned %d of %d weights in %d parameters", phase.name, self._pruned, self.target_weights, len(built)
+            "%s: pruned %d of %d weights in %d parameters",
+            phase.name,
+            self._pruned,
+            self.target_weights,
+            len(self.built),
         )
+
+    def _build_masks(self, phase: Phase, sparsities: Mapping[str, float]) -> dict[str, BuiltMask]:
+        """The masks of a sparse phase; an error on one replica ends the build on all of them."""
+        parameters, built = self._bind(sparsities), {}
+        digests, failure = dict.fromkeys(parameters, ""), None
+        for name, parameter in parameters.items():
+            seed = seed_of(self.seed, phase.index, name)
+            try:
+                built[name] = build_mask(parameter, sparsities[name], criterion=self.mask_criterion, seed=seed)
+            except ValueError as error:
+                digests[name], failure = f"error: {error}", error
+                break
+            if self._replicas_of(parameter):
+                digests[name] = hashlib.sha256(pack_mask(built[name].mask).numpy().tobytes()).hexdigest()
+        self._check_replicas(parameters, digests)
+        if failure is not None:
+            raise ValueError(f"{name} holds NaN or inf at optimizer step {phase.start}; {failure}") from failure
+        return built
+
+    def _replicas_of(self, parameter: Tensor) -> tuple[dist.ProcessGroup, ...]:
+        """The groups of ranks that hold the same weights of a parameter as this one."""
+        return layout_of(parameter).replicas or (() if self.replicas is None else (self.replicas,))
+
+    def _check_replicas(self, parameters: Mapping[str, Tensor], digests: Mapping[str, str]) -> None:
+        """Compares the masks with the replicas' (see `check_agreement`): one message for each group of ranks."""
+        held: dict[dist.ProcessGroup, dict[str, str]] = {}
+        for name, parameter in parameters.items():
+            for group in self._replicas_of(parameter):
+                held.setdefault(group, {})[name] = digests[name]
+        for group, own in held.items():
+            layout = layout_of(parameters[next(iter(own))])
+            check_agreement(own, group, layout.device, layout.group)
 
     def _sparsities(self, phase: Phase) -> dict[str, float]:
         """The fraction that a sparse phase prunes of each target; a phase that would prune nothing is an error."""
@@ -277,14 +330,17 @@ class DSD:
         self._set_masks({})
 
     def _set_masks(self, masks: dict[str, Tensor]) -> None:
+        parameters = self._bind(masks)
         self.masks = masks
-        self._pairs = [(parameter, masks[name]) for name, parameter in self._bind(masks).items()]
-        self._pruned = sum(mask.numel() - int(torch.count_nonzero(mask)) for mask in masks.values())
+        self._pairs = [(parameter, masks[name]) for name, parameter in parameters.items()]
+        pruned = {name: mask.numel() - torch.count_nonzero(mask) for name, mask in masks.items()}
+        self._pruned = sum(int(layout_of(parameters[name]).all_sum(count)) for name, count in pruned.items())
 
     def _bind(self, names: Mapping[str, Any]) -> dict[str, nn.Parameter]:
         """The optimizer's own parameters by name, looked up anew: accelerate may have replaced the first ones."""
         if not names:
             return {}
+        reshard_(self.model)
         trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         found = {canonical_name(name): p for name, p in self.model.named_parameters()}
         untrained = [name for name in names if name not in found or id(found[name]) not in trained]
@@ -299,7 +355,6 @@ class DSD:
         if not packed:
             return {}
         targets = {target.name: target for target in self.targets if target.is_pruned}
-        parameters = {canonical_name(name): p for name, p in self.model.named_parameters()}
         phase_sparsity = self.phase.sparsity if self.phase is not None else 0.0
         expected = {n for n, t in targets.items() if prune_count(t.sparsity(phase_sparsity), t.numel)}
         if expected != set(packed):
@@ -309,7 +364,7 @@ class DSD:
                 f"same "
                 "model, dense_modules and sparsity_overrides"
             )
-        masks = {}
+        masks, parameters = {}, self._bind(packed)
         for name, bits in packed.items():
             if list(shapes[name]) != list(targets[name].shape):
                 raise ValueError(f"{name} has shape {targets[name].shape}, the checkpoint's mask {tuple(shapes[name])}")
@@ -319,7 +374,7 @@ class DSD:
                 raise ValueError(
                     f"the checkpoint's mask of {name} keeps {int(torch.count_nonzero(mask))}, not {kept} weights"
                 )
-            masks[name] = mask
+            masks[name] = layout_of(parameters[name]).part_of(mask)
         return masks
 
     def _verify_loaded(self) -> None:

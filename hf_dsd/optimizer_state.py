@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.optim import Adagrad, Optimizer
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from .sharding import local_part
+
 logger = logging.getLogger(__name__)
 
 RESET_MODES = ("none", "masked", "all")
@@ -28,7 +30,7 @@ def reset_optimizer_state_(
     Args:
         optimizer: Any torch optimizer, or accelerate's wrapper of one.
         parameters: Name -> parameter, for every name in `masks`.
-        masks: Name -> bool mask of the sparse phase that just ended, True = kept.
+        masks: Name -> bool mask of the sparse phase that just ended, True = kept; blocks where weights are sharded.
         mode: `none` keeps everything; `masked` zeroes the entries of the pruned weights in every state tensor of the
             parameter's shape (momentum, both Adam moments; step counters stay); `all` forgets every parameter's state.
             Adafactor's factored second moments have no entry of their own per weight and are kept; a quantized state
@@ -41,7 +43,8 @@ def reset_optimizer_state_(
         return
     for name, mask in masks.items():
         state = optimizer.state.get(parameters[name], {})
-        tensors = [v for v in state.values() if isinstance(v, Tensor) and v.shape == mask.shape]
+        local = [local_part(value) for value in state.values() if isinstance(value, Tensor)]
+        tensors = [tensor for tensor in local if tensor.shape == mask.shape]
         if any(_is_quantized(tensor) for tensor in tensors):
             logger.warning("%s: its optimizer state is quantized and is forgotten whole", name)
             state.clear()

@@ -35,13 +35,14 @@ class RunSummary:
 
     def begin_phase(self, phase: Phase, dsd: DSD) -> None:
         """Opens the record of a phase that begins now; `dsd` has just built or dropped its masks."""
+        targets = {target.name: target for target in dsd.targets}
         layers = [
             {
                 "name": name,
-                "shape": list(built.mask.shape),
-                "weights": built.mask.numel(),
+                "shape": list(targets[name].shape),  # a sharded mask has its block's
+                "weights": targets[name].numel,
                 "pruned": built.pruned,
-                "sparsity": built.pruned / built.mask.numel(),
+                "sparsity": built.pruned / targets[name].numel,
                 "threshold": built.threshold,
             }
             for name, built in dsd.built.items()

@@ -17,6 +17,8 @@ import torch.nn.utils.parametrize
 from torch import nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from .sharding import is_flattened, layout_of, local_part
+
 logger = logging.getLogger(__name__)
 
 # DDP wraps only the root, so a submodule that happens to be called `module` deeper down keeps its name.
@@ -141,8 +143,14 @@ def plan_targets(
     Raises:
         ValueError: If a pattern is not a regex or matches nothing; if an override decides nothing that can be pruned;
             if one parameter is both overridden and listed dense; if two parameters have one name without wrappers'
-            prefixes; if a target is quantized, sharded or not materialised; if nothing is left to prune.
+            prefixes; if a target is quantized, not materialised, or sharded in a way that DSD does not know; if nothing
+            is left to prune.
     """
+    if is_flattened(model):
+        raise ValueError(
+            "FSDP1 (FullyShardedDataParallel) flattens weights into vectors, which layerwise masks do not fit: use "
+            "FSDP2 (fully_shard, or fsdp_version 2 in Accelerate)"
+        )
     owned = _owned_parameters(model)
     overrides = dict(sparsity_overrides or {})
     _check_overrides(overrides)
@@ -290,8 +298,7 @@ def _target(item: _Owned, rules: _Rules) -> Target:
     if not reason:
         if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.device.type == "meta":
             raise ValueError(f"{name} is not materialised: run one batch or load the weights before DSD starts")
-        if type(parameter).__name__ == "DTensor":
-            raise ValueError(f"{name} is sharded (DTensor), and DSD selects over whole tensors: train with DDP for now")
+        _check_layout(name, parameter)
         if _is_quantized(parameter):
             raise ValueError(
                 f"{name} is quantized ({type(parameter).__name__}, {parameter.dtype}); DSD prunes real floating-point "
@@ -304,11 +311,18 @@ def _target(item: _Owned, rules: _Rules) -> Target:
     return Target(name, shape, None if override is None else rules.overrides[override], reason)
 
 
+def _check_layout(name: str, parameter: nn.Parameter) -> None:
+    try:
+        layout_of(parameter)
+    except ValueError as error:
+        raise ValueError(f"{name} cannot be pruned: {error}") from error
+
+
 def _is_quantized(parameter: nn.Parameter) -> bool:
     """True for integers, 8-bit floats, bitsandbytes' classes, and torchao's or quanto's tensors inside a tensor."""
     if not parameter.is_floating_point() or parameter.element_size() < 2:
         return True
-    return is_traceable_wrapper_subclass(parameter) or type(parameter).__name__ in _QUANTIZED_CLASSES
+    return is_traceable_wrapper_subclass(local_part(parameter)) or type(parameter).__name__ in _QUANTIZED_CLASSES
 
 
 def _check_overrides_count(overrides: Mapping[str, float], owned: Sequence[_Owned], plan: Sequence[Target]) -> None:

@@ -26,7 +26,10 @@ from typing import Any
 import torch
 from torch import nn
 from transformers import Seq2SeqTrainer, Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
+from .checkpoints import last_whole_checkpoint
 from .engine import DSD
 from .lr_scheduler import PhasedLR
 from .optimizer_state import forget_optimizer_state_
@@ -34,6 +37,13 @@ from .phase_monitor import PhaseMonitor
 from .schedule import Phase
 from .summary import RunSummary, finished_phases
 from .targets import plan_targets
+from .trainer_sharding import (
+    load_whole_model,
+    load_whole_optimizer,
+    refuse_flattening,
+    replicas_of_trainer,
+    save_whole_model,
+)
 from .training_args import DSDArgumentsMixin
 
 logger = logging.getLogger(__name__)
@@ -99,6 +109,12 @@ class DSDMixin(Trainer):
 
     # Small overrides of the Trainer
 
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's own; `True` resumes from the newest checkpoint that was written to its end."""
+        if resume_from_checkpoint is True:
+            resume_from_checkpoint = last_whole_checkpoint(self.args.output_dir)
+        return super().train(resume_from_checkpoint, *args, **kwargs)
+
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
         """Remembers the optimizer steps of an epoch, which turn `phase_epochs` into steps."""
         values = super().set_initial_training_values(*args, **kwargs)
@@ -125,6 +141,7 @@ class DSDMixin(Trainer):
             reset_optimizer_state=self.args.reset_optimizer_state,
             seed=self.args.seed,
         )
+        self.dsd.replicas = replicas_of_trainer(self)
         self.dsd.check()
         if self.lr_scheduler is None:
             self.lr_scheduler = PhasedLR(
@@ -164,12 +181,27 @@ class DSDMixin(Trainer):
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         super()._save_optimizer_and_scheduler(output_dir)
+        extra = {"monitor": self._monitor.state_dict(), "summary": self.summary.state_dict()}
+        self._engine.save(output_dir, extra, write=self.args.should_save)  # gathers the masks of sharded weights
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """The Trainer's own, which writes its state last: a checkpoint written anew is not whole before that."""
         if self.args.should_save:
-            extra = {"monitor": self._monitor.state_dict(), "summary": self.summary.state_dict()}
-            self._engine.save(output_dir, extra)
+            folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+            (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
+        super()._save_checkpoint(model, trial)
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        super()._save_rng_state(output_dir)
+        self.accelerator.wait_for_everyone()  # every rank writes its own, and the state comes after all of them
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if not load_whole_model(self.model if model is None else model, resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
-        super()._load_optimizer_and_scheduler(checkpoint)
+        if checkpoint is None or not load_whole_optimizer(self, checkpoint):
+            super()._load_optimizer_and_scheduler(checkpoint)
         if checkpoint is not None:
             extra = self._engine.load(checkpoint)
             if extra:  # a file that an engine of a hand-written loop saved has none
@@ -288,7 +320,7 @@ class DSDMixin(Trainer):
         partial = folder.with_name(f".{name}.partial")
         if self.args.should_save:
             shutil.rmtree(partial, ignore_errors=True)
-        self.save_model(str(partial), _internal_call=True)
+        save_whole_model(self, partial)
         if self.args.should_save:
             if folder.exists():
                 shutil.rmtree(folder)
@@ -303,7 +335,7 @@ class DSDMixin(Trainer):
         args = self.args
         model = self.accelerator.unwrap_model(self.model, keep_torch_compile=False)
         return {
-            "model": type(model).__name__,
+            "model": type(model).__name__.removeprefix("FSDP"),  # fully_shard renames the class
             "arm": _arm(args),
             "seed": args.seed,
             "data_seed": args.data_seed,
@@ -462,8 +494,7 @@ def _refuse_unsupported(trainer: Trainer) -> None:
             "with "
             "DDP, or train without DSD"
         )
-    if trainer.is_fsdp_enabled:
-        raise ValueError("FSDP shards the weights, and DSD selects over whole tensors: launch with DDP for now")
+    refuse_flattening(trainer)
     started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
     if started > trainer.args.world_size == 1:
         raise ValueError(

@@ -10,19 +10,31 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "hf_dsd"
 
 # Module -> the modules of ours that it may import: arrows point down the house.
-CORE = {"schedule", "targets", "selection", "masks", "optimizer_state", "state_file", "engine"}
-TRAINING = CORE | {"training_args", "lr_scheduler", "phase_monitor", "summary", "trainer"}
+CORE = {"schedule", "sharding", "agreement", "targets", "selection", "masks", "optimizer_state", "state_file", "engine"}
+TRAINING = CORE | {
+    "training_args",
+    "lr_scheduler",
+    "phase_monitor",
+    "summary",
+    "checkpoints",
+    "trainer_sharding",
+    "trainer",
+}
 PARTS = {"models", "metrics", "data"}
 ALLOWED: dict[str, set[str]] = {
     "schedule": set(),
-    "targets": set(),
-    "selection": set(),
-    "masks": {"selection"},
-    "optimizer_state": {"masks"},
+    "sharding": set(),
+    "agreement": set(),
+    "targets": {"sharding"},
+    "selection": {"sharding"},
+    "masks": {"selection", "sharding"},
+    "optimizer_state": {"sharding"},
     "state_file": {"masks"},
     "engine": CORE - {"engine"},
     "lr_scheduler": {"schedule"},
     "phase_monitor": set(),
+    "checkpoints": set(),
+    "trainer_sharding": {"sharding"},
     "summary": CORE,
     "training_args": CORE,
     "trainer": TRAINING - {"trainer"},
@@ -43,6 +55,8 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "schedule": set(),
     "phase_monitor": set(),
+    "sharding": {"torch"},
+    "agreement": {"torch"},
     "targets": {"torch"},
     "selection": {"torch", "numpy"},
     "masks": {"torch", "numpy"},

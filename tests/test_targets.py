@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.distributed.algorithms._checkpoint.checkpoint_wrapper import checkpoint_wrapper
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import fully_shard
+from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
 from torch.nn.parallel import DataParallel, DistributedDataParallel
 from torch.nn.utils import parametrizations
 from torch.testing._internal.two_tensor import TwoTensor
@@ -594,11 +594,19 @@ def test_quantized_weights_are_refused(weight, described):
 
 
 @pytest.mark.usefixtures("process_group")
-def test_sharded_weights_are_refused():
+def test_sharded_weights_are_planned_by_their_whole_shape():
     model = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2))
     fully_shard(model, mesh=init_device_mesh("cpu", (1,)))
-    with refused("0.weight is sharded (DTensor), and DSD selects over whole tensors: train with DDP for now"):
-        plan_targets(model)
+    assert [target.shape for target in plan_targets(model) if target.is_pruned] == [(6, 4), (2, 6)]
+
+
+@pytest.mark.usefixtures("process_group")
+def test_flattened_weights_are_refused():
+    with refused(
+        "FSDP1 (FullyShardedDataParallel) flattens weights into vectors, which layerwise masks do not fit: use FSDP2 "
+        "(fully_shard, or fsdp_version 2 in Accelerate)"
+    ):
+        plan_targets(FullyShardedDataParallel(nn.Sequential(nn.Linear(4, 6)), device_id=torch.device("cpu")))
 
 
 def test_weights_that_are_not_there_yet_are_refused():

@@ -81,7 +81,7 @@ def rows_for(model: type[nn.Module], rows: int) -> list[dict[str, Tensor]]:
     return language_rows(rows) if model is TinyGPT2 else classification_rows(rows)
 
 
-def build(model_class: type[nn.Module], seed: int = 0, **kwargs: float) -> nn.Module:
+def build(model_class: type[nn.Module], seed: int = 0, **kwargs: object) -> nn.Module:
     """The same model every time."""
     torch.manual_seed(seed)
     return model_class(**kwargs)

@@ -1,0 +1,45 @@
+"""Which checkpoint of a run is whole: a process can die at any moment of writing one."""
+
+import json
+import logging
+import os
+from pathlib import Path
+
+from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import sort_checkpoints
+
+logger = logging.getLogger(__name__)
+
+
+def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
+    """The newest checkpoint of a run that was written to its end.
+
+    The Trainer writes a checkpoint's state last, after weights, optimizer, masks and random states, so a checkpoint
+    without a readable `trainer_state.json` is one whose writer died. transformers' own `get_last_checkpoint` would take
+    it and fail, or worse, train on with what is there.
+
+    Args:
+        output_dir: The run's folder; it may not exist.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+    """
+    folders = [Path(folder) for folder in reversed(sort_checkpoints(output_dir=str(output_dir)))]
+    for folder in folders:
+        if _is_whole(folder):
+            return str(folder)
+        logger.warning("%s was not written to its end and is passed over", folder)
+    if not folders:
+        raise FileNotFoundError(f"{output_dir} holds no checkpoint: train without resume_from_checkpoint")
+    names = [folder.name for folder in folders]
+    raise FileNotFoundError(
+        f"no checkpoint in {output_dir} was written to its end, of {names}: train without resume_from_checkpoint"
+    )
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        json.loads((folder / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return False
+    return True

@@ -1,0 +1,160 @@
+"""WHERE: how a parameter is laid out over the ranks of a distributed run.
+
+Three layouts exist, and the rest of the package sees them through one class:
+
+* whole: this rank holds all of the parameter (one process, or a DDP replica);
+* sharded: FSDP2 (`fully_shard`) gives every rank of a group a block of rows, `Shard(0)`. Blocks follow one another in
+  row-major order, so a position in the whole tensor is the rank first and the position in its block second. Uneven and
+  empty blocks are normal: 7 rows on 2 ranks are 4 and 3, 1 row is 1 and 0;
+* sharded and replicated (HSDP): several groups, each with a copy of the whole in blocks.
+
+A rank acts on what the optimizer updates: the local block of the sharded parameter. The whole parameters that a forward
+pass gathers are copies, and what is written to them is lost.
+"""
+
+from dataclasses import dataclass, field
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.distributed.device_mesh import DeviceMesh
+from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
+from torch.distributed.tensor import DTensor, Replicate, Shard
+from torch.nn.parallel import DistributedDataParallel
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where the weights of one parameter are; `WHOLE`, the default, is all of them on this rank.
+
+    Every method whose name says `all` or `before`, and `gather`, is a collective of `group`: each of its ranks must
+    call it, in the same order. On a whole parameter they cost nothing.
+
+    Attributes:
+        group: The ranks that hold one copy of the parameter together; None where this rank holds it all.
+        rank: This rank's place in the group.
+        sizes: Number of weights on each rank of the group, in order; empty where this rank holds all.
+        rows: The rows (of the first dimension) that this rank holds.
+        replicas: Groups of ranks that hold the same weights as this one; none where there is one copy.
+        device: Where messages between these ranks have to be.
+    """
+
+    group: dist.ProcessGroup | None = None
+    rank: int = 0
+    sizes: tuple[int, ...] = ()
+    rows: slice = field(default_factory=lambda: slice(None))
+    replicas: tuple[dist.ProcessGroup, ...] = ()
+    device: torch.device = torch.device("cpu")
+
+    def all_sum(self, counts: Tensor) -> Tensor:
+        """The sum of an integer tensor over the group."""
+        if self.group is None:
+            return counts
+        total = counts.to(self.device, copy=True)
+        dist.all_reduce(total, group=self.group)
+        return total.to(counts.device)
+
+    def sum_before(self, count: int) -> int:
+        """The sum of `count` over the ranks whose blocks precede this rank's."""
+        if self.group is None:
+            return 0
+        own = torch.tensor([count], device=self.device)
+        return sum(int(other) for other in self._all_gather(own)[: self.rank])
+
+    def gather(self, packed: Tensor) -> list[Tensor]:
+        """The packed bits (uint8, `ceil(size / 8)` bytes) of every rank of the group, in order, on the CPU."""
+        if self.group is None:
+            return [packed]
+        lengths = [-(-size // 8) for size in self.sizes]
+        padded = torch.zeros(max(lengths), dtype=torch.uint8, device=self.device)
+        padded[: packed.numel()] = packed
+        parts = self._all_gather(padded)
+        return [part[:length].cpu() for part, length in zip(parts, lengths, strict=True)]
+
+    def part_of(self, whole: Tensor) -> Tensor:
+        """This rank's block of a tensor of the whole parameter's shape, with a storage of its own."""
+        return whole if self.group is None else whole[self.rows].clone()
+
+    def _all_gather(self, own: Tensor) -> list[Tensor]:
+        gathered = [torch.empty_like(own) for _ in self.sizes]
+        dist.all_gather(gathered, own, group=self.group)
+        return gathered
+
+
+WHOLE = Layout()
+
+
+def layout_of(parameter: Tensor) -> Layout:
+    """How a parameter is laid out; as `WHOLE` if it is a plain tensor.
+
+    Raises:
+        ValueError: If it is laid out in another way than by `fully_shard` over its first dimension, with or without
+            replicas.
+    """
+    if not isinstance(parameter, DTensor):
+        return Layout(device=parameter.device)
+    mesh, replicas = parameter.device_mesh, []
+    shard_dims: list[int] = []
+    for dim, placement in enumerate(parameter.placements):
+        if mesh.size(dim) == 1:
+            continue
+        if type(placement) is Shard and placement.dim == 0 and not shard_dims:  # a subclass may be strided
+            shard_dims.append(dim)
+        elif isinstance(placement, Replicate):
+            replicas.append(mesh.get_group(dim))
+        else:
+            raise ValueError(
+                f"it is laid out over the ranks as {parameter.placements}, and DSD knows Shard(0) over one dimension "
+                "of the mesh, and Replicate: shard with fully_shard alone, without tensor parallelism or a "
+                "shard_placement_fn, or list it in dense_modules"
+            )
+    device = torch.device(mesh.device_type)
+    if not shard_dims:
+        return Layout(replicas=tuple(replicas), device=device)
+    return _sharded(parameter, mesh, shard_dims[0], tuple(replicas), device)
+
+
+def _sharded(
+    parameter: DTensor, mesh: DeviceMesh, dim: int, replicas: tuple[dist.ProcessGroup, ...], device: torch.device
+) -> Layout:
+    """The layout of blocks of `ceil(rows / ranks)` rows, as `torch.chunk` cuts them."""
+    rank, rows, row = mesh.get_local_rank(dim), parameter.shape[0], parameter.shape[1:].numel()
+    block = -(-rows // mesh.size(dim))
+    starts = [min(i * block, rows) for i in range(mesh.size(dim) + 1)]
+    sizes = tuple((stop - start) * row for start, stop in zip(starts, starts[1:], strict=False))
+    if parameter.to_local().numel() != sizes[rank]:
+        raise ValueError(
+            f"this rank holds {parameter.to_local().numel()} of its weights, and blocks of equal rows would give it "
+            f"{sizes[rank]}: shard with fully_shard"
+        )
+    return Layout(mesh.get_group(dim), rank, sizes, slice(starts[rank], starts[rank + 1]), replicas, device)
+
+
+def local_part(tensor: Tensor) -> Tensor:
+    """What this rank holds of a tensor, as a view: writing to it in place changes the tensor."""
+    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+
+
+def reshard_(model: nn.Module) -> None:
+    """Makes `model.named_parameters()` the sharded parameters again, those that the optimizer updates.
+
+    FSDP2 leaves the root's parameters gathered after a forward pass without a backward (an evaluation), and its
+    modules then show the gathered copies. Does nothing to a model that is not sharded.
+    """
+    for module in model.modules():
+        if isinstance(module, FSDPModule):
+            module.reshard()
+
+
+def replicas_of(model: nn.Module) -> dist.ProcessGroup | None:
+    """The ranks that train copies of a model under `DistributedDataParallel`; None without it, or on one rank."""
+    for module in model.modules():
+        if isinstance(module, DistributedDataParallel):
+            group: dist.ProcessGroup = module.process_group
+            return group if dist.get_world_size(group) > 1 else None
+    return None
+
+
+def is_flattened(model: nn.Module) -> bool:
+    """True for FSDP1, which flattens weights into vectors that no layer's mask fits."""
+    return any(isinstance(module, FullyShardedDataParallel) for module in model.modules())
