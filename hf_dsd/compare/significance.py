@@ -1,0 +1,244 @@
+"""Is a difference more than chance: across seeds (paired t), and across the examples of one test set (resampling).
+
+Layer: numpy and scipy, on the count tables of `hf_dsd.metrics`.
+
+The two kinds of test answer different questions. Across examples: would other test examples tell these two *models*
+apart? Across seeds: would this *method* win again from another start? Only the second supports a claim about a method.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from hf_dsd.metrics import bleu_from_statistics, bleu_statistics, bootstrap_totals, error_rates, wer_statistics
+from hf_dsd.metrics.bootstrap import Scores, Statistics
+from hf_dsd.scores import ScoredExample
+
+N_RESAMPLES = 1000
+"""Resamples of a paired bootstrap, as sacrebleu's default."""
+
+N_TRIALS = 10_000
+"""Random swaps of an approximate randomisation, as sacrebleu's default."""
+
+CONFIDENCE = 0.95
+ALPHA = 0.05
+POWER = 0.80
+_MOST_SEEDS = 10_000
+
+
+@dataclass(frozen=True)
+class SeedTest:
+    """A paired t test over seeds.
+
+    Attributes:
+        n: Number of pairs.
+        mean: Of the differences.
+        sd: Their sample standard deviation; None for one pair.
+        interval: 95 % confidence interval of the mean; None for one pair.
+        p: Two-sided; None where the test says nothing: one pair, or the same non-zero difference in every pair.
+    """
+
+    n: int
+    mean: float
+    sd: float | None
+    interval: tuple[float, float] | None
+    p: float | None
+
+
+def paired_t(differences: Sequence[float]) -> SeedTest:
+    """Student's paired t test of the differences of two arms, one per seed.
+
+    Differences that are all 0 have p = 1. Differences that are all equal and not 0 have no p: their t is infinite, but
+    seeds that change nothing are no evidence.
+
+    Raises:
+        ValueError: If there is no difference or one is not finite.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise ValueError(f"differences must be finite numbers, one per seed, got {list(differences)}; rerun that seed")
+    n, mean = len(values), float(values.mean())
+    if n == 1:
+        return SeedTest(1, mean, None, None, None)
+    sd = float(values.std(ddof=1))
+    if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):  # equal but for rounding
+        return SeedTest(n, mean, 0.0, (mean, mean), None if mean else 1.0)
+    test = stats.ttest_1samp(values, 0.0)
+    interval = test.confidence_interval(CONFIDENCE)
+    return SeedTest(n, mean, sd, (float(interval.low), float(interval.high)), float(test.pvalue))
+
+
+def seeds_needed(mean: float, sd: float) -> int | None:
+    """Seeds with which a paired t test would find a difference of this size in 80 % of the tries, at alpha 0.05.
+
+    The smallest n >= 2 with `P(|T| > t) >= 0.8`, where t is the two-sided 5 % point of Student's t with n - 1 degrees
+    of freedom and T is noncentral t with noncentrality `mean / sd * sqrt(n)`. It takes the observed mean and standard
+    deviation for the true ones, which few seeds estimate badly: an order of magnitude, not a promise.
+
+    Args:
+        mean: Of the paired differences.
+        sd: Their sample standard deviation, > 0 for an answer.
+
+    Returns:
+        The number, or None where there is no answer: no difference, no spread, or more than 10,000.
+    """
+    if mean == 0 or sd <= 0:
+        return None
+    effect = abs(mean) / sd
+    if effect * math.sqrt(_MOST_SEEDS) < 1:  # far below what the limit could find
+        return None
+    low, high = 2, _MOST_SEEDS
+    if _power(effect, high) < POWER:
+        return None
+    while low < high:  # the power grows with n
+        middle = (low + high) // 2
+        low, high = (low, middle) if _power(effect, middle) >= POWER else (middle + 1, high)
+    return low
+
+
+def _power(effect: float, n: int) -> float:
+    limit = stats.t.isf(ALPHA / 2, n - 1)
+    noncentrality = effect * math.sqrt(n)
+    upper = float(stats.nct.sf(limit, n - 1, noncentrality))
+    lower = float(stats.nct.cdf(-limit, n - 1, noncentrality))
+    # Far from the critical value scipy's noncentral t gives nan instead of 1 and 0.
+    return (1.0 if math.isnan(upper) else upper) + (0.0 if math.isnan(lower) else lower)
+
+
+@dataclass(frozen=True)
+class ExampleCounts:
+    """The counts of one model's answers to one test set, and how their sums make its score.
+
+    Attributes:
+        counts: (examples, columns) int64.
+        score: From (..., columns) sums to (...) scores.
+    """
+
+    counts: Statistics
+    score: Callable[[Statistics], Scores]
+
+    @property
+    def value(self) -> float:
+        """The score of the whole set."""
+        return float(self.score(self.counts.sum(axis=0)))
+
+
+def example_counts(metric: str, examples: Sequence[ScoredExample]) -> ExampleCounts | None:
+    """The counts behind `bleu1` .. `bleu4`, `wer` or `cer`; None for any other metric.
+
+    Args:
+        metric: A key of `PhaseScores.scores`.
+        examples: Of one model, in the order of the data.
+    """
+    texts = [example.prediction for example in examples]
+    if metric in ("bleu1", "bleu2", "bleu3", "bleu4"):
+        order = int(metric[-1]) - 1
+        counts = bleu_statistics(texts, [example.references for example in examples])
+        return ExampleCounts(counts, lambda totals: bleu_from_statistics(totals)[..., order])
+    if metric in ("wer", "cer"):
+        column = ("wer", "cer").index(metric)
+        counts = wer_statistics(texts, [example.references[0] for example in examples])
+        return ExampleCounts(counts, lambda totals: error_rates(totals)[..., column])
+    return None
+
+
+@dataclass(frozen=True)
+class ExampleTest:
+    """Two models on the same examples.
+
+    Attributes:
+        interval: 95 % interval of the score's difference, by paired bootstrap.
+        p_bootstrap: Two-sided, by paired bootstrap.
+        p_randomization: Two-sided, by approximate randomisation.
+    """
+
+    interval: tuple[float, float]
+    p_bootstrap: float
+    p_randomization: float
+
+
+def compare_examples(system: ExampleCounts, baseline: ExampleCounts, seed: int = 0) -> ExampleTest:
+    """Both paired tests of two models.
+
+    Raises:
+        ValueError: If the two were not scored on the same number of examples.
+    """
+    _check_pairs(system, baseline)
+    differences = bootstrap_differences(system, baseline, seed=seed)
+    low, high = np.quantile(differences, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    observed = system.value - baseline.value
+    return ExampleTest(
+        (float(low), float(high)),
+        bootstrap_p(differences, observed),
+        approximate_randomization(system, baseline, seed=seed),
+    )
+
+
+def bootstrap_differences(
+    system: ExampleCounts, baseline: ExampleCounts, n_resamples: int = N_RESAMPLES, seed: int = 0
+) -> Scores:
+    """(n_resamples,) differences, system - baseline, on the same redrawn test sets.
+
+    References:
+        Koehn, `Statistical Significance Tests for Machine Translation Evaluation
+        <https://aclanthology.org/W04-3250>`_, 2004, section 4.
+    """
+    totals = [bootstrap_totals(model.counts, n_resamples, seed) for model in (system, baseline)]  # paired: one seed
+    return system.score(totals[0]) - baseline.score(totals[1])
+
+
+def bootstrap_p(differences: Scores, observed: float) -> float:
+    """Share of the resampled differences that lie as far from their mean as the observed one lies from 0.
+
+    Moving the differences to mean 0 gives their distribution under the null hypothesis; one is added to count and
+    total (sacrebleu's paired bootstrap, after Riezler and Maxwell, 2005).
+
+    Args:
+        differences: Of `bootstrap_differences`.
+        observed: The difference on the test set itself.
+    """
+    far = np.abs(differences - differences.mean()) >= abs(observed)
+    return float((far.sum() + 1) / (len(differences) + 1))
+
+
+def approximate_randomization(
+    system: ExampleCounts, baseline: ExampleCounts, n_trials: int = N_TRIALS, seed: int = 0
+) -> float:
+    """How often swapping answers between two models at random makes a difference as large as theirs (two-sided p).
+
+    Under the null hypothesis it does not matter which model gave which of an example's two answers.
+
+    Args:
+        system: One model.
+        baseline: The other, on the same examples.
+        n_trials: Random swaps of the whole test set.
+        seed: Of the swaps.
+
+    References:
+        Riezler and Maxwell, `On Some Pitfalls in Automatic Evaluation and Significance Testing for MT
+        <https://aclanthology.org/W05-0908>`_, 2005, section 4.2.
+    """
+    _check_pairs(system, baseline)
+    generator = np.random.default_rng(seed)
+    # A swap moves (baseline - system) of its example from one total to the other, so a trial is one matrix product.
+    moved = (baseline.counts - system.counts).astype(np.float64)
+    base, other = system.counts.sum(axis=0), baseline.counts.sum(axis=0)
+    observed = abs(system.value - baseline.value)
+    far = 0
+    for start in range(0, n_trials, 500):  # 500 trials at a time: memory stays small
+        swaps = generator.random((min(500, n_trials - start), len(moved))) < 0.5
+        shift = np.rint(swaps @ moved).astype(np.int64)
+        differences = system.score(base + shift) - baseline.score(other - shift)
+        far += int((np.abs(differences) >= observed - 1e-12).sum())  # the observed arrangement itself counts
+    return (far + 1) / (n_trials + 1)
+
+
+def _check_pairs(system: ExampleCounts, baseline: ExampleCounts) -> None:
+    if len(system.counts) != len(baseline.counts):
+        raise ValueError(
+            f"both models must be scored on the same examples, got {len(system.counts)} and {len(baseline.counts)}; "
+            "score them on one split"
+        )
