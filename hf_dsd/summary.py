@@ -128,6 +128,16 @@ def finished_phases(folder: str | os.PathLike[str]) -> list[str]:
     return [name for name in names if (Path(folder) / name).is_dir()]
 
 
+def finished_models(folder: str | os.PathLike[str]) -> list[str]:
+    """Names of all models that the run in `folder` finished: each phase's, and before the last phase its averages."""
+    phases = finished_phases(folder)
+    if not phases:
+        return []
+    summary = json.loads((Path(folder) / SUMMARY_FILE_NAME).read_text(encoding="utf-8"))
+    averages = [f"{phases[-1]}-{kind}" for kind in summary.get("weight_averages", ())]
+    return [*phases[:-1], *(name for name in averages if (Path(folder) / name).is_dir()), phases[-1]]
+
+
 def _without_secrets(arguments: list[str]) -> list[str]:
     """A command line whose tokens, keys and passwords are left out: the summary is made to be published."""
     kept, hide_next = [], False

@@ -20,6 +20,8 @@ for steps that an fp16 overflow skipped, too: then applying the mask changes not
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +34,10 @@ from .lr_scheduler import PhasedLR
 from .optimizer_state import forget_optimizer_state_
 from .phase_monitor import PhaseMonitor
 from .schedule import Phase
-from .summary import RunSummary, finished_phases
+from .summary import RunSummary, finished_models
 from .targets import plan_targets
 from .training_args import DSDArgumentsMixin
+from .weight_averaging import WeightAverages
 
 logger = logging.getLogger(__name__)
 
@@ -56,6 +59,7 @@ class DSDMixin(Trainer):
 
     dsd: DSD | None = None
     lr_scheduler: Any
+    model: Any
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -69,6 +73,7 @@ class DSDMixin(Trainer):
         self._steps_per_epoch = 0
         self._evaluated_step = -1
         self._monitor = self._new_monitor()
+        self._averages: WeightAverages | None = None  # of the last phase, if asked for
         self.summary = RunSummary()
         self.add_callback(_DSDCallback(self))
 
@@ -83,10 +88,12 @@ class DSDMixin(Trainer):
     def load_phase(self, name: str) -> None:
         """Loads the model as a phase left it, in place, from `output_dir/name` (such as `phase-1-sparse`).
 
+        Averages of the last phase (`weight_averages`) are loaded by their names, too: `phase-2-dense-ema`.
+
         Raises:
             FileNotFoundError: If this run has not finished such a phase.
         """
-        done = finished_phases(self.args.output_dir)
+        done = finished_models(self.args.output_dir)
         if name not in done:
             raise FileNotFoundError(f"{self.args.output_dir} holds no finished {name}, only {done or 'no phase'}")
         folder = Path(self.args.output_dir) / name
@@ -109,7 +116,7 @@ class DSDMixin(Trainer):
             schedule = schedule.without_learning_rates()
         self._check_optimizer(optimizer, own_scheduler)
         self._monitor, self.summary = self._new_monitor(), RunSummary()
-        self._evaluated_step = -1
+        self._evaluated_step, self._averages = -1, None
         self.dsd = DSD(
             self.model,
             optimizer,
@@ -154,6 +161,8 @@ class DSDMixin(Trainer):
         if self.args.should_save:
             extra = {"monitor": self._monitor.state_dict(), "summary": self.summary.state_dict()}
             self._engine.save(output_dir, extra)
+            if self._averages is not None:
+                self._averages.save(output_dir)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         super()._load_optimizer_and_scheduler(checkpoint)
@@ -162,6 +171,9 @@ class DSDMixin(Trainer):
             if extra:  # a file that an engine of a hand-written loop saved has none
                 self._monitor.load_state_dict(extra["monitor"])
                 self.summary.load_state_dict(extra["summary"])
+            self._begin_averages()
+            if self._averages is not None:
+                self._averages.load(checkpoint)
             if self.args.phase_start == "best":
                 self._check_best_weights()
 
@@ -186,11 +198,20 @@ class DSDMixin(Trainer):
             self.lr_scheduler.begin_phase(step)
         self._monitor.begin_phase()
         self.summary.begin_phase(self._phase, dsd)
+        self._begin_averages()
+
+    def _begin_averages(self) -> None:
+        if self.args.weight_averages and self._engine.phase == self._engine.schedule.phases[-1]:
+            self._averages = WeightAverages(self.model, self.args.weight_averages)
 
     def _finish_phase(self) -> None:
         """At a phase's last step: proves the zeros, saves the phase's model, closes its record."""
         self._check_zeros()
         self._save_phase_model(self._phase.name)
+        for kind, averaged in self._averages.models.items() if self._averages is not None else ():
+            with self._holding(averaged):
+                self._save_phase_model(f"{self._phase.name}-{kind}")
+        self.control.should_save |= self._keeps_checkpoint(self._phase)
         self.summary.finish_phase(self._phase, left_early=self._phase.index in self._engine.left_early)
         self._write_summary()
 
@@ -282,6 +303,32 @@ class DSDMixin(Trainer):
             os.replace(partial, folder)
         self.accelerator.wait_for_everyone()  # other ranks may read the folder next
 
+    @contextmanager
+    def _holding(self, model: nn.Module) -> Iterator[None]:
+        """Has the Trainer save another model of the same class as its own."""
+        own = self.model
+        self.model = model
+        try:
+            yield
+        finally:
+            self.model = own
+
+    def _keeps_checkpoint(self, phase: Phase) -> bool:
+        return phase.index in (self.args.keep_phase_checkpoints or ())
+
+    def _keep_checkpoint(self, step: int) -> None:
+        """Copies the checkpoint just written at a phase's end to where it is not rotated away."""
+        if not (self.args.should_save and step == self._phase.end and self._keeps_checkpoint(self._phase)):
+            return
+        source = Path(self.args.output_dir) / f"checkpoint-{step}"
+        kept = source.with_name(f"{self._phase.name}-checkpoint")
+        partial = kept.with_name(f".{kept.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)  # no links: the Trainer may write the same checkpoint again
+        if kept.exists():  # of an earlier run, or of the step's end where an epoch ends with the phase
+            shutil.rmtree(kept)
+        os.replace(partial, kept)
+
     def _write_summary(self) -> None:
         if self.args.should_save:
             self.summary.write(self.args.output_dir, self._engine, self._facts())
@@ -302,6 +349,7 @@ class DSDMixin(Trainer):
             "mask_criterion": args.mask_criterion,
             "reset_optimizer_state": args.reset_optimizer_state,
             "mask_gradients": args.mask_gradients,
+            "weight_averages": list(args.weight_averages or ()),
         }
 
     # Small helpers
@@ -391,6 +439,8 @@ class _DSDCallback(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         trainer = self._trainer
+        if trainer._averages is not None:
+            trainer._averages.update()
         if state.global_step == trainer._phase.end:
             control.should_log = True
             control.should_evaluate |= trainer.eval_dataset is not None
@@ -406,6 +456,9 @@ class _DSDCallback(TrainerCallback):
     ) -> None:
         if self._trainer._evaluated_step == state.global_step:  # once is enough
             control.should_evaluate = False
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._trainer._keep_checkpoint(state.global_step)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "hf_dsd"
 
 # Module -> the modules of ours that it may import: arrows point down the house.
 CORE = {"schedule", "targets", "selection", "masks", "optimizer_state", "state_file", "engine"}
-TRAINING = CORE | {"training_args", "lr_scheduler", "phase_monitor", "summary", "trainer"}
+TRAINING = CORE | {"weight_averaging", "training_args", "lr_scheduler", "phase_monitor", "summary", "trainer"}
 PARTS = {"models", "metrics", "data"}
 ALLOWED: dict[str, set[str]] = {
     "schedule": set(),
@@ -24,7 +24,8 @@ ALLOWED: dict[str, set[str]] = {
     "lr_scheduler": {"schedule"},
     "phase_monitor": set(),
     "summary": CORE,
-    "training_args": CORE,
+    "weight_averaging": {"state_file"},
+    "training_args": CORE | {"weight_averaging"},
     "trainer": TRAINING - {"trainer"},
     "models": set(),
     "metrics": set(),
@@ -48,6 +49,7 @@ OUTSIDE: dict[str, set[str]] = {
     "optimizer_state": {"torch"},
     "state_file": {"torch", "safetensors"},
     "engine": {"torch"},
+    "weight_averaging": {"torch"},
 }
 
 

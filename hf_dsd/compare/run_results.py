@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from hf_dsd.scores import PhaseScores, ScoredExample
 from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.weight_averaging import AVERAGES
 
 DEFAULT_METRIC = "eval_loss"
-AVERAGES = ("ema", "swa")
 
 # Arm -> (the arm whose run it is read off, label), in the order of a table.
 ARMS: Mapping[str, tuple[str, str]] = {
