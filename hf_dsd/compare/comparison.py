@@ -164,6 +164,12 @@ class Comparison:
             versions=first.versions or {},
         )
 
+    def to_markdown(self) -> str:
+        """The table, the verdict and how to read them, as markdown for a card."""
+        from .table import to_markdown
+
+        return to_markdown(self)
+
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `comparison.json` into `folder`, atomically, and returns its path."""
         path = Path(folder) / COMPARISON_FILE_NAME

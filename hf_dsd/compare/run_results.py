@@ -183,10 +183,13 @@ def _read_run(folder: Path, result: RunResult, summary: Mapping[str, Any], split
         greater = scored.greater_is_better if name == scored.metric else not smaller_is_better(name)
         return ScoredRun(_with(result, cost | reached), scored.examples, name, greater, split, versions)
     name = metric or DEFAULT_METRIC
-    found = {**records[-1]["metrics"]}
-    if record_name == names[-1] and result.arm not in AVERAGES:
-        found |= summary.get("evaluations", {})
-    if name not in found or result.arm in AVERAGES:
+    evaluations = summary.get("evaluations", {})
+    if result.arm in AVERAGES:  # evaluated after training, by the phase's name as prefix
+        prefix = f"{result.phase}_"
+        found = {f"eval_{key.removeprefix(prefix)}": v for key, v in evaluations.items() if key.startswith(prefix)}
+    else:
+        found = {**records[-1]["metrics"], **(evaluations if record_name == names[-1] else {})}
+    if name not in found:
         error = f"the run has no {split}_{result.phase}.json and its summary no {name}"
         return ScoredRun(_with(result, cost | {"status": "failed", "error": error}))
     loss = found.get("eval_loss")

@@ -5,6 +5,7 @@ Layer: rich, and the comparison next door.
 
 from collections.abc import Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -12,29 +13,34 @@ from rich.table import Table
 from .comparison import CONTROL, ArmSummary, Comparison, Difference
 from .verdict import format_value, is_rate
 
-P_EXAMPLES = "p (examples)"
 _NOTES = (
     "Difference: arm - dense control, paired by seed, with its 95 % interval (Student's t). p (seeds): paired t over "
     "seeds, two-sided; it alone decides the verdict.",
-    "p (examples): smallest and largest over the seeds of approximate randomisation / paired bootstrap on the test "
-    "examples; it compares two models, not two methods.",
+    "p (examples): smallest and largest over the seeds, of approximate randomisation and of the paired bootstrap; they "
+    "compare two models, not two methods.",
     "Epochs and steps are those of the whole run, the first dense phase that the arms share included; so is the time.",
 )
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Prints the table, what failed, and the verdict."""
+    """Prints the table, what failed, and the verdict; fits a terminal of 80 columns."""
     console = console or Console()
-    table = Table(title=_title(comparison), caption=escape(comparison.signature) or None)
-    table.add_column("arm")
-    for heading in _headings(comparison)[1:]:
-        table.add_column(heading, justify="right")
-    for row in _rows(comparison):
-        table.add_row(*map(escape, row))
+    console.print(f"[bold]{escape(_title(comparison))}[/bold]", highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    headings = ["arm", f"mean ± sd{_unit(comparison.metric)}", f"- {CONTROL}\n95 % interval", "p seeds"]
+    for heading in [*headings, "p examples\nrandomised\nbootstrap", "epochs", "steps", "min"]:
+        table.add_column(heading, justify="right" if heading != "arm" else "left", vertical="top")
+    for name, row in zip(comparison.arms, _rows(comparison), strict=True):
+        _, mean, sd, n, difference, interval, p_seeds, randomised, bootstrap, *cost = row
+        spread = f"{mean} ± {sd}\nn = {n}" if sd != "-" else f"{mean}\nn = {n}"
+        cells = [name, spread, f"{difference}\n{interval}", p_seeds, f"{randomised}\n{bootstrap}", *cost]
+        table.add_row(*(escape(cell.replace("\n-", "") if cell.endswith("\n-") else cell) for cell in cells))
     console.print(table)
+    if comparison.signature:
+        console.print(escape(comparison.signature), style="dim", highlight=False)
     for line in failures(comparison):
-        console.print(f"[red]failed[/red] {escape(line)}")
-    console.print(f"[bold]{escape(verdict_text(comparison))}[/bold]")
+        console.print(f"[red]failed[/red] {escape(line)}", highlight=False)
+    console.print(f"[bold]{escape(verdict_text(comparison))}[/bold]", highlight=False)
 
 
 def to_markdown(comparison: Comparison) -> str:
@@ -81,9 +87,13 @@ def _title(comparison: Comparison) -> str:
 
 
 def _headings(comparison: Comparison) -> list[str]:
-    unit = " [%]" if is_rate(comparison.metric) else ""
-    headings = ["arm", f"{comparison.metric}{unit} mean", "sd", "n", f"difference to {CONTROL}", "95 % interval"]
-    return [*headings, "p (seeds)", P_EXAMPLES, "epochs", "steps", "minutes"]
+    headings = ["arm", f"mean{_unit(comparison.metric)}", "sd", "n", f"difference to {CONTROL}", "95 % interval"]
+    headings += ["p (seeds)", "p (examples), randomisation", "p (examples), bootstrap"]
+    return [*headings, "epochs", "steps", "minutes"]
+
+
+def _unit(metric: str) -> str:
+    return " [%]" if is_rate(metric) else ""
 
 
 def _rows(comparison: Comparison) -> list[list[str]]:
@@ -97,14 +107,15 @@ def _row(metric: str, arm: ArmSummary, difference: Difference | None) -> list[st
             "-" if value is None else format(100 * value if is_rate(metric) else value, f"{sign}{_precision(metric)}")
         )
 
-    against = ["-"] * 4
+    against = ["-"] * 5
     if difference is not None:
         interval = difference.interval
         against = [
             show(difference.mean, "+"),
             f"{show(interval[0], '+')} .. {show(interval[1], '+')}" if interval is not None else "-",
             _p(difference.p_seeds),
-            " / ".join(_range(values) for values in (difference.p_examples, difference.p_bootstrap) if values) or "-",
+            _range(difference.p_examples),
+            _range(difference.p_bootstrap),
         ]
     minutes = f"{arm.seconds / 60:.1f}" if arm.seconds is not None else "-"
     cost = [_count(arm.epochs), _count(arm.steps), minutes]
@@ -121,6 +132,8 @@ def _p(value: float | None) -> str:
 
 
 def _range(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
     low, high = min(values), max(values)
     return _p(low) if _p(low) == _p(high) else f"{_p(low)}..{_p(high)}"
 
