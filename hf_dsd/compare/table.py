@@ -27,7 +27,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     console = console or Console()
     console.print(f"[bold]{escape(_title(comparison))}[/bold]", highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    headings = ["arm", f"mean ± sd{_unit(comparison.metric)}", f"- {CONTROL}\n95 % interval", "p seeds"]
+    headings = ["arm", f"mean ± sd{_unit(comparison.metric)}", f"vs {CONTROL}\n95 % interval", "p seeds"]
     for heading in [*headings, "p examples\nrandomised\nbootstrap", "epochs", "steps", "min"]:
         table.add_column(heading, justify="right" if heading != "arm" else "left", vertical="top")
     for name, row in zip(comparison.arms, _rows(comparison), strict=True):
