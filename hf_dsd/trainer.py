@@ -318,7 +318,10 @@ class DSDMixin(Trainer):
 
     def _keep_checkpoint(self, step: int) -> None:
         """Copies the checkpoint just written at a phase's end to where it is not rotated away."""
-        if not (self.args.should_save and step == self._phase.end and self._keeps_checkpoint(self._phase)):
+        if step != self._phase.end or not self._keeps_checkpoint(self._phase):
+            return
+        self.accelerator.wait_for_everyone()  # each rank writes a part
+        if not self.args.should_save:
             return
         source = Path(self.args.output_dir) / f"checkpoint-{step}"
         kept = source.with_name(f"{self._phase.name}-checkpoint")

@@ -13,8 +13,9 @@ from typing import Any
 
 from hf_dsd.state_file import written_whole
 
+from .example_significance import ExampleTest, compare_examples, example_counts
 from .run_results import ARMS, RunResult, ScoredRun, read_runs
-from .significance import ExampleTest, compare_examples, example_counts, paired_t
+from .seed_significance import paired_t
 from .verdict import Verdict, judge
 
 COMPARISON_FILE_NAME = "comparison.json"

@@ -43,7 +43,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
     base = json.loads(json.dumps(base))  # as it will be read again: tuples are lists
     arms = json.loads(json.dumps(arms))
     changed = {key: (old["base"].get(key), base.get(key)) for key in base if old and old["base"].get(key) != base[key]}
-    old_arms = old.get("arms", {})
+    old_arms = {arm: set_ for arm, set_ in old.get("arms", {}).items() if any(out.glob(f"seed-*/{arm}"))}
     stale = sorted(old_arms) if changed else [arm for arm in old_arms if arms.get(arm, old_arms[arm]) != old_arms[arm]]
     if stale and not force:
         differences = [_describe(key, *values) for key, values in changed.items()]

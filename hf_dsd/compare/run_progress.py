@@ -36,6 +36,7 @@ class RunProgress:
         self._durations = [float(job.read_status()["seconds"]) for job in done]
         self._task = self._bar.add_task("", total=len(jobs), completed=len(done), left="")
         self._remaining = len(jobs) - len(done)
+        self._since = self._from = 0.0
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()

@@ -1,12 +1,12 @@
 """What a comparison says in one sentence.
 
-Layer: plain Python and the tests next door.
+Layer: plain Python and the test next door.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
-from .significance import ALPHA, POWER, SeedTest, seeds_needed
+from .seed_significance import ALPHA, POWER, SeedTest, seeds_needed
 
 Outcome = Literal["better", "worse", "not distinguishable"]
 

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -36,16 +37,22 @@ def run(out: Path, arguments: Sequence[str] = TINY) -> subprocess.CompletedProce
     )
 
 
+def wait_for(file: Path, process: "subprocess.Popen[Any]") -> str:
+    """Waits until a file that a process writes is there; returns its text."""
+    deadline = time.monotonic() + 300
+    while not file.exists() or not file.read_text():
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return file.read_text()
+
+
 def kill_when(out: Path, ready: Path) -> None:
     """Starts the comparison as a process group and kills it all once a file is there."""
     process = subprocess.Popen(
         command(out), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    deadline = time.monotonic() + 300
-    while not ready.exists():
-        assert process.poll() is None, "ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_for(ready, process)
     os.killpg(process.pid, signal.SIGKILL)
     process.wait()
 
@@ -173,6 +180,24 @@ def test_a_folder_at_work_is_refused(tmp_path: Path, script: Path) -> None:
     finally:
         holder.kill()
         holder.wait()
+
+
+def test_an_interrupt_ends_the_run_at_work(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import pathlib, os, time; pathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\n"
+        "time.sleep(300)"
+    )
+    compare = [sys.executable, "-m", "hf_dsd", "compare", "--arms", "dsd", "--out", str(tmp_path / "out"), "--"]
+    process = subprocess.Popen([*compare, str(script)], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    pid = wait_for(tmp_path / "pid", process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
+    assert not (tmp_path / "out" / "seed-1" / "dsd.json").exists()  # not failed: it will go on
 
 
 def test_the_users_own_saving_is_kept(tmp_path: Path, script: Path) -> None:

@@ -6,16 +6,15 @@ from sacrebleu.metrics import BLEU as SacreBLEU
 from sacrebleu.significance import PairedTest
 from scipy import stats
 
-from hf_dsd.compare.significance import (
+from hf_dsd.compare.example_significance import (
     ExampleCounts,
     approximate_randomization,
     bootstrap_differences,
     bootstrap_p,
     compare_examples,
     example_counts,
-    paired_t,
-    seeds_needed,
 )
+from hf_dsd.compare.seed_significance import paired_t, seeds_needed
 from hf_dsd.scores import ScoredExample
 
 DSD = [18.4, 18.9, 17.6, 18.8, 18.1]

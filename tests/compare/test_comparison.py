@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison, print_comparison
-from hf_dsd.compare.significance import SeedTest
+from hf_dsd.compare.seed_significance import SeedTest
 from hf_dsd.compare.verdict import format_difference, judge
 
 LAST, SPARSE = "phase-2-dense", "phase-1-sparse"
