@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ class RunSummary:
                 }
                 for target in dsd.targets
             ],
-            "command": [Path(sys.argv[0]).name, *_without_secrets(sys.argv[1:])],
+            "command": [Path(sys.argv[0]).name, *without_secrets(sys.argv[1:])],
             "versions": {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}},
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -138,7 +139,7 @@ def finished_models(folder: str | os.PathLike[str]) -> list[str]:
     return [*phases[:-1], *(name for name in averages if (Path(folder) / name).is_dir()), phases[-1]]
 
 
-def _without_secrets(arguments: list[str]) -> list[str]:
+def without_secrets(arguments: Sequence[str]) -> list[str]:
     """A command line whose tokens, keys and passwords are left out: the summary is made to be published."""
     kept, hide_next = [], False
     for argument in arguments:

@@ -161,41 +161,60 @@ def _phase_of(arm: str, summary: Mapping[str, Any]) -> str | None:
 
 
 def _read_run(folder: Path, result: RunResult, summary: Mapping[str, Any], split: str, metric: str | None) -> ScoredRun:
-    record_name = result.phase.removesuffix(f"-{result.arm}") if result.arm in AVERAGES else result.phase
+    trained = result.phase.removesuffix(f"-{result.arm}") if result.arm in AVERAGES else result.phase
     names = [record["name"] for record in summary["phases"]]
-    records = summary["phases"][: names.index(record_name) + 1]
+    records = summary["phases"][: names.index(trained) + 1]
     steps = records[-1]["end"]
     epochs = steps / summary["steps_per_epoch"] if summary.get("steps_per_epoch") else None
     cost = {"epochs": epochs, "steps": steps, "seconds": sum(record["seconds"] for record in records)}
-    versions = summary.get("versions")
+    result = _with(result, cost)
     if (folder / f"{split}_{result.phase}.json").is_file():
-        scored = PhaseScores.read(folder, result.phase, split)
-        name = metric or scored.metric
-        if name not in scored.scores:
-            raise ValueError(f"metric {name!r} is not among the scores of {folder}: {sorted(scored.scores)}")
-        ci = scored.scores.get(f"{name}_ci")
-        reached = {
-            "value": float(scored.scores[name]),
-            "ci": tuple(ci) if ci is not None else None,
-            "scores": scored.scores,
-            "loss": scored.loss,
-        }
-        greater = scored.greater_is_better if name == scored.metric else not smaller_is_better(name)
-        return ScoredRun(_with(result, cost | reached), scored.examples, name, greater, split, versions)
-    name = metric or DEFAULT_METRIC
+        return _by_score_file(folder, result, summary, split, metric)
+    is_last = trained == names[-1]
+    return _by_evaluations(result, summary, records[-1]["metrics"], split, metric or DEFAULT_METRIC, is_last=is_last)
+
+
+def _by_score_file(
+    folder: Path, result: RunResult, summary: Mapping[str, Any], split: str, metric: str | None
+) -> ScoredRun:
+    scored = PhaseScores.read(folder, result.phase, split)
+    name = metric or scored.metric
+    if name not in scored.scores:
+        raise ValueError(f"metric {name!r} is not among the scores of {folder}: {sorted(scored.scores)}")
+    ci = scored.scores.get(f"{name}_ci")
+    reached = {
+        "value": float(scored.scores[name]),
+        "ci": tuple(ci) if ci is not None else None,
+        "scores": scored.scores,
+        "loss": scored.loss,
+    }
+    greater = scored.greater_is_better if name == scored.metric else not smaller_is_better(name)
+    return ScoredRun(_with(result, reached), scored.examples, name, greater, split, summary.get("versions"))
+
+
+def _by_evaluations(
+    result: RunResult,
+    summary: Mapping[str, Any],
+    at_phase_end: Mapping[str, float],
+    split: str,
+    metric: str,
+    *,
+    is_last: bool,
+) -> ScoredRun:
+    """By what the summary holds: the evaluation at the phase's end, and for the last phase those after training."""
     evaluations = summary.get("evaluations", {})
     if result.arm in AVERAGES:  # evaluated after training, by the phase's name as prefix
         prefix = f"{result.phase}_"
         found = {f"eval_{key.removeprefix(prefix)}": v for key, v in evaluations.items() if key.startswith(prefix)}
     else:
-        found = {**records[-1]["metrics"], **(evaluations if record_name == names[-1] else {})}
-    if name not in found:
-        error = f"the run has no {split}_{result.phase}.json and its summary no {name}"
-        return ScoredRun(_with(result, cost | {"status": "failed", "error": error}))
-    loss = found.get("eval_loss")
-    reached = {"value": float(found[name]), "scores": found, "loss": loss}
-    split = "test" if name.startswith("test_") else "validation"
-    return ScoredRun(_with(result, cost | reached), (), name, not smaller_is_better(name), split, versions)
+        found = {**at_phase_end, **(evaluations if is_last else {})}
+    if metric not in found:
+        error = f"the run has no {split}_{result.phase}.json and its summary no {metric}"
+        return ScoredRun(_with(result, {"status": "failed", "error": error}))
+    reached = {"value": float(found[metric]), "scores": found, "loss": found.get("eval_loss")}
+    split = "test" if metric.startswith("test_") else "validation"
+    greater = not smaller_is_better(metric)
+    return ScoredRun(_with(result, reached), (), metric, greater, split, summary.get("versions"))
 
 
 def smaller_is_better(metric: str) -> bool:

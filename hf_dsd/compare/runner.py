@@ -17,6 +17,8 @@ from typing import Any
 import psutil
 from rich.console import Console
 
+from hf_dsd.summary import without_secrets
+
 from .arms import Recipe, arm_options, as_arguments, check_arguments, check_arms, parse_options
 from .comparison import Comparison
 from .folder_lock import locked
@@ -73,14 +75,15 @@ class ScriptRuns:
         """The command line that repeats all runs; the folder is left to the reader."""
         seeds = f"--seeds {len(self.seeds)} --first-seed {self.seeds[0]}"
         processes = f" --num_processes {self.num_processes}" if self.num_processes is not None else ""
-        return f"hf-dsd compare --arms {' '.join(self.arms)} {seeds}{processes} --out OUT -- {shlex.join(self.script)}"
+        script = shlex.join(without_secrets(self.script))
+        return f"hf-dsd compare --arms {' '.join(self.arms)} {seeds}{processes} --out OUT -- {script}"
 
     def _jobs(self, *, force: bool) -> list[Job]:
         trained = check_arms(self.arms)
         recipe = Recipe.from_arguments(self.script[1:]) if "iterative" in trained else None
         options = {arm: arm_options(arm, self.arms, recipe) for arm in trained}
         base = {
-            "script": list(self.script),
+            "script": without_secrets(self.script),  # to be published; another token is no other recipe
             "source": hashlib.sha256(_script_file(self.script).read_bytes()).hexdigest(),
             "num_processes": self.num_processes,
         }
@@ -106,7 +109,7 @@ class ScriptRuns:
         """Starts the script and waits for it; if interrupted, ends it and everything that it started."""
         command = self.launch_command(job)
         with job.log.open("a", encoding="utf-8") as log:
-            log.write(f"\n$ {shlex.join(command)}\n")
+            log.write(f"\n$ {shlex.join(without_secrets(command))}\n")
             log.flush()
             inherited = () if lock is None else (lock,)
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, pass_fds=inherited)

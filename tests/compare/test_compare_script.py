@@ -200,6 +200,16 @@ def test_an_interrupt_ends_the_run_at_work(tmp_path: Path) -> None:
     assert not (tmp_path / "out" / "seed-1" / "dsd.json").exists()  # not failed: it will go on
 
 
+def test_tokens_are_not_written_down(tmp_path: Path, script: Path) -> None:
+    arguments = [str(script), "--hub_token", "hf_secret", "--push_to_hub_token=hf_secret"]
+    runs = ScriptRuns(arguments, ["dsd"], [1], tmp_path)
+    runs.run(console=Console(quiet=True))
+    assert "hf_secret" in " ".join(runs.script)
+    for file in (tmp_path / "recipe.json", tmp_path / "seed-1" / "dsd.log"):
+        assert "***" in file.read_text()
+        assert "hf_secret" not in file.read_text()
+
+
 def test_the_users_own_saving_is_kept(tmp_path: Path, script: Path) -> None:
     def arguments(*given: str) -> str:
         runs = ScriptRuns([str(script), *given], ["dsd"], [1], tmp_path / "out")
