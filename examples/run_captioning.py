@@ -25,6 +25,7 @@ from hf_dsd import (
     NeuralTalkProcessor,
 )
 from hf_dsd.data import (
+    DEFAULT_SPLIT_SIZES,
     CaptionCollator,
     CaptionData,
     CaptionEvaluationSet,
@@ -59,6 +60,7 @@ class DataArguments:
     )
     dataset_name: str | None = field(default=None, metadata={"help": "A Hub dataset with image_features and captions."})
     feature_columns: str | None = field(default=None, metadata={"help": "Part of the image vectors, e.g. 0:1280."})
+    scene_train_size: int = field(default=1500, metadata={"help": "Drawn scenes to train on; a test wants few."})
     min_count: int = field(default=5, metadata={"help": "Words seen less often are left out of the vocabulary."})
 
 
@@ -90,7 +92,7 @@ def load_data(arguments: DataArguments) -> CaptionData:
         return load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
     if arguments.dataset_name is not None:
         return load_caption_dataset(arguments.dataset_name)
-    return make_scenes().data
+    return make_scenes(DEFAULT_SPLIT_SIZES | {"train": arguments.scene_train_size}).data
 
 
 def main() -> None:

@@ -55,3 +55,40 @@ def inspect_command(
         sparsity_overrides=json.loads(sparsity_overrides),
     )
     print_inspection(inspection, Console())
+
+
+@app.command()
+def compare(
+    script: Annotated[
+        list[str] | None, typer.Argument(help="After --: a training script built on DSDTrainer, and its arguments.")
+    ] = None,
+    arms: Annotated[
+        list[str] | None, typer.Option(help="dsd dense random iterative sparse ema swa; default: dsd dense.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="The seeds count up from here.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the runs, seed-S/ARM, and of comparison.json.")] = Path(
+        "runs/compare"
+    ),
+    num_processes: Annotated[int | None, typer.Option("--num_processes", help="Passed to accelerate launch.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Score to compare; default: the script's own headline.")] = None,
+    split: Annotated[str, typer.Option(help="Scored split to compare.")] = "test",
+    force: Annotated[bool, typer.Option("--force", help="Remove runs of another recipe and train anew.")] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="Train nothing, compare the runs in --out.")] = False,
+) -> None:
+    """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
+    from .compare.command import collect_command, compare_command
+
+    if collect:
+        collect_command(out, split, metric)
+    else:
+        compare_command(
+            script or [],
+            arms or [],
+            range(first_seed, first_seed + seeds),
+            out,
+            num_processes,
+            split,
+            metric,
+            force=force,
+        )

@@ -15,7 +15,7 @@ from transformers import EvalPrediction
 
 from .metrics import TextScorer
 from .state_file import written_whole
-from .summary import finished_phases
+from .summary import finished_models
 from .trainer import DSDMixin
 
 
@@ -99,12 +99,12 @@ def score_phases(
         dataset: The evaluation rows, in the order of `scorer.ids`.
         scorer: Turns predictions into texts and scores.
         split: What the files call the dataset.
-        phases: Names of the phases to score; None scores all that are finished.
+        phases: Names of the phases to score; None scores all that are finished, and averages of the last one.
 
     Returns:
         One entry per phase, in order.
     """
-    names = finished_phases(trainer.run_folder) if phases is None else phases
+    names = finished_models(trainer.run_folder) if phases is None else phases
     own_metrics = trainer.compute_metrics
     results = []
     for phase in names:

@@ -5,6 +5,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -107,7 +108,7 @@ class RunSummary:
                 }
                 for target in dsd.targets
             ],
-            "command": [Path(sys.argv[0]).name, *_without_secrets(sys.argv[1:])],
+            "command": [Path(sys.argv[0]).name, *without_secrets(sys.argv[1:])],
             "versions": {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}},
         }
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -129,7 +130,17 @@ def finished_phases(folder: str | os.PathLike[str]) -> list[str]:
     return [name for name in names if (Path(folder) / name).is_dir()]
 
 
-def _without_secrets(arguments: list[str]) -> list[str]:
+def finished_models(folder: str | os.PathLike[str]) -> list[str]:
+    """Names of all models that the run in `folder` finished: each phase's, and before the last phase its averages."""
+    phases = finished_phases(folder)
+    if not phases:
+        return []
+    summary = json.loads((Path(folder) / SUMMARY_FILE_NAME).read_text(encoding="utf-8"))
+    averages = [f"{phases[-1]}-{kind}" for kind in summary.get("weight_averages", ())]
+    return [*phases[:-1], *(name for name in averages if (Path(folder) / name).is_dir()), phases[-1]]
+
+
+def without_secrets(arguments: Sequence[str]) -> list[str]:
     """A command line whose tokens, keys and passwords are left out: the summary is made to be published."""
     kept, hide_next = [], False
     for argument in arguments:

@@ -20,6 +20,8 @@ for steps that an fp16 overflow skipped, too: then applying the mask changes not
 import logging
 import os
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -35,9 +37,10 @@ from .lr_scheduler import PhasedLR
 from .optimizer_state import forget_optimizer_state_
 from .phase_monitor import PhaseMonitor
 from .schedule import Phase
-from .summary import RunSummary, finished_phases
+from .summary import RunSummary, finished_models
 from .targets import plan_targets
 from .trainer_sharding import (
+    is_sharded,
     load_whole_model,
     load_whole_optimizer,
     refuse_flattening,
@@ -45,6 +48,7 @@ from .trainer_sharding import (
     save_whole_model,
 )
 from .training_args import DSDArgumentsMixin
+from .weight_averaging import WeightAverages
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +70,7 @@ class DSDMixin(Trainer):
 
     dsd: DSD | None = None
     lr_scheduler: Any
+    model: Any
     _trial: Any = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -80,6 +85,7 @@ class DSDMixin(Trainer):
         self._steps_per_epoch = 0
         self._evaluated_step = -1
         self._monitor = self._new_monitor()
+        self._averages: WeightAverages | None = None  # of the last phase, if asked for
         self.summary = RunSummary()
         self.add_callback(_DSDCallback(self))
 
@@ -94,10 +100,12 @@ class DSDMixin(Trainer):
     def load_phase(self, name: str) -> None:
         """Loads the model as a phase left it, in place, from `run_folder/name` (such as `phase-1-sparse`).
 
+        Averages of the last phase (`weight_averages`) are loaded by their names, too: `phase-2-dense-ema`.
+
         Raises:
             FileNotFoundError: If this run has not finished such a phase.
         """
-        done = finished_phases(self.run_folder)
+        done = finished_models(self.run_folder)
         if name not in done:
             raise FileNotFoundError(f"{self.run_folder} holds no finished {name}, only {done or 'no phase'}")
         self._load_from_checkpoint(str(self.run_folder / name))
@@ -130,7 +138,7 @@ class DSDMixin(Trainer):
             schedule = schedule.without_learning_rates()
         self._check_optimizer(optimizer, own_scheduler)
         self._monitor, self.summary = self._new_monitor(), RunSummary()
-        self._evaluated_step = -1
+        self._evaluated_step, self._averages = -1, None
         self.dsd = DSD(
             self.model,
             optimizer,
@@ -183,6 +191,8 @@ class DSDMixin(Trainer):
         super()._save_optimizer_and_scheduler(output_dir)
         extra = {"monitor": self._monitor.state_dict(), "summary": self.summary.state_dict()}
         self._engine.save(output_dir, extra, write=self.args.should_save)  # gathers the masks of sharded weights
+        if self._averages is not None and self.args.should_save:
+            self._averages.save(output_dir)
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
         """The Trainer's own, which writes its state last: a checkpoint written anew is not whole before that."""
@@ -207,6 +217,9 @@ class DSDMixin(Trainer):
             if extra:  # a file that an engine of a hand-written loop saved has none
                 self._monitor.load_state_dict(extra["monitor"])
                 self.summary.load_state_dict(extra["summary"])
+            self._begin_averages()
+            if self._averages is not None:
+                self._averages.load(checkpoint)
             if self.args.phase_start == "best":
                 self._check_best_weights()
 
@@ -231,11 +244,22 @@ class DSDMixin(Trainer):
             self.lr_scheduler.begin_phase(step)
         self._monitor.begin_phase()
         self.summary.begin_phase(self._phase, dsd)
+        self._begin_averages()
+
+    def _begin_averages(self) -> None:
+        if self.args.weight_averages and is_sharded(self.model):
+            raise ValueError("weight_averages needs whole weights on every rank: train without FSDP, or leave it out")
+        if self.args.weight_averages and self._engine.phase == self._engine.schedule.phases[-1]:
+            self._averages = WeightAverages(self.model, self.args.weight_averages)
 
     def _finish_phase(self) -> None:
         """At a phase's last step: proves the zeros, saves the phase's model, closes its record."""
         self._check_zeros()
         self._save_phase_model(self._phase.name)
+        for kind, averaged in self._averages.models.items() if self._averages is not None else ():
+            with self._holding(averaged):
+                self._save_phase_model(f"{self._phase.name}-{kind}")
+        self.control.should_save |= self._keeps_checkpoint(self._phase)
         self.summary.finish_phase(self._phase, left_early=self._phase.index in self._engine.left_early)
         self._write_summary()
 
@@ -327,6 +351,35 @@ class DSDMixin(Trainer):
             os.replace(partial, folder)
         self.accelerator.wait_for_everyone()  # other ranks may read the folder next
 
+    @contextmanager
+    def _holding(self, model: nn.Module) -> Iterator[None]:
+        """Has the Trainer save another model of the same class as its own."""
+        own = self.model
+        self.model = model
+        try:
+            yield
+        finally:
+            self.model = own
+
+    def _keeps_checkpoint(self, phase: Phase) -> bool:
+        return phase.index in (self.args.keep_phase_checkpoints or ())
+
+    def _keep_checkpoint(self, step: int) -> None:
+        """Copies the checkpoint just written at a phase's end to where it is not rotated away."""
+        if step != self._phase.end or not self._keeps_checkpoint(self._phase):
+            return
+        self.accelerator.wait_for_everyone()  # each rank writes a part
+        if not self.args.should_save:
+            return
+        source = self.run_folder / f"{PREFIX_CHECKPOINT_DIR}-{step}"
+        kept = source.with_name(f"{self._phase.name}-checkpoint")
+        partial = kept.with_name(f".{kept.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        shutil.copytree(source, partial)  # no links: the Trainer may write the same checkpoint again
+        if kept.exists():  # of an earlier run, or of the step's end where an epoch ends with the phase
+            shutil.rmtree(kept)
+        os.replace(partial, kept)
+
     def _write_summary(self) -> None:
         if self.args.should_save:
             self.summary.write(self.run_folder, self._engine, self._facts())
@@ -347,6 +400,7 @@ class DSDMixin(Trainer):
             "mask_criterion": args.mask_criterion,
             "reset_optimizer_state": args.reset_optimizer_state,
             "mask_gradients": args.mask_gradients,
+            "weight_averages": list(args.weight_averages or ()),
         }
 
     # Small helpers
@@ -436,6 +490,8 @@ class _DSDCallback(TrainerCallback):
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         trainer = self._trainer
+        if trainer._averages is not None:
+            trainer._averages.update()
         if state.global_step == trainer._phase.end:
             control.should_log = True
             control.should_evaluate |= trainer.eval_dataset is not None
@@ -451,6 +507,9 @@ class _DSDCallback(TrainerCallback):
     ) -> None:
         if self._trainer._evaluated_step == state.global_step:  # once is enough
             control.should_evaluate = False
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        self._trainer._keep_checkpoint(state.global_step)
 
     def on_train_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -15,6 +15,7 @@ from .engine import check_choice
 from .masks import CRITERIA
 from .optimizer_state import RESET_MODES
 from .schedule import Schedule, check_learning_rates, check_lengths, check_sparsity, default_learning_rates
+from .weight_averaging import AVERAGES
 
 # Python callers may write one number; HfArgumentParser takes only one type per field and reads a list.
 # The mixin is no TrainingArguments itself, so that any subclass can have it; to a type checker it is one.
@@ -53,6 +54,9 @@ class DSDArgumentsMixin(_Arguments):
             state.
         mask_gradients: Also zero pruned weights' gradients before clipping.
         dsd_control: Same lengths and learning rates, no masks: the equal-budget dense control.
+        weight_averages: `ema` and/or `swa`: also average the weights over the last phase (see `WeightAverages`).
+        keep_phase_checkpoints: Phases (from 0) whose end is kept as a full checkpoint, outside `save_total_limit`,
+            in `output_dir/phase-N-KIND-checkpoint`; other runs can start from it by `resume_from_checkpoint`.
     """
 
     sparsity: Fractions = field(
@@ -91,6 +95,12 @@ class DSDArgumentsMixin(_Arguments):
         default=False, metadata={"help": "Keep pruned weights' gradients out of the clipping norm."}
     )
     dsd_control: bool = field(default=False, metadata={"help": "Train the equal-budget dense control: no masks."})
+    weight_averages: list[str] | None = field(
+        default=None, metadata={"help": "ema and/or swa: also average the weights over the last phase."}
+    )
+    keep_phase_checkpoints: list[int] | None = field(
+        default=None, metadata={"help": "Phases (from 0) whose end is kept as a full checkpoint to branch from."}
+    )
 
     def __post_init__(self) -> None:
         """Validates the fields and makes the run as long as its phases."""
@@ -103,7 +113,10 @@ class DSDArgumentsMixin(_Arguments):
         self.sparsity_overrides = _parsed_overrides(self.sparsity_overrides)
         if isinstance(self.dense_modules, str):
             self.dense_modules = [self.dense_modules]
+        for kind in self.weight_averages or ():
+            check_choice("weight_averages", kind, AVERAGES)
         self._check_combinations()
+        self._check_kept_checkpoints()
         super().__post_init__()
 
     def resolve_phases(self) -> None:
@@ -182,6 +195,17 @@ class DSDArgumentsMixin(_Arguments):
             )
         if waits and self.eval_strategy == "no":
             raise ValueError('phase_patience and phase_start="best" need evaluations: set eval_strategy')
+
+    def _check_kept_checkpoints(self) -> None:
+        kept = self.keep_phase_checkpoints or []
+        wrong = [index for index in kept if not 0 <= index < self.phase_count]
+        if wrong:
+            raise ValueError(f"keep_phase_checkpoints must name phases 0 .. {self.phase_count - 1}, got {wrong}")
+        if kept and (self.save_only_model or self.save_strategy == "best"):
+            raise ValueError(
+                "keep_phase_checkpoints needs full checkpoints at the phases' ends: leave out save_only_model and "
+                "save_strategy best"
+            )
 
     @property
     def phase_count(self) -> int:

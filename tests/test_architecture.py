@@ -17,6 +17,7 @@ TRAINING = CORE | {
     "phase_monitor",
     "summary",
     "checkpoints",
+    "weight_averaging",
     "trainer_sharding",
     "trainer",
 }
@@ -36,7 +37,8 @@ ALLOWED: dict[str, set[str]] = {
     "checkpoints": set(),
     "trainer_sharding": {"sharding"},
     "summary": CORE,
-    "training_args": CORE,
+    "weight_averaging": {"state_file"},
+    "training_args": CORE | {"weight_averaging"},
     "trainer": TRAINING - {"trainer"},
     "models": set(),
     "metrics": set(),
@@ -63,6 +65,7 @@ OUTSIDE: dict[str, set[str]] = {
     "optimizer_state": {"torch"},
     "state_file": {"torch", "safetensors"},
     "engine": {"torch"},
+    "weight_averaging": {"torch"},
 }
 
 

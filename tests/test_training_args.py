@@ -53,6 +53,8 @@ def test_defaults():
         "reset_optimizer_state": "masked",
         "mask_gradients": False,
         "dsd_control": False,
+        "weight_averages": None,
+        "keep_phase_checkpoints": None,
         "num_train_epochs": 3.0,
         "max_steps": -1,
         "learning_rate": 5e-5,

@@ -8,7 +8,7 @@ from .digit_content import DigitString, Speaker
 from .length_grouping import LengthGroupedOrder
 from .scene_content import Scene, ShapeGroup
 from .scene_drawing import draw_scene
-from .scenes import SceneSet, make_scenes
+from .scenes import DEFAULT_SPLIT_SIZES, SceneSet, make_scenes
 from .spec_augment import SpecAugment
 from .speech import SpeechData, Utterance
 from .speech_audio import AudioHeader, BadUtteranceError, read_audio, read_header
@@ -20,6 +20,7 @@ from .speech_labels import required_frames, transcript_characters
 from .spoken_digits import DigitSet, make_spoken_digits
 
 __all__ = [
+    "DEFAULT_SPLIT_SIZES",
     "AudioHeader",
     "BadUtteranceError",
     "CaptionCollator",

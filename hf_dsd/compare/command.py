@@ -1,0 +1,78 @@
+"""What `hf-dsd compare` does with its arguments: run, print, and end with a status that a script can test.
+
+Layer: the package next door; typer for the exit status.
+"""
+
+import signal
+import sys
+from collections.abc import Sequence
+from itertools import takewhile
+from pathlib import Path
+
+import typer
+from rich.console import Console
+
+from .comparison import Comparison
+from .run_results import ARMS
+from .runner import ScriptRuns, compare_script
+from .table import print_comparison
+
+INTERRUPTED = 130
+
+
+def compare_command(
+    script: Sequence[str],
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    out: Path,
+    num_processes: int | None,
+    split: str,
+    metric: str | None,
+    *,
+    force: bool,
+) -> None:
+    """Runs the comparison; ends with status 1 if a run failed, 130 if interrupted, 2 if the arguments are wrong.
+
+    Args:
+        script: The positional arguments. `--arms a b c -- script` reaches typer as one arm and `b c script`, so arm
+            names before the script count as arms.
+        arms: From `--arms`.
+        seeds: As at `ScriptRuns`, like the next two.
+        out: Folder.
+        num_processes: For accelerate.
+        split: Which score files to compare.
+        metric: Score to compare.
+        force: Train anew what another recipe made.
+    """
+    console = Console()
+    more = list(takewhile(lambda word: word in ARMS, script)) if arms else []
+    runs = ScriptRuns(script[len(more) :], [*arms, *more] or ["dsd", "dense"], list(seeds), out, num_processes)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end the run at work, too
+    try:
+        comparison, failed = compare_script(runs, force=force, split=split, metric=metric, console=console)
+    except KeyboardInterrupt:
+        console.print("stopped: the same command goes on from the last checkpoints")
+        raise typer.Exit(INTERRUPTED) from None
+    except (ValueError, RuntimeError, FileNotFoundError) as error:
+        console.print(f"[red]error[/red] {error}", highlight=False)
+        raise typer.Exit(1 if isinstance(error, FileNotFoundError) else 2) from error
+    _show(comparison, out, console)
+    if failed:
+        raise typer.Exit(1)
+
+
+def collect_command(out: Path, split: str, metric: str | None) -> None:
+    """Compares the runs that are there and writes `comparison.json`."""
+    console = Console()
+    try:
+        comparison = Comparison.from_folder(out, split, metric)
+    except (ValueError, FileNotFoundError) as error:
+        console.print(f"[red]error[/red] {error}", highlight=False)
+        raise typer.Exit(2) from error
+    comparison.write(out)
+    _show(comparison, out, console)
+
+
+def _show(comparison: Comparison, out: Path, console: Console) -> None:
+    print_comparison(comparison, console)
+    console.print(f"Written to {out / 'comparison.json'}.", highlight=False)

@@ -1,0 +1,138 @@
+"""A comparison from Python: the caller builds the trainers, one after the other in this process.
+
+Layer: the arms, the jobs and the comparison next door; transformers for the seed.
+"""
+
+import inspect
+import os
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from rich.console import Console
+from transformers import set_seed
+
+from hf_dsd.summary import finished_models
+from hf_dsd.trainer import DSDMixin
+
+from .arms import Recipe, arm_options, check_arms
+from .comparison import Comparison
+from .folder_lock import locked
+from .jobs import Job
+from .recipe_file import check_recipe, digest
+from .run_progress import RunProgress
+
+MakeTrainer = Callable[[dict[str, Any], str, int], DSDMixin]
+
+
+def compare(
+    make_trainer: MakeTrainer,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    out: str | os.PathLike[str],
+    *,
+    score: Callable[[DSDMixin], object] | None = None,
+    split: str = "test",
+    metric: str | None = None,
+    force: bool = False,
+    console: Console | None = None,
+) -> Comparison:
+    """Trains every arm with every seed, resumably, and compares what they reached.
+
+        def make_trainer(arm_options, output_dir, seed):
+            args = DSDTrainingArguments(output_dir, seed=seed, phase_epochs=[8, 4, 4], sparsity=0.5, **arm_options)
+            return DSDTrainer(build_model(), args, train_dataset=..., eval_dataset=...)
+
+        compare(make_trainer, ["dsd", "dense"], seeds=[1, 2, 3], out="runs/mine")
+
+    Args:
+        make_trainer: From an arm's fields, the run's folder and the seed to a new trainer with a new model. It must
+            hand the fields on to the training arguments. Everything is seeded before it is called. A change of its own
+            source is noticed as another recipe, a change in what it calls is not.
+        arms: Keys of `ARMS`.
+        seeds: Of the runs.
+        out: Folder of the comparison.
+        score: Called with each trained trainer, such as `lambda trainer: score_phases(trainer, test_set, scorer)`.
+            Without it the arms are compared by `metric` of the evaluations at the phases' ends.
+        split: Which score files to compare.
+        metric: Score to compare; None means the scorer's headline score, or `eval_loss`.
+        force: Remove runs of another recipe instead of refusing.
+        console: Where to show the progress.
+
+    Returns:
+        The comparison, also written to `out/comparison.json`. Runs that failed are in its `runs`.
+
+    Raises:
+        FileNotFoundError: If no run finished.
+        ValueError: If the arms are wrong, or the folder holds runs of another recipe and not `force`.
+        RuntimeError: If another comparison is at work in the folder.
+    """
+    out = Path(out)
+    with locked(out):
+        jobs = _jobs(make_trainer, arms, seeds, out, force=force)
+        with RunProgress(jobs, console or Console()) as shown:
+            for job in jobs:
+                if not job.is_finished:
+                    _run(job, make_trainer, score, shown)
+    comparison = Comparison.from_folder(out, split, metric)
+    comparison.write(out)
+    return comparison
+
+
+def _jobs(make_trainer: MakeTrainer, arms: Sequence[str], seeds: Sequence[int], out: Path, *, force: bool) -> list[Job]:
+    trained = check_arms(arms)
+    recipe = None
+    if "iterative" in trained:  # the phases are known to the arguments only
+        with TemporaryDirectory() as folder:
+            recipe = Recipe.from_training_arguments(make_trainer({}, folder, seeds[0]).args)
+    options = {arm: arm_options(arm, arms, recipe) for arm in trained}
+    base = {"script": [make_trainer.__qualname__], "source": digest(inspect.getsource(make_trainer))}
+    common = check_recipe(out, base, options, force=force)
+    return [Job(out, seed, arm, options[arm], digest(common, options[arm])) for seed in seeds for arm in trained]
+
+
+def _run(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object] | None, shown: RunProgress) -> None:
+    job.forget_status()
+    job.folder.mkdir(parents=True, exist_ok=True)
+    shown.begin(job)
+    since = time.monotonic()
+    error = None
+    try:
+        _train(job, make_trainer, score)
+    except (RuntimeError, ValueError, OSError, ArithmeticError) as failure:  # of this run: the others go on
+        error = f"{type(failure).__name__}: {failure}"
+        job.log.write_text(traceback.format_exc(), encoding="utf-8")
+    job.write_status(error, time.monotonic() - since)
+    shown.end(job, error)
+
+
+def _train(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object] | None) -> None:
+    options = dict(job.options)
+    checkpoint = job.checkpoint()
+    if job.shared_checkpoint() is None:  # this arm trains the first phase for the others
+        options["keep_phase_checkpoints"] = [0]
+    set_seed(job.seed)
+    trainer = make_trainer(options, str(job.folder), job.seed)
+    ignored = [name for name, value in options.items() if getattr(trainer.args, name) != value]
+    if ignored:
+        raise ValueError(f"make_trainer must hand arm_options on to the training arguments; {ignored} did not arrive")
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
+    if score is not None:
+        score(trainer)
+    elif trainer.eval_dataset is not None:
+        _evaluate_averages(job, trainer)
+
+
+def _evaluate_averages(job: Job, trainer: DSDMixin) -> None:
+    models = finished_models(job.folder)
+    averages = [
+        name for name in models if name.endswith(tuple(f"-{kind}" for kind in trainer.args.weight_averages or ()))
+    ]
+    for name in averages:
+        trainer.load_phase(name)
+        trainer.evaluate(metric_key_prefix=name)
+    if averages:
+        trainer.load_phase(models[-1])

@@ -1,0 +1,79 @@
+"""`recipe.json`: what the runs in a comparison's folder were made by, so that two recipes never share one table.
+
+Layer: files only.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hf_dsd.state_file import written_whole
+
+from .comparison import RECIPE_FILE_NAME
+from .jobs import remove_runs
+
+
+def digest(*parts: Any) -> str:
+    """A short hexadecimal digest of JSON-ready parts."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], *, force: bool) -> str:
+    """Compares the recipe with the one that `out` holds, and writes it there.
+
+    New arms and seeds may join; what is there must have been made by the same recipe.
+
+    Args:
+        out: Folder of the comparison.
+        base: What all arms have in common: `script` (with its arguments), `source` (digest of the script's text) and
+            whatever else decides the result.
+        arms: Arm -> what it sets.
+        force: Remove the runs of another recipe instead of refusing.
+
+    Returns:
+        The digest of `base`.
+
+    Raises:
+        ValueError: If runs are there that another recipe made, unless `force`.
+    """
+    path = out / RECIPE_FILE_NAME
+    old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    base = json.loads(json.dumps(base))  # as it will be read again: tuples are lists
+    arms = json.loads(json.dumps(arms))
+    changed = {key: (old["base"].get(key), base.get(key)) for key in base if old and old["base"].get(key) != base[key]}
+    old_arms = {arm: set_ for arm, set_ in old.get("arms", {}).items() if any(out.glob(f"seed-*/{arm}"))}
+    stale = sorted(old_arms) if changed else [arm for arm in old_arms if arms.get(arm, old_arms[arm]) != old_arms[arm]]
+    if stale and not force:
+        differences = [_describe(key, *values) for key, values in changed.items()]
+        differences += [_describe(arm, old_arms[arm], arms[arm]) for arm in stale if not changed]
+        raise ValueError(
+            f"{out} holds runs of another recipe ({'; '.join(differences)}): give another --out, or --force to remove "
+            f"the runs of {', '.join(stale)} and train them anew"
+        )
+    for arm in stale:
+        remove_runs(out, arm)
+    recipe = digest(base)
+    kept = {arm: options for arm, options in old_arms.items() if arm not in stale}
+    content = {"version": 1, "recipe": recipe, "script": base["script"], "base": base, "arms": kept | dict(arms)}
+    out.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return recipe
+
+
+def note_command(out: Path, command: str) -> None:
+    """Adds the command that a reader can repeat."""
+    path = out / RECIPE_FILE_NAME
+    content = json.loads(path.read_text(encoding="utf-8")) | {"command": command}
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _describe(name: str, old: Any, new: Any) -> str:
+    if name == "source":
+        return "the script's text changed"
+    if isinstance(old, Sequence) and isinstance(new, Sequence) and not isinstance(old, str):
+        return f"{name}: {' '.join(map(str, old))} -> {' '.join(map(str, new))}"
+    return f"{name}: {old} -> {new}"

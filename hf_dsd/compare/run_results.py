@@ -1,0 +1,233 @@
+"""What each run of a comparison reached, read from the files that it left: `OUT/seed-S/ARM/`.
+
+Layer: the summary and the scores.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from hf_dsd.scores import PhaseScores, ScoredExample
+from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.weight_averaging import AVERAGES
+
+DEFAULT_METRIC = "eval_loss"
+
+# Arm -> (the arm whose run it is read off, label), in the order of a table.
+ARMS: Mapping[str, tuple[str, str]] = {
+    "dense": ("dense", "dense control (same budget)"),
+    "sparse": ("dsd", "sparse phase of DSD"),
+    "random": ("random", "DSD with random masks"),
+    "ema": ("dense", "dense control, exponential average"),
+    "swa": ("dense", "dense control, equal average"),
+    "iterative": ("iterative", "iterative DSD"),
+    "dsd": ("dsd", "DSD"),
+}
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One arm's result with one seed.
+
+    Attributes:
+        arm: A key of `ARMS`.
+        seed: Of the run.
+        folder: The run's folder, relative to the comparison's.
+        phase: Whose model was scored.
+        status: `finished` or `failed`.
+        error: Why it failed.
+        value: The headline score.
+        ci: Its 95 % interval over examples, where the script wrote one.
+        scores: Everything that the script scored.
+        loss: Mean loss on the split.
+        epochs: Epochs up to this model, the shared first phase included.
+        steps: Optimizer steps, likewise.
+        seconds: Wall time, likewise.
+    """
+
+    arm: str
+    seed: int
+    folder: str
+    phase: str
+    status: Literal["finished", "failed"]
+    error: str | None = None
+    value: float | None = None
+    ci: tuple[float, float] | None = None
+    scores: Mapping[str, Any] | None = None
+    loss: float | None = None
+    epochs: float | None = None
+    steps: int | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """A run's result with what its numbers are made of.
+
+    Attributes:
+        result: The result.
+        examples: What the model said about every example; empty where the script wrote no scores.
+        metric: Of `result.value`; None for a failed run.
+        greater_is_better: Its direction.
+        split: What was scored.
+        versions: Of the packages that ran.
+    """
+
+    result: RunResult
+    examples: Sequence[ScoredExample] = ()
+    metric: str | None = None
+    greater_is_better: bool = True
+    split: str = ""
+    versions: Mapping[str, str | None] | None = None
+
+
+def status_file(out: Path, seed: int, arm: str) -> Path:
+    """Where the runner notes how an arm's run with a seed ended."""
+    return out / f"seed-{seed}" / f"{arm}.json"
+
+
+def seeds_in(out: Path) -> list[int]:
+    """Seeds of the folders `seed-S`, in order."""
+    names = [path.name.removeprefix("seed-") for path in out.glob("seed-*") if path.is_dir()]
+    return sorted(int(name) for name in names if name.isdigit())
+
+
+def read_runs(
+    out: Path, split: str = "test", metric: str | None = None, arms: Sequence[str] | None = None
+) -> list[ScoredRun]:
+    """Reads every run that was started, in the order of seeds and arms.
+
+    Args:
+        out: Folder of the comparison.
+        split: Which `SPLIT_PHASE.json` files to read.
+        metric: Score to compare. None takes the headline score of the score files, or `eval_loss` where a script
+            writes none.
+        arms: Only these; None takes all that there are.
+    """
+    runs = [run for seed in seeds_in(out) for run in _runs_of_seed(out, seed, split, metric, arms)]
+    if any(run.examples for run in runs):  # scores of the same kind only: a run without its file has not finished
+        return [run if run.examples or run.result.status == "failed" else _unscored(run, split) for run in runs]
+    return runs
+
+
+def _runs_of_seed(
+    out: Path, seed: int, split: str, metric: str | None, arms: Sequence[str] | None
+) -> Iterator[ScoredRun]:
+    for arm in ARMS if arms is None else [arm for arm in ARMS if arm in arms]:
+        trained = ARMS[arm][0]
+        folder = out / f"seed-{seed}" / trained
+        name = folder.relative_to(out).as_posix()
+        status = _read_json(status_file(out, seed, trained)) or {}
+        if status.get("status") == "failed":
+            if arms is not None or arm == trained:
+                yield ScoredRun(RunResult(arm, seed, name, "", "failed", status.get("error")))
+            continue
+        summary = _read_json(folder / SUMMARY_FILE_NAME)
+        if summary is None:
+            continue
+        phase = _phase_of(arm, summary)
+        if phase is None:
+            continue
+        if not _is_complete(summary):
+            yield ScoredRun(RunResult(arm, seed, name, phase, "failed", "the run has not finished"))
+            continue
+        yield _read_run(folder, RunResult(arm, seed, name, phase, "finished"), summary, split, metric)
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _is_complete(summary: Mapping[str, Any]) -> bool:
+    phases = summary["phases"]
+    return bool(phases) and phases[-1]["finished"] and phases[-1]["name"] == _name(summary["schedule"][-1])
+
+
+def _name(phase: Mapping[str, Any]) -> str:
+    return f"phase-{phase['index']}-{phase['kind']}"
+
+
+def _phase_of(arm: str, summary: Mapping[str, Any]) -> str | None:
+    """The model that an arm means: the last phase's, its average's, or DSD's last sparse one's; None without it."""
+    last = _name(summary["schedule"][-1])
+    if arm == "sparse":
+        sparse = [_name(phase) for phase in summary["schedule"] if phase["kind"] == "sparse"]
+        return sparse[-1] if sparse else None
+    if arm in AVERAGES:
+        return f"{last}-{arm}" if arm in summary.get("weight_averages", ()) else None
+    return last
+
+
+def _read_run(folder: Path, result: RunResult, summary: Mapping[str, Any], split: str, metric: str | None) -> ScoredRun:
+    trained = result.phase.removesuffix(f"-{result.arm}") if result.arm in AVERAGES else result.phase
+    names = [record["name"] for record in summary["phases"]]
+    records = summary["phases"][: names.index(trained) + 1]
+    steps = records[-1]["end"]
+    epochs = steps / summary["steps_per_epoch"] if summary.get("steps_per_epoch") else None
+    cost = {"epochs": epochs, "steps": steps, "seconds": sum(record["seconds"] for record in records)}
+    result = _with(result, cost)
+    if (folder / f"{split}_{result.phase}.json").is_file():
+        return _by_score_file(folder, result, summary, split, metric)
+    is_last = trained == names[-1]
+    return _by_evaluations(result, summary, records[-1]["metrics"], split, metric or DEFAULT_METRIC, is_last=is_last)
+
+
+def _by_score_file(
+    folder: Path, result: RunResult, summary: Mapping[str, Any], split: str, metric: str | None
+) -> ScoredRun:
+    scored = PhaseScores.read(folder, result.phase, split)
+    name = metric or scored.metric
+    if name not in scored.scores:
+        raise ValueError(f"metric {name!r} is not among the scores of {folder}: {sorted(scored.scores)}")
+    ci = scored.scores.get(f"{name}_ci")
+    reached = {
+        "value": float(scored.scores[name]),
+        "ci": tuple(ci) if ci is not None else None,
+        "scores": scored.scores,
+        "loss": scored.loss,
+    }
+    greater = scored.greater_is_better if name == scored.metric else not smaller_is_better(name)
+    return ScoredRun(_with(result, reached), scored.examples, name, greater, split, summary.get("versions"))
+
+
+def _by_evaluations(
+    result: RunResult,
+    summary: Mapping[str, Any],
+    at_phase_end: Mapping[str, float],
+    split: str,
+    metric: str,
+    *,
+    is_last: bool,
+) -> ScoredRun:
+    """By what the summary holds: the evaluation at the phase's end, and for the last phase those after training."""
+    evaluations = summary.get("evaluations", {})
+    if result.arm in AVERAGES:  # evaluated after training, by the phase's name as prefix
+        prefix = f"{result.phase}_"
+        found = {f"eval_{key.removeprefix(prefix)}": v for key, v in evaluations.items() if key.startswith(prefix)}
+    else:
+        found = {**at_phase_end, **(evaluations if is_last else {})}
+    if metric not in found:
+        error = f"the run has no {split}_{result.phase}.json and its summary no {metric}"
+        return ScoredRun(_with(result, {"status": "failed", "error": error}))
+    reached = {"value": float(found[metric]), "scores": found, "loss": found.get("eval_loss")}
+    split = "test" if metric.startswith("test_") else "validation"
+    greater = not smaller_is_better(metric)
+    return ScoredRun(_with(result, reached), (), metric, greater, split, summary.get("versions"))
+
+
+def smaller_is_better(metric: str) -> bool:
+    """True for losses, error rates and perplexities, by name."""
+    words = set(metric.lower().split("_"))
+    return metric.endswith("loss") or bool(words & {"wer", "cer", "per", "ter", "ppl", "perplexity", "error"})
+
+
+def _with(result: RunResult, values: Mapping[str, Any]) -> RunResult:
+    return RunResult(**{**vars(result), **values})
+
+
+def _unscored(run: ScoredRun, split: str) -> ScoredRun:
+    error = f"the run has not scored {run.result.phase} on its {split} split"
+    fields = {"status": "failed", "error": error, "value": None, "scores": None, "ci": None}
+    return ScoredRun(_with(run.result, fields))

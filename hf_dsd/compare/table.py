@@ -1,0 +1,146 @@
+"""A comparison as a table for the terminal and as markdown for a card; both say the same.
+
+Layer: rich, and the comparison next door.
+"""
+
+from collections.abc import Sequence
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from .comparison import CONTROL, ArmSummary, Comparison, Difference
+from .verdict import format_value, is_rate
+
+_NOTES = (
+    "Difference: arm - dense control, paired by seed, with its 95 % interval (Student's t). p (seeds): paired t over "
+    "seeds, two-sided; it alone decides the verdict.",
+    "p (examples): smallest and largest over the seeds, of approximate randomisation and of the paired bootstrap; they "
+    "compare two models, not two methods.",
+    "Epochs and steps are those of the whole run, the first dense phase that the arms share included; so is the time.",
+)
+
+
+def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
+    """Prints the table, what failed, and the verdict; fits a terminal of 80 columns."""
+    console = console or Console()
+    console.print(f"[bold]{escape(_title(comparison))}[/bold]", highlight=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    headings = ["arm", f"mean ± sd{_unit(comparison.metric)}", f"vs {CONTROL}\n95 % interval", "p seeds"]
+    for heading in [*headings, "p examples\nrandomised\nbootstrap", "epochs", "steps", "min"]:
+        table.add_column(heading, justify="right" if heading != "arm" else "left", vertical="top")
+    for name, row in zip(comparison.arms, _rows(comparison), strict=True):
+        _, mean, sd, n, difference, interval, p_seeds, randomised, bootstrap, *cost = row
+        spread = f"{mean} ± {sd}\nn = {n}" if sd != "-" else f"{mean}\nn = {n}"
+        cells = [name, spread, f"{difference}\n{interval}", p_seeds, f"{randomised}\n{bootstrap}", *cost]
+        table.add_row(*(escape(cell.replace("\n-", "") if cell.endswith("\n-") else cell) for cell in cells))
+    console.print(table)
+    if comparison.signature:
+        console.print(escape(comparison.signature), style="dim", highlight=False)
+    for line in failures(comparison):
+        console.print(f"[red]failed[/red] {escape(line)}", highlight=False)
+    console.print(f"[bold]{escape(verdict_text(comparison))}[/bold]", highlight=False)
+
+
+def to_markdown(comparison: Comparison) -> str:
+    """The same as GitHub markdown: title, table, verdict, notes, signature."""
+    headings = _headings(comparison)
+    lines = [
+        f"**{_title(comparison)}**",
+        "",
+        _markdown_row(headings),
+        _markdown_row(["---", *["---:"] * (len(headings) - 1)]),
+        *(_markdown_row(row) for row in _rows(comparison)),
+        "",
+        f"**{verdict_text(comparison)}**",
+        "",
+        *(f"- {note}" for note in _NOTES),
+        *(f"- Failed: {line}" for line in failures(comparison)),
+    ]
+    if comparison.signature:
+        lines.append(f"- Signature: `{comparison.signature}`")
+    return "\n".join(lines) + "\n"
+
+
+def verdict_text(comparison: Comparison) -> str:
+    """The verdict, or why there is none."""
+    if comparison.verdict is None:
+        return "No verdict: it needs the dense control and another arm with the same seed."
+    return comparison.verdict.text
+
+
+def failures(comparison: Comparison) -> list[str]:
+    """One line per run that did not finish."""
+    failed = [run for run in comparison.runs if run.status == "failed"]
+    return [f"{run.arm}, seed {run.seed}: {_last_line(run.error)} ({run.folder})" for run in failed]
+
+
+def _last_line(error: str | None) -> str:
+    return (error or "").strip().rpartition("\n")[2]
+
+
+def _title(comparison: Comparison) -> str:
+    direction = "greater" if comparison.greater_is_better else "smaller"
+    seeds = ", ".join(map(str, comparison.seeds))
+    return f"{comparison.metric} on {comparison.split}, {direction} is better; seeds {seeds}"
+
+
+def _headings(comparison: Comparison) -> list[str]:
+    headings = ["arm", f"mean{_unit(comparison.metric)}", "sd", "n", f"difference to {CONTROL}", "95 % interval"]
+    headings += ["p (seeds)", "p (examples), randomisation", "p (examples), bootstrap"]
+    return [*headings, "epochs", "steps", "minutes"]
+
+
+def _unit(metric: str) -> str:
+    return " [%]" if is_rate(metric) else ""
+
+
+def _rows(comparison: Comparison) -> list[list[str]]:
+    differences = {difference.arm: difference for difference in comparison.differences}
+    return [_row(comparison.metric, arm, differences.get(name)) for name, arm in comparison.arms.items()]
+
+
+def _row(metric: str, arm: ArmSummary, difference: Difference | None) -> list[str]:
+    def show(value: float | None, sign: str = "") -> str:
+        return (
+            "-" if value is None else format(100 * value if is_rate(metric) else value, f"{sign}{_precision(metric)}")
+        )
+
+    against = ["-"] * 5
+    if difference is not None:
+        interval = difference.interval
+        against = [
+            show(difference.mean, "+"),
+            f"{show(interval[0], '+')} .. {show(interval[1], '+')}" if interval is not None else "-",
+            _p(difference.p_seeds),
+            _range(difference.p_examples),
+            _range(difference.p_bootstrap),
+        ]
+    minutes = f"{arm.seconds / 60:.1f}" if arm.seconds is not None else "-"
+    cost = [_count(arm.epochs), _count(arm.steps), minutes]
+    return [arm.label, show(arm.mean), show(arm.sd), str(arm.n), *against, *cost]
+
+
+def _precision(metric: str) -> str:
+    value = format_value(1.0, metric).removesuffix(" %")
+    return f".{len(value.partition('.')[2])}f"
+
+
+def _p(value: float | None) -> str:
+    return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def _range(values: Sequence[float]) -> str:
+    if not values:
+        return "-"
+    low, high = min(values), max(values)
+    return _p(low) if _p(low) == _p(high) else f"{_p(low)}..{_p(high)}"
+
+
+def _count(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}" if value < 1000 else f"{value:.0f}"
+
+
+def _markdown_row(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,232 @@
+"""`hf-dsd compare` as a process of its own: killed, continued, repeated, refused; a run that fails."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from hf_dsd.compare import Comparison, ScriptRuns
+from hf_dsd.compare.jobs import last_checkpoint, progress
+
+ROOT = Path(__file__).parents[2]
+EXAMPLE = ROOT / "examples" / "run_captioning.py"
+LINE = """--scene_train_size 40 --hidden_size 8 --word_embedding_size 8 --min_count 1 --generation_num_beams 1
+--phase_epochs 2 2 2 --per_device_train_batch_size 20 --learning_rate 2e-2 --sparsity 0.5 --logging_steps 1
+--report_to none --disable_tqdm true --use_cpu true"""
+TINY = LINE.split()
+STEPS = 60  # 40 scenes of 5 captions, 10 batches an epoch
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
+
+
+def command(out: Path, arguments: Sequence[str] = TINY) -> list[str]:
+    compare = [sys.executable, "-m", "hf_dsd", "compare", "--arms", "dsd", "dense", "--seeds", "2", "--out", str(out)]
+    return [*compare, "--", str(EXAMPLE), *arguments]
+
+
+def run(out: Path, arguments: Sequence[str] = TINY) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        command(out, arguments), env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=500
+    )
+
+
+def wait_for(file: Path, process: "subprocess.Popen[Any]") -> str:
+    """Waits until a file that a process writes is there; returns its text."""
+    deadline = time.monotonic() + 300
+    while not file.exists() or not file.read_text():
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    return file.read_text()
+
+
+def kill_when(out: Path, ready: Path) -> None:
+    """Starts the comparison as a process group and kills it all once a file is there."""
+    process = subprocess.Popen(
+        command(out), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    wait_for(ready, process)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def files(folder: Path) -> dict[str, int]:
+    return {str(path.relative_to(folder)): path.stat().st_mtime_ns for path in folder.rglob("*") if path.is_file()}
+
+
+def launches(log: Path) -> list[str]:
+    return re.findall(r"^\$ .*$", log.read_text(), re.MULTILINE)
+
+
+def logged_steps(log: Path) -> int:
+    return len(re.findall(r"'grad_norm'", log.read_text()))
+
+
+def test_killed_continued_repeated_and_refused(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    kill_when(out, out / "seed-1" / "dense" / "checkpoint-40" / "trainer_state.json")
+    assert not (out / "comparison.json").exists()
+    dsd = files(out / "seed-1" / "dsd")
+
+    done = run(out)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "not distinguishable" in done.stdout
+    assert files(out / "seed-1" / "dsd") == dsd  # what had finished was not touched
+    assert "seed 1 dsd" not in done.stdout
+    first, again = launches(out / "seed-1" / "dense.log")
+    assert first.endswith("--resume_from_checkpoint " + str(out / "seed-1" / "dsd" / "phase-0-dense-checkpoint"))
+    assert re.search(r"--resume_from_checkpoint \S+/seed-1/dense/checkpoint-[45]0$", again)
+    assert "--resume_from_checkpoint" not in launches(out / "seed-2" / "dsd.log")[0]
+    assert logged_steps(out / "seed-2" / "dsd.log") == STEPS
+    assert logged_steps(out / "seed-2" / "dense.log") == STEPS - 20  # the first phase was trained once
+    assert STEPS - 20 <= logged_steps(out / "seed-1" / "dense.log") < STEPS - 20 + 10  # less than an epoch was lost
+
+    found = Comparison.read(out)
+    assert [(run.arm, run.seed, run.status, run.steps) for run in found.runs] == [
+        (arm, seed, "finished", steps)
+        for seed in (1, 2)
+        for arm, steps in (("dense", STEPS), ("sparse", 40), ("dsd", STEPS))
+    ]
+    assert found.differences[-1].n == 2
+    assert found.command.startswith("hf-dsd compare --arms dsd dense --seeds 2 --first-seed 1 --out OUT -- ")
+    assert found.script == [str(EXAMPLE), *TINY]
+
+    everything = {name: files(out / name) for name in ("seed-1", "seed-2")}
+    assert run(out).returncode == 0
+    assert {name: files(out / name) for name in everything} == everything
+
+    changed = run(out, [*TINY, "--weight_decay", "0.1"])
+    assert changed.returncode == 2
+    assert "holds runs of another recipe" in changed.stdout
+    assert "--force" in changed.stdout
+    assert {name: files(out / name) for name in everything} == everything
+
+
+FAKE = """
+import json, sys
+from pathlib import Path
+arguments = sys.argv[1:]
+folder = Path(arguments[arguments.index("--output_dir") + 1])
+if "--dsd_control" in arguments:
+    print("about to fail")
+    sys.exit("no such data")
+phase = {"index": 0, "kind": "dense", "start": 0, "end": 4}
+record = {**phase, "name": "phase-0-dense", "seconds": 1.0, "finished": True, "metrics": {"eval_loss": 0.5}}
+summary = {"schedule": [phase], "phases": [record], "steps_per_epoch": 2}
+(folder / "dsd_summary.json").write_text(json.dumps(summary))
+"""
+
+
+@pytest.fixture
+def script(tmp_path: Path) -> Path:
+    """A script whose control fails."""
+    path = tmp_path / "train.py"
+    path.write_text(FAKE)
+    return path
+
+
+def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path: Path, script: Path) -> None:
+    out = tmp_path / "out"
+    console = Console(record=True, width=200)
+    failed = ScriptRuns([str(script)], ["dense", "dsd"], [1], out).run(console=console)
+    assert [job.arm for job in failed] == ["dense"]
+    error = failed[0].read_status()["error"]
+    assert error.startswith("exit status 1\n")
+    assert "about to fail" in error
+    assert "no such data" in error
+    assert "seed 1 dense: failed" in console.export_text()
+    found = Comparison.from_folder(out)
+    assert {(run.arm, run.status) for run in found.runs} == {("dense", "failed"), ("dsd", "finished")}
+    assert found.verdict is None
+
+    script.write_text(FAKE.replace('if "--dsd_control" in arguments', "if False"))
+    with pytest.raises(ValueError, match="the script's text changed"):
+        ScriptRuns([str(script)], ["dense", "dsd"], [1], out).run(console=console)
+    assert ScriptRuns([str(script)], ["dense", "dsd"], [1], out).run(force=True, console=console) == []
+    assert Comparison.from_folder(out).differences[0].per_seed == [0.0]
+
+
+def test_what_is_no_script_is_refused(tmp_path: Path, script: Path) -> None:
+    with pytest.raises(ValueError, match="after -- there must be a training script"):
+        ScriptRuns(["dnse", str(script)], ["dsd"], [1], tmp_path / "out").run()
+    with pytest.raises(ValueError, match="compare sets --seed for every run"):
+        ScriptRuns([str(script), "--seed", "3"], ["dsd"], [1], tmp_path / "out").run()
+
+
+def test_a_folder_at_work_is_refused(tmp_path: Path, script: Path) -> None:
+    (tmp_path / "out").mkdir()
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import fcntl, sys, time; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); "
+            "print('held', flush=True); time.sleep(60)",
+            str(tmp_path / "out" / ".lock"),
+        ],
+        stdout=subprocess.PIPE,
+    )
+    try:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        with pytest.raises(RuntimeError, match="is at work in .*: wait for it, or end it"):
+            ScriptRuns([str(script)], ["dsd"], [1], tmp_path / "out").run()
+    finally:
+        holder.kill()
+        holder.wait()
+
+
+def test_an_interrupt_ends_the_run_at_work(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(
+        "import pathlib, os, time; pathlib.Path(__file__).with_name('pid').write_text(str(os.getpid()))\n"
+        "time.sleep(300)"
+    )
+    compare = [sys.executable, "-m", "hf_dsd", "compare", "--arms", "dsd", "--out", str(tmp_path / "out"), "--"]
+    process = subprocess.Popen([*compare, str(script)], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    pid = wait_for(tmp_path / "pid", process)
+    process.send_signal(signal.SIGINT)
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 130, said
+    assert "the same command goes on" in said
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid), 0)
+    assert not (tmp_path / "out" / "seed-1" / "dsd.json").exists()  # not failed: it will go on
+
+
+def test_tokens_are_not_written_down(tmp_path: Path, script: Path) -> None:
+    arguments = [str(script), "--hub_token", "hf_secret", "--push_to_hub_token=hf_secret"]
+    runs = ScriptRuns(arguments, ["dsd"], [1], tmp_path)
+    runs.run(console=Console(quiet=True))
+    assert "hf_secret" in " ".join(runs.script)
+    for file in (tmp_path / "recipe.json", tmp_path / "seed-1" / "dsd.log"):
+        assert "***" in file.read_text()
+        assert "hf_secret" not in file.read_text()
+
+
+def test_the_users_own_saving_is_kept(tmp_path: Path, script: Path) -> None:
+    def arguments(*given: str) -> str:
+        runs = ScriptRuns([str(script), *given], ["dsd"], [1], tmp_path / "out")
+        return " ".join(runs.launch_command(runs._jobs(force=True)[0]))
+
+    assert "--save_strategy epoch --save_total_limit 1 " in arguments()
+    own = arguments("--save_steps", "7", "--save_total_limit", "3")
+    assert "--save_strategy" not in own
+    assert own.count("--save_total_limit") == 1
+
+
+def test_the_last_whole_checkpoint_is_taken(tmp_path: Path) -> None:
+    for step, state in ((4, '{"global_step": 4, "max_steps": 16}'), (8, '{"global_st'), (12, None)):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "dsd_masks.safetensors").touch()
+        if state is not None:
+            (folder / "trainer_state.json").write_text(state)
+    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
+    assert progress(tmp_path) == 0.25

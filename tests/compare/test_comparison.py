@@ -1,0 +1,187 @@
+"""From run folders to comparison.json, its table and its verdict."""
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from run_folders import heard, write_run
+from scipy import stats
+from typer.testing import CliRunner
+
+from hf_dsd.cli import app
+from hf_dsd.compare import Comparison, print_comparison
+from hf_dsd.compare.seed_significance import SeedTest
+from hf_dsd.compare.verdict import format_difference, judge
+
+LAST, SPARSE = "phase-2-dense", "phase-1-sparse"
+DENSE_ERRORS, DSD_ERRORS = [6, 7, 6, 8], [4, 6, 3, 6]
+
+
+def write_arms(out: Path, seeds: int = 4) -> None:
+    """DSD makes 2, 1, 3, 2 fewer of 12 errors than the dense control."""
+    for seed, (dense, dsd) in enumerate(zip(DENSE_ERRORS[:seeds], DSD_ERRORS[:seeds], strict=True), start=1):
+        averages = {LAST: heard(dense), f"{LAST}-ema": heard(dense)}
+        write_run(out, seed, "dense", averages, weight_averages=["ema"])
+        write_run(out, seed, "dsd", {SPARSE: heard(5), LAST: heard(dsd)})
+
+
+def test_arms_differences_and_verdict(tmp_path: Path) -> None:
+    write_arms(tmp_path)
+    found = Comparison.from_folder(tmp_path)
+    assert list(found.arms) == ["dense", "sparse", "ema", "dsd"]
+    assert (found.metric, found.greater_is_better, found.split, found.seeds) == ("wer", False, "test", [1, 2, 3, 4])
+    assert found.signature.startswith("nrefs:1")
+    dsd, sparse = found.arms["dsd"], found.arms["sparse"]
+    assert (dsd.n, dsd.mean, dsd.sd) == (4, pytest.approx(4.75 / 12), pytest.approx(1.5 / 12))
+    assert (dsd.epochs, dsd.steps, dsd.seconds) == (4, 40, 180)
+    assert (sparse.epochs, sparse.steps, sparse.seconds) == (3, 30, 120)
+    difference = next(d for d in found.differences if d.arm == "dsd")
+    assert difference.per_seed == pytest.approx([-2 / 12, -1 / 12, -3 / 12, -2 / 12])
+    assert difference.p_seeds == pytest.approx(stats.ttest_rel(DSD_ERRORS, DENSE_ERRORS).pvalue)
+    assert len(difference.p_examples) == len(difference.p_bootstrap) == len(difference.bootstrap_intervals) == 4
+    assert found.verdict is not None
+    assert found.verdict.outcome == "better"
+    assert found.verdict.text == (
+        "dsd is better than dense: -16.67 points of WER on average over 4 seeds (paired t, p = 0.016)."
+    )
+    equal = next(d for d in found.differences if d.arm == "ema")
+    assert (equal.mean, equal.p_seeds, list(equal.interval or [])) == (0.0, 1.0, [0.0, 0.0])
+
+
+def test_written_and_read(tmp_path: Path) -> None:
+    write_arms(tmp_path, 2)
+    found = Comparison.from_folder(tmp_path)
+    found.write(tmp_path)
+    read = Comparison.read(tmp_path)
+    assert read.verdict == found.verdict
+    assert dict(read.arms) == dict(found.arms)
+    assert [vars(d) for d in read.differences] == json.loads(json.dumps([vars(d) for d in found.differences]))
+    assert [run.value for run in read.runs] == [run.value for run in found.runs]
+    content = json.loads((tmp_path / "comparison.json").read_text())
+    assert content.keys() == {
+        *("version", "command", "recipe", "script", "metric", "greater_is_better", "split", "signature", "seeds"),
+        *("arms", "runs", "differences", "verdict", "versions"),
+    }
+    (tmp_path / "comparison.json").write_text(json.dumps({**content, "version": 2}))
+    with pytest.raises(ValueError, match="format version 2, this hf_dsd reads 1"):
+        Comparison.read(tmp_path)
+
+
+def test_one_seed_is_never_better(tmp_path: Path) -> None:
+    write_run(tmp_path, 1, "dense", {LAST: heard(12)})
+    write_run(tmp_path, 1, "dsd", {LAST: heard(0)})
+    found = Comparison.from_folder(tmp_path)
+    assert found.verdict is not None
+    assert (found.verdict.outcome, found.verdict.seeds_needed) == ("not distinguishable", None)
+    assert "one seed cannot tell a method from luck" in found.verdict.text
+    assert found.arms["dsd"].sd is None
+
+
+def test_seeds_that_only_one_arm_has_are_not_compared(tmp_path: Path) -> None:
+    write_arms(tmp_path, 2)
+    write_run(tmp_path, 9, "dsd", {LAST: heard(0)})
+    found = Comparison.from_folder(tmp_path, arms=["dsd", "dense"])
+    assert list(found.arms) == ["dense", "dsd"]
+    assert found.arms["dsd"].n == 3
+    assert [d.seeds for d in found.differences] == [[1, 2]]
+
+
+def test_unfinished_failed_and_unscored_runs_are_said(tmp_path: Path) -> None:
+    write_arms(tmp_path, 2)
+    write_run(tmp_path, 3, "dense")
+    folder = write_run(tmp_path, 3, "dsd")
+    summary = json.loads((folder / "dsd_summary.json").read_text())
+    summary["phases"] = summary["phases"][:2]
+    (folder / "dsd_summary.json").write_text(json.dumps(summary))
+    (tmp_path / "seed-4").mkdir()
+    (tmp_path / "seed-4" / "dense.json").write_text(json.dumps({"status": "failed", "error": "exit status 1\nboom"}))
+    found = Comparison.from_folder(tmp_path)
+    failed = {(run.arm, run.seed): run.error for run in found.runs if run.status == "failed"}
+    assert failed[("dense", 3)] == "the run has no test_phase-2-dense.json and its summary no eval_loss"
+    assert failed[("dsd", 3)] == "the run has not finished"
+    assert failed[("dense", 4)] == "exit status 1\nboom"
+    assert found.arms["dsd"].n == 2
+    assert "Failed: dense, seed 4: boom (seed-4/dense)" in found.to_markdown()
+
+
+def test_runs_without_score_files_are_compared_by_their_evaluations(tmp_path: Path) -> None:
+    for seed, (dense, dsd) in enumerate([(2.0, 1.5), (2.2, 1.9)], start=1):
+        for arm, loss in (("dense", dense), ("dsd", dsd)):
+            folder = write_run(tmp_path, seed, arm)
+            summary = json.loads((folder / "dsd_summary.json").read_text())
+            summary["phases"][-1]["metrics"] = {"eval_loss": loss, "eval_accuracy": 1 / loss}
+            (folder / "dsd_summary.json").write_text(json.dumps(summary))
+    found = Comparison.from_folder(tmp_path)
+    assert (found.metric, found.greater_is_better, found.split) == ("eval_loss", False, "validation")
+    assert found.differences[0].per_seed == pytest.approx([-0.5, -0.3])
+    assert found.differences[0].p_examples == []
+    accuracy = Comparison.from_folder(tmp_path, metric="eval_accuracy")
+    assert (accuracy.metric, accuracy.greater_is_better) == ("eval_accuracy", True)
+
+
+def test_runs_scored_differently_are_refused(tmp_path: Path) -> None:
+    write_run(tmp_path, 1, "dense", {LAST: heard(6)})
+    folder = write_run(tmp_path, 1, "dsd", {LAST: heard(6)})
+    path = folder / f"test_{LAST}.json"
+    path.write_text(path.read_text().replace("nrefs:1", "nrefs:2"))
+    with pytest.raises(ValueError, match="the runs were scored differently"):
+        Comparison.from_folder(tmp_path)
+
+
+def test_an_empty_folder_and_an_unknown_metric_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no finished run seed-S/ARM: no run at all"):
+        Comparison.from_folder(tmp_path)
+    with pytest.raises(FileNotFoundError, match="hf-dsd compare --collect --out"):
+        Comparison.read(tmp_path)
+    write_arms(tmp_path, 1)
+    with pytest.raises(ValueError, match="metric 'bleu4' is not among the scores"):
+        Comparison.from_folder(tmp_path, metric="bleu4")
+
+
+def test_collect_prints_the_same_as_the_card_says(tmp_path: Path) -> None:
+    write_arms(tmp_path)
+    result = CliRunner().invoke(app, ["compare", "--collect", "--out", str(tmp_path)], env={"COLUMNS": "80"})
+    assert result.exit_code == 0, result.output
+    found = Comparison.read(tmp_path)
+    console = Console(width=200, record=True)
+    print_comparison(found, console)
+    printed, card = console.export_text(), found.to_markdown()
+    for number in ("39.58", "12.50", "-16.67", "0.016", "40"):
+        assert number in printed
+        assert number in card
+        assert number in result.output
+    assert "dsd is better than dense" in printed
+    assert "dsd is better than dense" in card
+    assert max(map(len, result.output.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("differences", "greater", "outcome"),
+    [
+        (SeedTest(5, 1.0, 0.5, (0.4, 1.6), 0.01), True, "better"),
+        (SeedTest(5, 1.0, 0.5, (0.4, 1.6), 0.01), False, "worse"),
+        (SeedTest(5, -1.0, 0.5, (-1.6, -0.4), 0.01), False, "better"),
+        (SeedTest(5, -1.0, 0.5, (-1.6, -0.4), 0.01), True, "worse"),
+        (SeedTest(5, 1.0, 2.0, (-1.5, 3.5), 0.33), True, "not distinguishable"),
+        (SeedTest(3, 0.2, 0.0, (0.2, 0.2), None), True, "not distinguishable"),
+    ],
+)
+def test_verdict(differences: SeedTest, greater: bool, outcome: str) -> None:
+    assert judge("dsd", "dense", differences, metric="bleu4", greater_is_better=greater).outcome == outcome
+
+
+def test_verdict_says_how_many_seeds_would_be_needed() -> None:
+    verdict = judge("dsd", "dense", SeedTest(5, 1.0, 2.0, (-1.5, 3.5), 0.33), metric="bleu4", greater_is_better=True)
+    assert verdict.seeds_needed == 34
+    assert verdict.text == (
+        "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.330); "
+        "a difference of this size would need about 34 seeds for 80% power."
+    )
+    same = judge("a", "b", SeedTest(3, 0.2, 0.0, (0.2, 0.2), None), metric="eval_loss", greater_is_better=False)
+    assert "+0.2000 loss on average, the same in every seed" in same.text
+
+
+def test_differences_are_read_with_their_unit() -> None:
+    assert format_difference(-0.004, "wer") == "-0.40 points of WER"
+    assert format_difference(0.004, "eval_cer") == "+0.40 points of CER"
