@@ -1,0 +1,73 @@
+"""One file per phase: what its model said about every example, and how it scored."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from tiny import classification_rows, make_trainer
+
+from hf_dsd.metrics import TextScorer, score_transcripts
+from hf_dsd.scores import PhaseScores, ScoredExample, score_phases
+
+WORDS = ["ein", "zwei", "drei"]
+ROWS = classification_rows(12, seed=3)
+
+
+def word_scorer() -> TextScorer:
+    """The three classes as words; the references are the labels."""
+    references = [WORDS[int(row["labels"])] for row in ROWS]
+    return TextScorer(
+        "wer",
+        False,
+        [f"row {i}" for i in range(len(ROWS))],
+        [[text] for text in references],
+        lambda logits: [WORDS[i] for i in np.argmax(logits, axis=-1)],
+        lambda texts: score_transcripts(list(texts), references, n_bootstrap=20),
+    )
+
+
+def test_every_phase_is_scored_by_its_own_model(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.compute_metrics = own = lambda evaluation: {"mine": 1.0}
+    trainer.train()
+    results = score_phases(trainer, ROWS, word_scorer())
+    assert [result.phase for result in results] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
+    assert trainer.compute_metrics is own
+    batch = {name: torch.stack([row[name] for row in ROWS]) for name in ROWS[0]}
+    for result in results:
+        trainer.load_phase(result.phase)
+        output = trainer.model.eval()(**batch)
+        said = [WORDS[i] for i in output["logits"].argmax(-1)]
+        wrong = sum(word != example.references[0] for word, example in zip(said, result.examples, strict=True))
+        assert [example.prediction for example in result.examples] == said
+        assert result.value == result.scores["wer"] == wrong / 12
+        assert result.scores["wer_ci"][0] <= result.value <= result.scores["wer_ci"][1]
+        assert result.loss == pytest.approx(output["loss"].item(), abs=1e-6)
+        assert PhaseScores.read(tmp_path, result.phase) == result
+    recorded = json.loads((tmp_path / "dsd_summary.json").read_text())["evaluations"]
+    assert recorded["test_phase-1-sparse_wer"] == results[1].value
+
+
+def test_only_the_phases_asked_for(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    (result,) = score_phases(trainer, ROWS, word_scorer(), split="validation", phases=["phase-1-sparse"])
+    assert (result.phase, result.split) == ("phase-1-sparse", "validation")
+    assert [path.name for path in sorted(tmp_path.glob("*_phase-*.json"))] == ["validation_phase-1-sparse.json"]
+
+
+def test_what_is_written_is_read(tmp_path):
+    example = ScoredExample("a.jpg", "ein bär", ["ein Bär", "zwei Bären"])
+    scores = {"bleu4": 12.5, "bleu4_ci": [10.0, 14.0], "signature": "nrefs:2"}
+    result = PhaseScores("phase-2-dense", "test", "bleu4", True, scores, 2.5, [example])
+    path = result.write(tmp_path)
+    assert path == tmp_path / "test_phase-2-dense.json"
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+    assert PhaseScores.read(tmp_path, "phase-2-dense") == result
+    assert result.value == 12.5
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"test_phase-2-dense\.json is missing: the run has not scored phase-2"):
+        PhaseScores.read(tmp_path, "phase-2-dense")
