@@ -29,7 +29,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     headings = ["arm", f"mean ± sd{_unit(comparison.metric)}", f"vs {CONTROL}\n95 % interval", "p seeds"]
     for heading in [*headings, "p examples\nrandomised\nbootstrap", "epochs", "steps", "min"]:
-        table.add_column(heading, justify="right" if heading != "arm" else "left", vertical="top")
+        table.add_column(heading, justify="right" if heading != "arm" else "left", no_wrap=heading.startswith("vs"))
     for name, row in zip(comparison.arms, _rows(comparison), strict=True):
         _, mean, sd, n, difference, interval, p_seeds, randomised, bootstrap, *cost = row
         spread = f"{mean} ± {sd}\nn = {n}" if sd != "-" else f"{mean}\nn = {n}"
@@ -112,7 +112,7 @@ def _row(metric: str, arm: ArmSummary, difference: Difference | None) -> list[st
         interval = difference.interval
         against = [
             show(difference.mean, "+"),
-            f"{show(interval[0], '+')} .. {show(interval[1], '+')}" if interval is not None else "-",
+            f"{show(interval[0], '+')}..{show(interval[1], '+')}" if interval is not None else "-",
             _p(difference.p_seeds),
             _range(difference.p_examples),
             _range(difference.p_bootstrap),
