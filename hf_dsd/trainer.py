@@ -34,7 +34,9 @@ from .phase_monitor import PhaseMonitor
 from .schedule import Phase
 from .summary import RunSummary, finished_phases
 from .targets import plan_targets
+from .trainer_zero import check_zero, uses_zero3
 from .training_args import DSDArgumentsMixin
+from .zero_engine import ZeroDSD
 
 logger = logging.getLogger(__name__)
 
@@ -86,10 +88,15 @@ class DSDMixin(Trainer):
 
         Raises:
             FileNotFoundError: If this run has not finished such a phase.
+            ValueError: Under ZeRO 3, whose parameters no file can be loaded into.
         """
         done = finished_phases(self.run_folder)
         if name not in done:
             raise FileNotFoundError(f"{self.run_folder} holds no finished {name}, only {done or 'no phase'}")
+        if uses_zero3(self):
+            raise ValueError(
+                f"ZeRO 3 cannot load a phase in place: use from_pretrained({str(self.run_folder / name)!r})"
+            )
         self._load_from_checkpoint(str(self.run_folder / name))
 
     @property
@@ -115,7 +122,7 @@ class DSDMixin(Trainer):
         self._check_optimizer(optimizer, own_scheduler)
         self._monitor, self.summary = self._new_monitor(), RunSummary()
         self._evaluated_step = -1
-        self.dsd = DSD(
+        self.dsd = (ZeroDSD if self.is_deepspeed_enabled else DSD)(
             self.model,
             optimizer,
             schedule,
@@ -457,11 +464,7 @@ def _arm(args: Any) -> str:
 def _refuse_unsupported(trainer: Trainer) -> None:
     """Refuses by name what would train without masks or with the wrong ones."""
     if trainer.is_deepspeed_enabled:
-        raise ValueError(
-            "DeepSpeed ZeRO keeps its own fp32 copy of the weights, on which DSD's masks would have no effect: launch "
-            "with "
-            "DDP, or train without DSD"
-        )
+        check_zero(trainer.accelerator.state.deepspeed_plugin.deepspeed_config, trainer.args)
     if trainer.is_fsdp_enabled:
         raise ValueError("FSDP shards the weights, and DSD selects over whole tensors: launch with DDP for now")
     started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1

@@ -11,7 +11,15 @@ PACKAGE = ROOT / "hf_dsd"
 
 # Module -> the modules of ours that it may import: arrows point down the house.
 CORE = {"schedule", "targets", "selection", "masks", "optimizer_state", "state_file", "engine"}
-TRAINING = CORE | {"training_args", "lr_scheduler", "phase_monitor", "summary", "trainer"}
+TRAINING = CORE | {
+    "zero_engine",
+    "training_args",
+    "lr_scheduler",
+    "phase_monitor",
+    "summary",
+    "trainer_zero",
+    "trainer",
+}
 PARTS = {"models", "metrics", "data"}
 ALLOWED: dict[str, set[str]] = {
     "schedule": set(),
@@ -21,10 +29,12 @@ ALLOWED: dict[str, set[str]] = {
     "optimizer_state": {"masks"},
     "state_file": {"masks"},
     "engine": CORE - {"engine"},
+    "zero_engine": CORE,
     "lr_scheduler": {"schedule"},
     "phase_monitor": set(),
     "summary": CORE,
     "training_args": CORE,
+    "trainer_zero": {"training_args"},
     "trainer": TRAINING - {"trainer"},
     "models": set(),
     "metrics": set(),
@@ -48,6 +58,7 @@ OUTSIDE: dict[str, set[str]] = {
     "optimizer_state": {"torch"},
     "state_file": {"torch", "safetensors"},
     "engine": {"torch"},
+    "zero_engine": {"torch", "deepspeed"},
 }
 
 
