@@ -263,14 +263,20 @@ def _shape_reason(item: _Owned) -> str:
         return "bias or vector"
     if isinstance(parameter, nn.parameter.UninitializedParameter):
         return ""
-    if parameter.dim() < 2:
+    shape = _whole_shape(parameter)
+    if len(shape) < 2:
         return "bias or vector"
     is_layer = isinstance(item.modules[0], _WEIGHT_LAYERS)
-    if sum(size > 1 for size in parameter.shape) < 2 and not (is_layer and name != "weight_g"):
+    if sum(size > 1 for size in shape) < 2 and not (is_layer and name != "weight_g"):
         return "bias or vector"  # a (1, 1, d) token, a weight norm's (n, 1) gains; but Linear(n, 1) is a matrix
     if not is_layer and any("norm" in type(module).__name__.lower() for module in item.modules):
         return "norm"
     return ""
+
+
+def _whole_shape(parameter: nn.Parameter) -> tuple[int, ...]:
+    """A parameter's shape; DeepSpeed ZeRO 3 leaves an empty tensor and the shape beside it."""
+    return tuple(getattr(parameter, "ds_shape", parameter.shape))
 
 
 def _default_reason(item: _Owned, first_convolution: nn.Module | None) -> str:
@@ -306,7 +312,7 @@ def _target(item: _Owned, rules: _Rules) -> Target:
             )
         if not parameter.requires_grad:
             reason = "frozen"
-    shape = () if isinstance(parameter, nn.parameter.UninitializedParameter) else tuple(parameter.shape)
+    shape = () if isinstance(parameter, nn.parameter.UninitializedParameter) else _whole_shape(parameter)
     override = _first_match(rules.overrides, item)
     return Target(name, shape, None if override is None else rules.overrides[override], reason)
 

@@ -47,8 +47,10 @@ from .trainer_sharding import (
     replicas_of_trainer,
     save_whole_model,
 )
+from .trainer_zero import check_zero, uses_zero3
 from .training_args import DSDArgumentsMixin
 from .weight_averaging import WeightAverages
+from .zero_engine import ZeroDSD
 
 logger = logging.getLogger(__name__)
 
@@ -104,10 +106,15 @@ class DSDMixin(Trainer):
 
         Raises:
             FileNotFoundError: If this run has not finished such a phase.
+            ValueError: Under ZeRO 3, whose parameters no file can be loaded into.
         """
         done = finished_models(self.run_folder)
         if name not in done:
             raise FileNotFoundError(f"{self.run_folder} holds no finished {name}, only {done or 'no phase'}")
+        if uses_zero3(self):
+            raise ValueError(
+                f"ZeRO 3 cannot load a phase in place: use from_pretrained({str(self.run_folder / name)!r})"
+            )
         self._load_from_checkpoint(str(self.run_folder / name))
 
     @property
@@ -139,7 +146,7 @@ class DSDMixin(Trainer):
         self._check_optimizer(optimizer, own_scheduler)
         self._monitor, self.summary = self._new_monitor(), RunSummary()
         self._evaluated_step, self._averages = -1, None
-        self.dsd = DSD(
+        self.dsd = (ZeroDSD if self.is_deepspeed_enabled else DSD)(
             self.model,
             optimizer,
             schedule,
@@ -548,11 +555,7 @@ def _arm(args: Any) -> str:
 def _refuse_unsupported(trainer: Trainer) -> None:
     """Refuses by name what would train without masks or with the wrong ones."""
     if trainer.is_deepspeed_enabled:
-        raise ValueError(
-            "DeepSpeed ZeRO keeps its own fp32 copy of the weights, on which DSD's masks would have no effect: launch "
-            "with "
-            "DDP, or train without DSD"
-        )
+        check_zero(trainer.accelerator.state.deepspeed_plugin.deepspeed_config, trainer.args)
     refuse_flattening(trainer)
     started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
     if started > trainer.args.world_size == 1:

@@ -180,12 +180,6 @@ class DSDArgumentsMixin(_Arguments):
             raise ValueError(
                 f"optim {optim} evaluates other weights than it trains, which DSD cannot mask: use another"
             )
-        if self.deepspeed is not None:
-            raise ValueError(
-                "deepspeed keeps its own fp32 copy of the weights, on which DSD's masks would have no effect: use "
-                "DDP, or "
-                "train without DSD"
-            )
         waits = self.phase_patience is not None or self.phase_start == "best"
         metric = self.metric_for_best_model or "loss"
         if waits and self.greater_is_better is None and _SMALLER_IS_BETTER.search(metric):

@@ -12,6 +12,7 @@ PACKAGE = ROOT / "hf_dsd"
 # Module -> the modules of ours that it may import: arrows point down the house.
 CORE = {"schedule", "sharding", "agreement", "targets", "selection", "masks", "optimizer_state", "state_file", "engine"}
 TRAINING = CORE | {
+    "zero_engine",
     "training_args",
     "lr_scheduler",
     "phase_monitor",
@@ -19,6 +20,7 @@ TRAINING = CORE | {
     "checkpoints",
     "weight_averaging",
     "trainer_sharding",
+    "trainer_zero",
     "trainer",
 }
 PARTS = {"models", "metrics", "data"}
@@ -32,6 +34,7 @@ ALLOWED: dict[str, set[str]] = {
     "optimizer_state": {"sharding"},
     "state_file": {"masks"},
     "engine": CORE - {"engine"},
+    "zero_engine": CORE,
     "lr_scheduler": {"schedule"},
     "phase_monitor": set(),
     "checkpoints": set(),
@@ -39,6 +42,7 @@ ALLOWED: dict[str, set[str]] = {
     "summary": CORE,
     "weight_averaging": {"state_file"},
     "training_args": CORE | {"weight_averaging"},
+    "trainer_zero": {"training_args"},
     "trainer": TRAINING - {"trainer"},
     "models": set(),
     "metrics": set(),
@@ -66,6 +70,7 @@ OUTSIDE: dict[str, set[str]] = {
     "state_file": {"torch", "safetensors"},
     "engine": {"torch"},
     "weight_averaging": {"torch"},
+    "zero_engine": {"torch", "deepspeed"},
 }
 
 

@@ -400,11 +400,6 @@ def test_any_training_arguments_can_have_the_fields():
             "greater_is_better must be given for metric_for_best_model 'eval_test_cer': transformers would take the "
             "largest",
         ),
-        (
-            {"deepspeed": "zero.json"},
-            "deepspeed keeps its own fp32 copy of the weights, on which DSD's masks would have no effect: use DDP, or "
-            "train without DSD",
-        ),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
 )
