@@ -155,9 +155,11 @@ class DSDArgumentsMixin(_Arguments):
                 setattr(self, derived, defaults[derived].default)
         # transformers casts a trial's value to the type of the old one, but a fraction is no list; None is not cast to.
         sparsity, self.sparsity = self.sparsity, None  # type: ignore[assignment]
-        yield
-        if self.sparsity is None:
-            self.sparsity = sparsity
+        try:
+            yield
+        finally:
+            if self.sparsity is None:
+                self.sparsity = sparsity
         self.resolve_phases()
 
     def _agree(self, name: str, value: float, by: str) -> None:

@@ -129,7 +129,7 @@ class ZeroDSD(DSD):
 
 
 class Part(NamedTuple):
-    """What this rank holds of one parameter's fp32 copy, as flat views; nothing of it may be an empty view.
+    """What this rank holds of one parameter's fp32 copy, as flat views.
 
     Attributes:
         start: Where the part begins in the flattened parameter.

@@ -261,6 +261,18 @@ def test_replacing_the_phases_replaces_the_length_with_them():
         replace(args, phase_epochs=[20, 10, 6])
 
 
+def test_changing_the_phases_sets_what_follows_from_them():
+    args = build(**PAPER)
+    with args.changing_phases():
+        args.phase_epochs, args.phase_learning_rates, args.sparsity = [20, 10, 6], [2e-2, 1e-3, 1e-4], 0.5
+    assert (args.num_train_epochs, args.learning_rate, args.sparsity) == (36, 2e-2, [0.5])
+    with pytest.raises(KeyError), args.changing_phases():
+        raise KeyError("a search's own")
+    assert args.sparsity == [0.5]
+    with pytest.raises(ValueError, match=r"^num_train_epochs is 7 but phase_epochs says 36"), args.changing_phases():
+        args.num_train_epochs = 7
+
+
 # Subclasses
 
 
