@@ -212,9 +212,10 @@ class DSDMixin(Trainer):
         super()._save_rng_state(output_dir)
         self.accelerator.wait_for_everyone()  # every rank writes its own, and the state comes after all of them
 
-    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        if not load_whole_model(self.model if model is None else model, resume_from_checkpoint):
-            super()._load_from_checkpoint(resume_from_checkpoint, model)
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *model: nn.Module) -> None:
+        # A variable number, because sentence-transformers' override takes no model.
+        if not load_whole_model(model[0] if model else self.model, resume_from_checkpoint):
+            super()._load_from_checkpoint(resume_from_checkpoint, *model)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or not load_whole_optimizer(self, checkpoint):
