@@ -150,16 +150,20 @@ class DSDArgumentsMixin(_Arguments):
             ValueError: At the block's end, as `resolve_phases`.
         """
         defaults = type(self).__dataclass_fields__
+        before = {name: getattr(self, name) for name in ("sparsity", *_DERIVED.values())}
         for source, derived in _DERIVED.items():
             if getattr(self, source) is not None:
                 setattr(self, derived, defaults[derived].default)
         # transformers casts a trial's value to the type of the old one, but a fraction is no list; None is not cast to.
-        sparsity, self.sparsity = self.sparsity, None  # type: ignore[assignment]
+        self.sparsity = None  # type: ignore[assignment]
+        finished = False
         try:
             yield
+            finished = True
         finally:
-            if self.sparsity is None:
-                self.sparsity = sparsity
+            for name, value in before.items():
+                if not finished or getattr(self, name) is None:
+                    setattr(self, name, value)
         self.resolve_phases()
 
     def _agree(self, name: str, value: float, by: str) -> None:

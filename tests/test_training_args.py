@@ -268,7 +268,7 @@ def test_changing_the_phases_sets_what_follows_from_them():
     assert (args.num_train_epochs, args.learning_rate, args.sparsity) == (36, 2e-2, [0.5])
     with pytest.raises(KeyError), args.changing_phases():
         raise KeyError("a search's own")
-    assert args.sparsity == [0.5]
+    assert (args.num_train_epochs, args.learning_rate, args.sparsity) == (36, 2e-2, [0.5])
     with pytest.raises(ValueError, match=r"^num_train_epochs is 7 but phase_epochs says 36"), args.changing_phases():
         args.num_train_epochs = 7
 
