@@ -134,6 +134,7 @@ def main() -> None:
     if training_arguments.do_train:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()
+        trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
     if not training_arguments.do_predict:
         return
     for result in score_phases(trainer, test_set, caption_scorer(tokenizer, test_set.images, test_set.references)):

@@ -196,6 +196,7 @@ def main() -> None:
     if training_arguments.do_train:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()
+        trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
     signature = f"block:{data_arguments.block_size}|tokens:{len(tokenizer)}|blocks:{len(blocks['validation'])}"
     for phase in finished_phases(training_arguments.output_dir):
         result = score_phase(trainer, phase, signature)
