@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from .demo import run_captioning_demo, run_speech_demo
 from .inspection import build_without_weights, inspect_model, print_inspection
@@ -80,9 +81,9 @@ def compare(
     from .compare.command import collect_command, compare_command
 
     if collect:
-        collect_command(out, split, metric)
+        status = collect_command(out, split, metric)
     else:
-        compare_command(
+        status = compare_command(
             script or [],
             arms or [],
             range(first_seed, first_seed + seeds),
@@ -92,3 +93,23 @@ def compare(
             metric,
             force=force,
         )
+    report(out)
+    raise typer.Exit(status)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run's output_dir, finished or not, or a comparison's --out.")],
+    out: Annotated[Path | None, typer.Option(help="The page; default: FOLDER/report.html.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Whose weights to draw; default: the largest pruned one.")] = None,
+) -> None:
+    """Write a run or a comparison as one self-contained HTML page, and its figures as PNG."""
+    from .report import write_report
+
+    console = Console()
+    try:
+        path = write_report(folder, out, layer=layer)
+    except (FileNotFoundError, ValueError) as error:
+        console.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        raise typer.Exit(2) from error
+    console.print(f"The report is in {escape(str(path))}.", highlight=False, soft_wrap=True)

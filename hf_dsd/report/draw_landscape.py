@@ -73,7 +73,9 @@ def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape]) -> None:
         for phase in found.losses
     ]
     names = [f"{run}: {short_phase(phase)}" if len(landscapes) > 1 else short_phase(phase) for run, phase, _, _ in rows]
-    colours = [light(arm_role(run.partition(",")[0]) if run.partition(",")[0] in ARM_COLOURS else "blue") for run, *_ in rows]
+    colours = [
+        light(arm_role(run.partition(",")[0]) if run.partition(",")[0] in ARM_COLOURS else "blue") for run, *_ in rows
+    ]
     places = np.arange(len(rows))
     axes.barh(places, [value for *_, value, _ in rows], color=colours, height=0.7)
     axes.errorbar(

@@ -18,7 +18,7 @@ from .palette import ARM_DASHES, arm_role, light
 from .svg_figure import Draw, label_panel
 from .timeline import Curves, Points
 
-_SKIPPED = 0.05  # of the steps: the first losses are so high that nothing else would be seen
+_SKIPPED = 0.1  # of the steps: the first losses are so high that nothing else would be seen
 
 
 def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None) -> Draw:
@@ -110,13 +110,10 @@ def _draw_loss(axes: Axes, curves: Sequence[Curves]) -> None:
         Line2D([], [], color=light("ink"), linewidth=1.0, label="training"),
         Line2D([], [], color=light("ink"), linewidth=1.4, marker="o", markersize=3.5, label="validation"),
     ]
-    axes.legend(handles=handles, loc="upper right", ncols=2)
+    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2)
     last = max((point[0] for found in curves for point in (*found.train_loss, *found.eval_loss)), default=0)
     seen = [
-        value
-        for found in curves
-        for step, value in (*found.train_loss, *found.eval_loss)
-        if step > _SKIPPED * last
+        value for found in curves for step, value in (*found.train_loss, *found.eval_loss) if step > _SKIPPED * last
     ]
     if seen:
         low, high = min(seen), max(seen)
@@ -127,7 +124,7 @@ def _draw_loss(axes: Axes, curves: Sequence[Curves]) -> None:
 def _draw_metric(axes: Axes, curves: Sequence[Curves], metric: str) -> None:
     factor = 100 if is_rate(metric) else 1
     better = "smaller is better" if smaller_is_better(metric) else "greater is better"
-    label_panel(axes, f"{metric_title(metric)} on the validation split, {better}", y=metric_title(metric))
+    label_panel(axes, f"validation {metric_title(metric).removesuffix(' [%]')}, {better}", y=metric_title(metric))
     for found in curves:
         _line(axes, found, [(step, factor * value) for step, value in found.metric], marker="o", width=1.4)
 
@@ -145,7 +142,7 @@ def _draw_rate(axes: Axes, curves: Sequence[Curves]) -> None:
         axes.set_ylim(min(peaks) / 30, max(peaks) * 2)
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_minor_locator(NullLocator())
-    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:.0e}"))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}".replace("e-0", "e-")))
 
 
 def _line(axes: Axes, found: Curves, points: Points, *, marker: str, width: float) -> None:

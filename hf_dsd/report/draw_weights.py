@@ -24,12 +24,12 @@ def draw_moments(moments: Sequence[Moment]) -> Draw:
     def draw(figure: Figure, wide: bool) -> None:
         shape = (1, len(moments)) if wide else (len(moments), 1)
         panels = list(np.atleast_1d(figure.subplots(*shape, sharex=True, sharey=True)).flat)
-        top = max(int((moment.kept + moment.returned).max()) for moment in moments)
+        top = histogram_top(moments)
         for index, (axes, moment) in enumerate(zip(panels, moments, strict=True)):
             label_panel(axes, f"{index + 1}  {moment.title}")
             _bars(axes, moment)
             _note(axes, moment, top)
-            axes.set_ylim(0, top * 1.3)
+            axes.set_ylim(0, top * 1.35)
             axes.xaxis.set_major_locator(MaxNLocator(3, symmetric=True))
             axes.yaxis.set_major_locator(MaxNLocator(4))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda count, _: _thousands(count)))
@@ -46,6 +46,14 @@ def draw_moments(moments: Sequence[Moment]) -> Draw:
     return draw
 
 
+def histogram_top(moments: Sequence[Moment]) -> int:
+    """The highest bin that is drawn whole: of kept weights, or of the dense model's.
+
+    What comes back after pruning crowds around zero, far higher: drawn whole, it would flatten everything else.
+    """
+    return max(int((moments[0].kept + moments[0].returned).max()), *(int(moment.kept.max()) for moment in moments))
+
+
 def _bars(axes: Axes, moment: Moment) -> None:
     axes.stairs(moment.kept, moment.edges, fill=True, color=light(_KEPT))
     if moment.returned.any():
@@ -54,14 +62,20 @@ def _bars(axes: Axes, moment: Moment) -> None:
 
 
 def _note(axes: Axes, moment: Moment, top: int) -> None:
+    highest = int((moment.kept + moment.returned).max())
     if moment.absent:
         text = "pruned weights\nare zero: not drawn"
-    elif moment.at_zero:
-        axes.vlines(0, 0, top * 1.06, colors=light(_PRUNED), linewidth=2.2)
+    elif moment.at_zero > moment.returned.sum():
+        axes.vlines(0, 0, top * 1.08, colors=light(_PRUNED), linewidth=2.2)
         text = f"{_thousands(moment.at_zero)} weights\nat exactly 0"
+    elif highest > top:
+        axes.fill_between(moment.edges[[0, -1]], top * 1.08, top * 1.35, color=light("paper"), zorder=5)
+        text = f"cut off: the highest\nbin holds {_thousands(highest)}"
     else:
         return
-    axes.text(0.5, 0.985, text, transform=axes.transAxes, ha="center", va="top", fontsize=7, color=light("muted"))
+    axes.text(
+        0.5, 0.985, text, transform=axes.transAxes, ha="center", va="top", fontsize=7, color=light("muted"), zorder=6
+    )
 
 
 def draw_fate(layer: SparseLayer) -> Draw:

@@ -78,24 +78,34 @@ def choose_examples(models: Sequence[tuple[str, PhaseScores]], baseline: int, sy
     if not answers[0] or any([row.id for row in found] != [row.id for row in answers[0]] for found in answers):
         return None
     metric = models[0][1].metric
-    qualities = [example_qualities(metric, found) for found in answers]
-    difference = qualities[system] - qualities[baseline] if qualities[0] is not None else np.zeros(len(answers[0]))
+    qualities = [found for answer in answers if (found := example_qualities(metric, answer)) is not None]
+    difference = qualities[system] - qualities[baseline] if qualities else np.zeros(len(answers[0]))
     shown = [
         ShownExample(
             row,
             why,
             answers[0][row].id,
             answers[0][row].references,
-            [found[row].prediction for found in answers],
-            [float(quality[row]) if quality is not None else None for quality in qualities],
+            [answer[row].prediction for answer in answers],
+            [float(quality[row]) for quality in qualities] or [None] * len(answers),
         )
         for row, why in chosen_rows(difference)
     ]
-    counts = [int(np.count_nonzero(found)) for found in (difference > 0, difference < 0, difference == 0)]
-    return ExampleChoice([label for label, _ in models], baseline, system, _measure(metric), *counts, shown)
+    return ExampleChoice(
+        labels=[label for label, _ in models],
+        baseline=baseline,
+        system=system,
+        measure=_measure(metric),
+        wins=int(np.count_nonzero(difference > 0)),
+        losses=int(np.count_nonzero(difference < 0)),
+        draws=int(np.count_nonzero(difference == 0)),
+        shown=shown,
+    )
 
 
-def chosen_rows(difference: NDArray[np.float64], extremes: int = EXTREMES, spaced: int = SPACED) -> list[tuple[int, str]]:
+def chosen_rows(
+    difference: NDArray[np.float64], extremes: int = EXTREMES, spaced: int = SPACED
+) -> list[tuple[int, str]]:
     """(row, why) by the rule; no row twice.
 
     Args:
@@ -122,7 +132,8 @@ def example_qualities(metric: str, examples: Sequence[ScoredExample]) -> NDArray
     """
     if metric in ("wer", "cer"):
         counts = wer_statistics([row.prediction for row in examples], [row.references[0] for row in examples])
-        return -counts[:, :3].sum(axis=1).astype(np.float64)
+        errors: NDArray[np.int64] = counts[:, :3].sum(axis=1)
+        return -errors.astype(np.float64)
     if metric.startswith("bleu"):
         scores = [
             sacrebleu.sentence_bleu(row.prediction, list(row.references), tokenize="none", lowercase=True).score

@@ -8,8 +8,8 @@ Sharpness of a model w, at a radius a: the mean over K random directions d, each
     [L(w + a d) + L(w - a d)] / 2 - L(w)
 
 where d is Gaussian noise that has, filter by filter (index 0 of every tensor of two or more dimensions), the norm of w
-(Li et al., 2018); biases and norms are not moved, pruned weights are moved like any other. Walking both ways cancels the
-slope, so what is left is curvature.
+(Li et al., 2018); biases and norms are not moved, pruned weights are moved like any other. Walking both ways cancels
+the slope, so what is left is curvature.
 
 References:
     Li et al., `Visualizing the Loss Landscape of Neural Nets <https://arxiv.org/abs/1712.09913>`_, 2018, section 4.
@@ -34,8 +34,8 @@ N_POINTS = 11
 
 SHARPNESS_DEFINITION = (
     "Sharpness at radius a: mean over {directions} random directions d, each walked both ways, of "
-    "[L(w + a d) + L(w - a d)] / 2 - L(w). d is Gaussian noise with the norm of the weights filter by filter (row by row "
-    "of every matrix); biases and norms are not moved, pruned weights are. The same noise for every model, seed {seed}."
+    "[L(w + a d) + L(w - a d)] / 2 - L(w). d is Gaussian noise with the norm of the weights filter by filter (row by "
+    "row of every matrix); biases and norms are not moved, pruned weights are. The same noise for every model, seed {seed}."
 )
 
 Weights = Mapping[str, Tensor]

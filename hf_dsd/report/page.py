@@ -15,7 +15,6 @@ from hf_dsd.compare.verdict import format_value
 from hf_dsd.state_file import written_whole
 
 from .draw_landscape import short_phase
-from .palette import COLOURS
 from .page_sections import (
     examples_section,
     headline,
@@ -26,6 +25,7 @@ from .page_sections import (
     timeline_section,
     weights_section,
 )
+from .palette import COLOURS
 from .report_folder import read_report_folder
 from .word_marks import mark_words
 

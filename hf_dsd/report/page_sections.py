@@ -138,12 +138,8 @@ def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
     primary = next((found for found in curves if found.run is report.primary), curves[0])
     shown = f", {metric_title(metric)}" if metric is not None else ""
     alt = f"Loss{shown} and learning rate over the optimizer steps of {len(curves)} run(s), with their phases"
-    figure = render_figure(
-        "timeline", alt, draw_timeline(curves, primary, metric), timeline_height(curves), figures
-    )
-    return TimelineSection(
-        figure, primary.run.label, sources, has_planned_rates=any(found.peaks for found in curves)
-    )
+    figure = render_figure("timeline", alt, draw_timeline(curves, primary, metric), timeline_height(curves), figures)
+    return TimelineSection(figure, primary.run.label, sources, has_planned_rates=any(found.peaks for found in curves))
 
 
 def scores_section(report: ReportFolder) -> list[ScoreRow]:
@@ -227,16 +223,20 @@ def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
     return LandscapeSection(figure, primary, found)
 
 
+_RUN_FACTS = (
+    *("seed", "data_seed", "world_size", "optimizer", "lr_scheduler_type", "batch_size", "steps_per_epoch"),
+    *("mask_criterion", "reset_optimizer_state", "mask_gradients"),
+)
+
+
 def runs_section(report: ReportFolder) -> list[dict[str, Any]]:
     """Every run's facts, phases, versions and command."""
-    names = ("seed", "data_seed", "world_size", "optimizer", "lr_scheduler_type", "batch_size", "steps_per_epoch")
-    names += ("mask_criterion", "reset_optimizer_state", "mask_gradients")
     return [
         {
             "label": run.label,
             "state": _state(run),
             "seconds": run.summary.get("seconds", sum(phase["seconds"] for phase in run.phases)),
-            "facts": [(name, run.summary[name]) for name in names if run.summary.get(name) is not None],
+            "facts": [(name, run.summary[name]) for name in _RUN_FACTS if run.summary.get(name) is not None],
             "phases": run.phases,
             "versions": {name: value for name, value in run.summary.get("versions", {}).items() if value},
             "command": shlex.join(run.summary.get("command", [])),
@@ -258,8 +258,10 @@ def _state(run: RunRecord) -> str:
 def _phases_in_words(run: RunRecord) -> str:
     if not run.schedule:
         return "unknown"
-    words = []
-    for phase in run.schedule:
-        steps = f"{phase['end'] - phase['start']:,} steps"
-        words.append(f"S {phase['sparsity']:.0%}, {steps}" if phase["kind"] == "sparse" else f"D {steps}")
-    return " → ".join(words)
+    words = [
+        f"S {phase['sparsity']:.0%} {phase['end'] - phase['start']:,}"
+        if phase["kind"] == "sparse"
+        else f"D {phase['end'] - phase['start']:,}"
+        for phase in run.schedule
+    ]
+    return " → ".join(words) + " steps"

@@ -1,7 +1,7 @@
 """The house colours: told apart by colour-blind eyes, on light and on dark paper.
 
-Okabe and Ito's palette, its light colours for dark paper. A figure is drawn in the light colours; in a page each of them
-becomes a CSS variable of the role's name, so one figure serves both schemes.
+Okabe and Ito's palette, lighter on dark paper. A figure is drawn in the light colours; in a page each of them becomes a
+CSS variable of the role's name, so one figure serves both schemes.
 
 References:
     Okabe and Ito, `Color Universal Design <https://jfly.uni-koeln.de/color/>`_, 2008.

@@ -89,7 +89,7 @@ class PhaseModel:
 
 
 def phase_models(run: RunRecord) -> dict[str, PhaseModel]:
-    """The models of a run's phases, in order: those of finished ones, and the newest checkpoint of an unfinished one."""
+    """The models of a run's phases, in order; of an unfinished one its newest checkpoint."""
     models = {}
     for planned in run.schedule:
         name = phase_name(planned)

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -22,10 +23,9 @@ WIDE, NARROW = 9.0, 3.9
 """Inches: on a desktop and in print, and on a phone, where a figure of 9 inches would be unreadably small."""
 
 DPI = 300
-_NO_MATH = {"text.parse_math": False}  # a layer's name may hold a dollar sign
 
-STYLE = {
-    **_NO_MATH,
+STYLE: Any = {
+    "text.parse_math": False,  # a layer's name may hold a dollar sign
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
     "font.size": 8.5,

@@ -66,7 +66,7 @@ class SparseLayer:
     @property
     def pruned(self) -> Mask:
         """True where the sparse phase holds a weight at zero."""
-        return self.sparse == 0
+        return np.equal(self.sparse, 0)
 
 
 @dataclass(frozen=True)
