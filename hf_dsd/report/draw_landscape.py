@@ -8,6 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from .landscape import Landscape
 from .palette import ARM_COLOURS, arm_role, light
@@ -61,12 +62,13 @@ def _draw_lines(axes: Axes, landscape: Landscape) -> None:
         )
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.12 * (len(landscape.lines) + 0.5) * (high - low))  # room for the legend
-    axes.legend(loc="upper left")
+    if landscape.lines:
+        axes.legend(loc="upper left")
 
 
 def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape]) -> None:
     radius = max(next(iter(landscapes.values())).radii)
-    label_panel(axes, f"sharpness at radius {radius:g}", "mean rise of the loss (bar: standard deviation)")
+    label_panel(axes, f"sharpness at radius {radius:g}", "mean rise of the loss ± sd")
     rows = [
         (run, phase, found.sharpness[phase][-1], found.spread[phase][-1])
         for run, found in landscapes.items()
@@ -88,5 +90,6 @@ def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape]) -> None:
         capsize=2,
     )
     axes.set_yticks(places, names)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.invert_yaxis()
     axes.grid(visible=False, axis="y")

@@ -35,7 +35,8 @@ N_POINTS = 11
 SHARPNESS_DEFINITION = (
     "Sharpness at radius a: mean over {directions} random directions d, each walked both ways, of "
     "[L(w + a d) + L(w - a d)] / 2 - L(w). d is Gaussian noise with the norm of the weights filter by filter (row by "
-    "row of every matrix); biases and norms are not moved, pruned weights are. The same noise for every model, seed {seed}."
+    "row of every matrix); biases and norms are not moved, pruned weights are. Seed {seed}, the same "
+    "noise for every model."
 )
 
 Weights = Mapping[str, Tensor]

@@ -54,7 +54,6 @@ def test_models_that_answered_other_examples_are_not_compared(tmp_path):
 def test_captions_are_ranked_by_sentence_bleu():
     examples = [ScoredExample("a", "a red dog", ["a cat", "a red dog runs"]), ScoredExample("b", "x", ["y z"])]
     first, second = example_qualities("bleu4", examples)
-    # trigram, bigrams and unigrams all match, there is no 4-gram to count; brevity: 3 words against 4, or 2: the closest
     assert first > 50 > second
     assert example_qualities("perplexity", examples) is None
 

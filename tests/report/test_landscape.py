@@ -101,7 +101,11 @@ def test_a_landscape_is_written_and_read(tmp_path):
         ({}, {}, "^models must hold at least one model, got none: finish a phase first$"),
         ({"a": {"w": A}}, {"points": 1}, "^points must be at least 2, the two ends, got 1$"),
         ({"a": {"w": A}}, {"radii": [0.0]}, r"^directions must be at least 1 and radii > 0, got 4 and \[0.0\]$"),
-        ({"a": {"w": A}, "b": {"v": A}}, {}, r"^models must have the same tensors, but a and b differ in \['v', 'w'\]$"),
+        (
+            {"a": {"w": A}, "b": {"v": A}},
+            {},
+            r"^models must have the same tensors, but a and b differ in \['v', 'w'\]$",
+        ),
         ({"a": {"w": A}, "b": {"w": A[:1]}}, {}, r"^models must have the same tensors, but a and b differ in \['w'\]$"),
     ],
 )

@@ -98,7 +98,9 @@ def test_a_run_is_read_from_its_phases(tmp_path):
     )
     assert choose_layer(found) == "big.weight"  # the largest
     assert choose_layer(found, "small.weight") == "small.weight"
-    with pytest.raises(ValueError, match=r"^layer must be one that phase-1-sparse prunes, \['small.weight', 'big.weight'"):
+    with pytest.raises(
+        ValueError, match=r"^layer must be one that phase-1-sparse prunes, \['small.weight', 'big.weight'"
+    ):
         choose_layer(found, "bias")
     big = read_sparse_layers(found, ["big.weight"])[0]
     assert big.dense.tolist() == DENSE["big.weight"].flatten().tolist()
