@@ -18,8 +18,6 @@ from .palette import ARM_DASHES, arm_role, light
 from .svg_figure import Draw, label_panel
 from .timeline import Curves, Points
 
-_SKIPPED = 0.1  # of the steps: the first losses are so high that nothing else would be seen
-
 
 def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None) -> Draw:
     """Returns how to draw the timeline.
@@ -36,9 +34,10 @@ def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None)
         ratios = [0.26 * len(schedules) + 0.1, 2.0, *([1.6] * metric_rows), 1.2]
         panels = list(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
         _draw_phases(panels[0], schedules, wide=wide)
-        _draw_loss(panels[1], curves)
+        seen_from = _seen_from(primary)
+        _draw_loss(panels[1], curves, seen_from)
         if metric_rows:
-            _draw_metric(panels[2], curves, str(metric))
+            _draw_metric(panels[2], curves, str(metric), seen_from)
         _draw_rate(panels[-1], curves)
         _shade(panels[1:], primary.run.schedule)
         panels[-1].set_xlabel("optimizer step")
@@ -101,7 +100,7 @@ def _draw_phases(axes: Axes, schedules: Mapping[str, Sequence[Mapping[str, Any]]
     axes.set_title("phases: D dense, S sparse")
 
 
-def _draw_loss(axes: Axes, curves: Sequence[Curves]) -> None:
+def _draw_loss(axes: Axes, curves: Sequence[Curves], seen_from: float) -> None:
     label_panel(axes, "loss", y="loss")
     for found in curves:
         _line(axes, found, found.train_loss, marker="", width=1.0)
@@ -111,22 +110,30 @@ def _draw_loss(axes: Axes, curves: Sequence[Curves]) -> None:
         Line2D([], [], color=light("ink"), linewidth=1.4, marker="o", markersize=3.5, label="validation"),
     ]
     axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2)
-    last = max((point[0] for found in curves for point in (*found.train_loss, *found.eval_loss)), default=0)
-    seen = [
-        value for found in curves for step, value in (*found.train_loss, *found.eval_loss) if step > _SKIPPED * last
-    ]
-    if seen:
-        low, high = min(seen), max(seen)
-        margin = 0.06 * (high - low or 1)
-        axes.set_ylim(low - margin, high + 2 * margin)
+    _show(axes, [point for found in curves for point in (*found.train_loss, *found.eval_loss)], seen_from)
 
 
-def _draw_metric(axes: Axes, curves: Sequence[Curves], metric: str) -> None:
+def _seen_from(primary: Curves) -> float:
+    """The step from which on every value is seen: the first ones are so high that they would hide all others."""
+    schedule = primary.run.schedule
+    return schedule[0]["end"] / 2 if schedule else 0
+
+
+def _show(axes: Axes, points: Points, seen_from: float) -> None:
+    """Sets the range to the values from a step on, or to all where there are none."""
+    values = [value for step, value in points if step >= seen_from] or [value for _, value in points]
+    if values:
+        margin = 0.08 * (max(values) - min(values) or 1)
+        axes.set_ylim(min(values) - margin, max(values) + margin)
+
+
+def _draw_metric(axes: Axes, curves: Sequence[Curves], metric: str, seen_from: float) -> None:
     factor = 100 if is_rate(metric) else 1
     better = "smaller is better" if smaller_is_better(metric) else "greater is better"
     label_panel(axes, f"validation {metric_title(metric).removesuffix(' [%]')}, {better}", y=metric_title(metric))
     for found in curves:
         _line(axes, found, [(step, factor * value) for step, value in found.metric], marker="o", width=1.4)
+    _show(axes, [(step, factor * value) for found in curves for step, value in found.metric], seen_from)
 
 
 def _draw_rate(axes: Axes, curves: Sequence[Curves]) -> None:

@@ -23,7 +23,7 @@ from .pruned_fate import Fate, count_fate
 from .report_folder import ReportFolder
 from .run_record import RunRecord
 from .svg_figure import PageFigure, render_figure
-from .timeline import find_metric, read_curves
+from .timeline import MAX_POINTS, find_metric, read_curves
 from .weight_moments import SparseLayer, SparseRound, choose_layer, find_sparse_round, five_moments, read_sparse_layers
 
 
@@ -43,12 +43,13 @@ class Headline:
 
 @dataclass(frozen=True)
 class TimelineSection:
-    """The timeline; `figure` is None where no run has left a log or a metric."""
+    """The timeline; `figure` is None where no run has left a log or a metric; `thinned` where a log was too long."""
 
     figure: PageFigure | None
     primary: str
     sources: Sequence[tuple[str, Sequence[str]]]
     has_planned_rates: bool
+    thinned: bool
 
 
 @dataclass(frozen=True)
@@ -134,12 +135,18 @@ def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
     curves = [found for run in report.runs if not (found := read_curves(run, metric)).is_empty]
     sources = [(run.label, run.sources) for run in report.runs]
     if not curves:
-        return TimelineSection(None, "", sources, has_planned_rates=False)
+        return TimelineSection(None, "", sources, has_planned_rates=False, thinned=False)
     primary = next((found for found in curves if found.run is report.primary), curves[0])
     shown = f", {metric_title(metric)}" if metric is not None else ""
     alt = f"Loss{shown} and learning rate over the optimizer steps of {len(curves)} run(s), with their phases"
     figure = render_figure("timeline", alt, draw_timeline(curves, primary, metric), timeline_height(curves), figures)
-    return TimelineSection(figure, primary.run.label, sources, has_planned_rates=any(found.peaks for found in curves))
+    return TimelineSection(
+        figure,
+        primary.run.label,
+        sources,
+        has_planned_rates=any(found.peaks for found in curves),
+        thinned=any(len(run.log) > MAX_POINTS for run in report.runs),
+    )
 
 
 def scores_section(report: ReportFolder) -> list[ScoreRow]:
@@ -192,17 +199,14 @@ def examples_section(report: ReportFolder) -> ExamplesSection:
     """The arms of the lowest seed side by side; for a single run its phases."""
     run = report.primary
     split = run.scored_split()
-    if split is None:
-        return ExamplesSection("", None)
-    if report.is_single or len(report.runs) == 1:
-        models = [(scores.phase, scores) for scores in run.scores(split)]
-        return ExamplesSection(split, choose_examples(models, 0, len(models) - 1))
-    models = [(run.arm, run.scores(split)[-1])]
+    if split is None or not run.phase_scores(split):
+        return ExamplesSection(split or "", None)
+    models = [(run.arm, run.phase_scores(split)[-1])]
     for other in report.runs:
-        if other is not run and other.seed == run.seed and other.scored_split() == split:
-            models.append((other.arm, other.scores(split)[-1]))
+        if other is not run and other.seed == run.seed and other.phase_scores(split):
+            models.append((other.arm, other.phase_scores(split)[-1]))
     if len(models) == 1:
-        models = [(scores.phase, scores) for scores in run.scores(split)]
+        models = [(scores.phase, scores) for scores in run.phase_scores(split)]
         return ExamplesSection(split, choose_examples(models, 0, len(models) - 1))
     baseline = next((index for index, (arm, _) in enumerate(models) if arm == "dense"), 1)
     return ExamplesSection(split, choose_examples(models, baseline, 0))
@@ -210,14 +214,13 @@ def examples_section(report: ReportFolder) -> ExamplesSection:
 
 def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
     """Draws what `landscape.json` files hold."""
-    found = {
-        run.label if len(report.runs) > 1 else run.arm: Landscape.read(run.folder)
-        for run in report.runs
-        if (run.folder / LANDSCAPE_FILE_NAME).is_file()
-    }
-    if not found:
+    measured = [run for run in report.runs if (run.folder / LANDSCAPE_FILE_NAME).is_file()]
+    if not measured:
         return LandscapeSection(None, "", {})
-    primary = report.primary.label if report.primary.label in found else next(iter(found))
+    several_seeds = len({run.seed for run in measured}) > 1
+    labels = [run.label if several_seeds else run.arm for run in measured]
+    found = {label: Landscape.read(run.folder) for label, run in zip(labels, measured, strict=True)}
+    primary = next((label for label, run in zip(labels, measured, strict=True) if run is report.primary), labels[0])
     alt = f"Loss along the straight lines between the phases' models of {primary}, and the sharpness of every model"
     figure = render_figure("landscape", alt, draw_landscapes(found, primary), landscape_height(found), figures)
     return LandscapeSection(figure, primary, found)

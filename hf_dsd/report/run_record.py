@@ -67,6 +67,11 @@ class RunRecord:
         names = sorted(path.stem.removeprefix(f"{split}_") for path in self.folder.glob(f"{split}_phase-*.json"))
         return [PhaseScores.read(self.folder, name, split) for name in names]
 
+    def phase_scores(self, split: str = "test") -> list[PhaseScores]:
+        """The scores of the phases' own models, without averages; the last one is the run's result."""
+        planned = [phase_name(entry) for entry in self.schedule]
+        return [scores for scores in self.scores(split) if scores.phase in planned]
+
     def scored_split(self) -> str | None:
         """The split whose scores a report shows: `test`, else the first other one; None without score files."""
         splits = sorted({path.name.partition("_phase-")[0] for path in self.folder.glob("*_phase-*.json")})

@@ -111,9 +111,9 @@ def _svg(figure: Figure, prefix: str, alt: str) -> Markup:
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    text = re.sub(r'\bid="', f'id="{prefix}-', text)
-    text = re.sub(r'href="#', f'href="#{prefix}-', text)
-    text = re.sub(r"url\(#", f"url(#{prefix}-", text)
+    # Matplotlib's own ids repeat from figure to figure, and some of them change from call to call.
+    own = {name: f"{prefix}-{number}" for number, name in enumerate(re.findall(r'<[^<>]* id="([^"]+)"', text))}
+    text = re.sub(r'(\bid="|href="#|url\(#)([^")]+)', lambda found: found[1] + own.get(found[2], found[2]), text)
     for role, colour in COLOURS.items():
         text = text.replace(colour.light, f"var(--{role})")
     text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)

@@ -6,12 +6,16 @@ Layer: the run record next door.
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 from .run_record import RunRecord
 
 _BOOKKEEPING = ("runtime", "per_second", "samples", "steps", "epoch", "model_preparation_time")
 _KNOWN_METRICS = ("bleu4", "wer", "accuracy", "perplexity", "f1", "rougeL", "cer")
+
+MAX_POINTS = 600
+"""Of one curve: more cannot be seen, and would make the page heavy."""
 
 Points = Sequence[tuple[int, float]]
 """(optimizer step, value), steps rising."""
@@ -88,4 +92,11 @@ def _scored_metric(run: RunRecord) -> str | None:
 
 def _points(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
     points = {int(row["step"]): float(row[name]) for row in rows if isinstance(row.get(name), int | float)}
-    return sorted((step, value) for step, value in points.items() if math.isfinite(value))
+    return thin(sorted((step, value) for step, value in points.items() if math.isfinite(value)))
+
+
+def thin(points: Points, most: int = MAX_POINTS) -> list[tuple[int, float]]:
+    """At most `most` points: each the mean of a span of a longer curve, at the span's last step."""
+    width = -(-len(points) // most) or 1
+    spans = [points[start : start + width] for start in range(0, len(points), width)]
+    return [(span[-1][0], fmean(value for _, value in span)) for span in spans]

@@ -100,6 +100,21 @@ def test_a_comparison_has_a_verdict_and_all_arms(tmp_path):
     assert comparison.verdict.text in parse(write_report(out)).text  # computed from the runs
 
 
+def test_a_comparison_that_has_grown_says_what_it_does_not_count(tmp_path):
+    out = write_comparison(tmp_path)
+    Comparison.from_folder(out).write(out)
+    write_dsd_run(out / "seed-3" / "dsd", heard=REFERENCES, seed=3)
+    assert "comparison.json does not count dsd, seed 3" in parse(write_report(out)).text
+
+
+def test_averages_are_scored_but_the_controls_own_texts_are_shown(tmp_path):
+    out = write_comparison(tmp_path)
+    write_scores(out / "seed-1" / "dense", "phase-2-dense-swa", REFERENCES)
+    page = parse(write_report(out))
+    assert "phase-2-dense-swa" in page.text
+    assert "dsd is better than dense on 1" in page.text
+
+
 def test_a_comparison_without_a_finished_run_says_so(tmp_path):
     write_dsd_run(tmp_path / "seed-1" / "dsd", finished=2)
     page = parse(write_report(tmp_path))

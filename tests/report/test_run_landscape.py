@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from tiny import TinyCNN, TinyLSTM, build, make_trainer
 
 from hf_dsd.report import Landscape, measure_run_landscape
-from hf_dsd.report.run_landscape import batch_norms, copy_weights_, recompute_statistics_
+from hf_dsd.report.run_landscape import _refuse_sharded, batch_norms, copy_weights_, recompute_statistics_
 
 
 def test_the_ends_are_the_losses_that_the_trainer_evaluates(tmp_path):
@@ -59,6 +59,12 @@ def test_statistics_are_the_plain_means_over_the_batches(tmp_path):
     variances = torch.stack([x.transpose(0, 1).flatten(1).var(dim=1) for x in inputs]).mean(dim=0)
     assert torch.allclose(model.norm.running_mean, means, atol=1e-6)
     assert torch.allclose(model.norm.running_var, variances, atol=1e-6)
+
+
+def test_parameters_that_lie_elsewhere_are_refused():
+    """As under ZeRO 3, which leaves empty parameters behind."""
+    with pytest.raises(ValueError, match="^the landscape needs whole parameters, but w is sharded over processes"):
+        _refuse_sharded({"w": torch.empty(0)})
 
 
 def test_a_run_without_a_finished_phase_has_no_landscape(tmp_path):

@@ -7,7 +7,7 @@ from report_runs import REFERENCES, write_dsd_run, write_summary
 
 from hf_dsd.report.draw_timeline import metric_title
 from hf_dsd.report.run_record import read_run
-from hf_dsd.report.timeline import find_metric, read_curves
+from hf_dsd.report.timeline import find_metric, read_curves, thin
 
 LOG = [
     {"step": 5, "loss": 3.0, "learning_rate": 0.1},
@@ -60,6 +60,12 @@ def test_the_metric_is_the_scored_one_else_a_known_one(tmp_path):
     assert find_metric([read_run(tmp_path)]) == "eval_bleu4"
     write_summary(tmp_path, schedule=[], phases=[{"metrics": {"eval_loss": 1.0, "eval_runtime": 0.1}}])
     assert find_metric([read_run(tmp_path)]) is None
+
+
+def test_long_logs_are_drawn_as_means():
+    assert thin([(1, 1.0), (2, 3.0), (3, 5.0)], most=3) == [(1, 1.0), (2, 3.0), (3, 5.0)]
+    assert thin([(1, 1.0), (2, 3.0), (3, 5.0)], most=2) == [(2, 2.0), (3, 5.0)]
+    assert thin([]) == []
 
 
 @pytest.mark.parametrize(
