@@ -198,6 +198,8 @@ def test_nothing_is_loaded_from_anywhere(tmp_path):
     assert ("content", csp) in page.attributes
     ids = [value for name, value in page.attributes if name == "id"]
     assert len(ids) == len(set(ids))
+    assert {link[1:] for link in links if link.startswith("#")} <= set(ids)
+    assert set(re.findall(r"url\(#([^)]+)\)", (tmp_path / "run" / "report.html").read_text())) <= set(ids)
 
 
 def test_folders_that_are_no_run_are_refused(tmp_path):
