@@ -11,7 +11,7 @@ import numpy as np
 from .phase_weights import open_weights, phase_models
 from .pruned_fate import Fate, count_fate
 from .run_record import RunRecord
-from .weight_moments import SparseRound, flat_weights, read_sparse_layers
+from .weight_moments import SparseRound, flat_weights, read_sparse_layer
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class LayerRow:
         threshold: The largest magnitude pruned.
         moments: Phase -> (mean, standard deviation) of all its weights at the phase's end, pruned zeros included.
         fate: Of its pruned weights; None before a re-dense phase.
+        miscounted: How many more or fewer zeros the sparse phase's weights have than the run recorded as pruned.
     """
 
     name: str
@@ -37,6 +38,7 @@ class LayerRow:
     threshold: float
     moments: Mapping[str, tuple[float, float]]
     fate: Fate | None
+    miscounted: int
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def layer_rows(run: RunRecord, found: SparseRound) -> list[LayerRow]:
     rows = []
     for layer in found.layers:
         name = layer["name"]
-        read = read_sparse_layers(found, [name])
+        read = read_sparse_layer(found, name)  # one at a time: all together may not fit into memory
         override = overrides.get(name)
         rows.append(
             LayerRow(
@@ -67,7 +69,8 @@ def layer_rows(run: RunRecord, found: SparseRound) -> list[LayerRow]:
                 actual=layer["sparsity"],
                 threshold=layer["threshold"],
                 moments=statistics[name],
-                fate=count_fate(read),
+                fate=count_fate(read) if read is not None else None,
+                miscounted=int(read.pruned.sum()) - read.recorded if read is not None else 0,
             )
         )
     return rows

@@ -53,12 +53,13 @@ def write_report(
     path = Path(out) if out is not None else Path(folder) / REPORT_FILE_NAME
     found = read_report_folder(Path(folder))
     figures = path.parent / FIGURES_FOLDER_NAME
+    layers = layers_section(found)
     content = {
         "headline": headline(found),
         "timeline": timeline_section(found, figures),
         "scores": scores_section(found),
-        "weights": weights_section(found, figures, layer),
-        "layers": layers_section(found),
+        "weights": weights_section(found, figures, layer, layers.rows),
+        "layers": layers,
         "examples": examples_section(found),
         "landscape": landscape_section(found, figures),
         "runs": runs_section(found),

@@ -19,12 +19,12 @@ from .example_choice import ExampleChoice, choose_examples
 from .landscape import LANDSCAPE_FILE_NAME, Landscape
 from .layer_table import DenseRow, LayerRow, dense_rows, layer_rows
 from .phase_weights import phase_models
-from .pruned_fate import Fate, count_fate
+from .pruned_fate import Fate, add_fates, count_fate
 from .report_folder import ReportFolder
 from .run_record import RunRecord
 from .svg_figure import PageFigure, render_figure
 from .timeline import MAX_POINTS, find_metric, read_curves
-from .weight_moments import SparseLayer, SparseRound, choose_layer, find_sparse_round, five_moments, read_sparse_layers
+from .weight_moments import SparseLayer, SparseRound, choose_layer, find_sparse_round, five_moments, read_sparse_layer
 
 
 @dataclass(frozen=True)
@@ -159,8 +159,10 @@ def scores_section(report: ReportFolder) -> list[ScoreRow]:
     return rows
 
 
-def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> WeightsSection:
-    """Draws Figure 2 of one layer and counts the fate of its pruned weights, and of all layers'."""
+def weights_section(
+    report: ReportFolder, figures: Path, wanted: str | None, rows: Sequence[LayerRow]
+) -> WeightsSection:
+    """Draws Figure 2 of one layer and the fate of its pruned weights; counts that of all layers' (`rows`)."""
     run = report.primary
     found = find_sparse_round(run)
     if found is None:
@@ -168,23 +170,33 @@ def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> 
             raise ValueError(f"layer {wanted!r} cannot be drawn: {run.folder} has no sparse phase with its weights yet")
         return WeightsSection(run.label, None, None, "", None, None, None, None, 0)
     name = choose_layer(found, wanted)
-    layers = read_sparse_layers(found)
-    layer = next((candidate for candidate in layers if candidate.name == name), None)
+    layer = read_sparse_layer(found, name)
     if layer is None:
         raise ValueError(f"layer {name} is not in {found.sparse.folder}: choose another by --layer")
+    fate = count_fate(layer)
+    return WeightsSection(
+        run=run.label,
+        found=found,
+        layer=layer,
+        chosen_by="chosen by --layer" if wanted is not None else "the largest pruned layer",
+        moments=_moments_figure(layer, figures),
+        fate_figure=_fate_figure(layer, figures) if fate is not None else None,
+        fate=fate,
+        fate_of_all=add_fates(row.fate for row in rows),
+        extra_zeros=sum(abs(row.miscounted) for row in rows),
+    )
+
+
+def _moments_figure(layer: SparseLayer, figures: Path) -> PageFigure:
     moments = five_moments(layer)
     titles = ", ".join(moment.title for moment in moments)
-    height = (2.7, 1.35 * len(moments) + 0.5)
-    alt = f"Histograms of the weights of {name} at {len(moments)} moments: {titles}"
-    figure = render_figure("weights", alt, draw_moments(moments), height, figures)
-    fate_figure = None
-    if layer.redense is not None and layer.pruned.any():
-        alt = f"Magnitudes of the weights of {name} after re-dense training, and where the pruned ones went"
-        fate_figure = render_figure("fate", alt, draw_fate(layer), (2.9, 5.4), figures)
-    chosen_by = "chosen by --layer" if wanted is not None else "the largest pruned layer"
-    extra = sum(abs(int(candidate.pruned.sum()) - candidate.recorded) for candidate in layers)
-    fates = count_fate([layer]), count_fate(layers)
-    return WeightsSection(run.label, found, layer, chosen_by, figure, fate_figure, *fates, extra)
+    alt = f"Histograms of the weights of {layer.name} at {len(moments)} moments: {titles}"
+    return render_figure("weights", alt, draw_moments(moments), (2.7, 1.35 * len(moments) + 0.5), figures)
+
+
+def _fate_figure(layer: SparseLayer, figures: Path) -> PageFigure:
+    alt = f"Magnitudes of the weights of {layer.name} after re-dense training, and where the pruned ones went"
+    return render_figure("fate", alt, draw_fate(layer), (2.9, 5.4), figures)
 
 
 def layers_section(report: ReportFolder) -> LayersSection:

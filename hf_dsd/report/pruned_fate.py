@@ -3,13 +3,13 @@
 Layer: numpy on the layers next door.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .weight_moments import Floats, SparseLayer
+from .weight_moments import SparseLayer
 
 
 @dataclass(frozen=True)
@@ -20,21 +20,21 @@ class Fate:
         pruned: How many were pruned.
         moved: Of these, how many are no longer exactly 0.
         returned: Of these, how many have again at least the magnitude that the layer was pruned at (its threshold).
-        median_pruned: Median magnitude of the pruned weights, zeros included.
-        median_kept: Median magnitude of the kept weights at the same time.
-        median_before: Median magnitude of the pruned weights before they were pruned.
         signs: How many have a sign to compare: not 0 before pruning nor now.
         same_sign: Of these, how many have the sign again that they had before; half of them would by chance.
+        median_pruned: Median magnitude of the pruned weights, zeros included; like the next two of one layer only.
+        median_kept: Median magnitude of the kept weights at the same time.
+        median_before: Median magnitude of the pruned weights before they were pruned.
     """
 
     pruned: int
     moved: int
     returned: int
-    median_pruned: float
-    median_kept: float
-    median_before: float
     signs: int
     same_sign: int
+    median_pruned: float | None = None
+    median_kept: float | None = None
+    median_before: float | None = None
 
     @property
     def same_sign_fraction(self) -> float | None:
@@ -61,30 +61,31 @@ class Return:
     count: int
 
 
-def count_fate(layers: Sequence[SparseLayer]) -> Fate | None:
-    """The fate of all layers' pruned weights together; None before a re-dense phase or without pruned weights.
-
-    Args:
-        layers: Each is pruned at its own threshold.
-    """
-    done = [layer for layer in layers if layer.redense is not None and layer.pruned.any()]
-    if not done:
+def count_fate(layer: SparseLayer) -> Fate | None:
+    """The fate of one layer's pruned weights; None before a re-dense phase or without pruned weights."""
+    if layer.redense is None or not layer.pruned.any():
         return None
-    before = np.concatenate([layer.dense[layer.pruned] for layer in done])
-    now = np.concatenate([_redense(layer)[layer.pruned] for layer in done])
-    kept = np.concatenate([_redense(layer)[~layer.pruned] for layer in done])
-    thresholds = np.concatenate([np.full(int(layer.pruned.sum()), layer.threshold, np.float32) for layer in done])
+    before, now, kept = layer.dense[layer.pruned], layer.redense[layer.pruned], layer.redense[~layer.pruned]
     signed = (before != 0) & (now != 0)
     return Fate(
         pruned=now.size,
         moved=int(np.count_nonzero(now)),
-        returned=int(np.count_nonzero((np.abs(now) >= thresholds) & (now != 0))),
-        median_pruned=float(np.median(np.abs(now))),
-        median_kept=float(np.median(np.abs(kept))) if kept.size else 0.0,
-        median_before=float(np.median(np.abs(before))),
-        signs=int(signed.sum()),
+        returned=int(np.count_nonzero((np.abs(now) >= np.float32(layer.threshold)) & (now != 0))),
+        signs=int(np.count_nonzero(signed)),
         same_sign=int(np.count_nonzero(np.sign(before[signed]) == np.sign(now[signed]))),
+        median_pruned=float(np.median(np.abs(now))),
+        median_kept=float(np.median(np.abs(kept))) if kept.size else None,
+        median_before=float(np.median(np.abs(before))),
     )
+
+
+def add_fates(fates: Iterable[Fate | None]) -> Fate | None:
+    """The counts of several layers together, each pruned at its own threshold; without medians, which do not add up."""
+    known = [fate for fate in fates if fate is not None]
+    if not known:
+        return None
+    names = ("pruned", "moved", "returned", "signs", "same_sign")
+    return Fate(**{name: sum(getattr(fate, name) for fate in known) for name in names})
 
 
 def returns_by_value(layer: SparseLayer, bins: int = 21) -> list[Return]:
@@ -103,9 +104,3 @@ def returns_by_value(layer: SparseLayer, bins: int = 21) -> list[Return]:
             low, median, high = np.quantile(now[inside], [0.1, 0.5, 0.9])
             found.append(Return(float(before[inside].mean()), float(low), float(median), float(high), inside.sum()))
     return found
-
-
-def _redense(layer: SparseLayer) -> Floats:
-    if layer.redense is None:
-        raise ValueError(f"{layer.name} has no re-dense weights yet: read them first")
-    return layer.redense

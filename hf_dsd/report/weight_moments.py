@@ -121,21 +121,18 @@ def choose_layer(found: SparseRound, wanted: str | None = None) -> str:
     return str(max(found.layers, key=lambda layer: layer["weights"])["name"])
 
 
-def read_sparse_layers(found: SparseRound, names: Sequence[str] | None = None) -> list[SparseLayer]:
-    """The pruned layers' weights around a sparse phase; those missing in a file (tied weights) are left out."""
-    layers = []
+def read_sparse_layer(found: SparseRound, name: str) -> SparseLayer | None:
+    """One pruned layer's weights around a sparse phase; None if a file lacks it, as it may tied weights."""
+    record = next(layer for layer in found.layers if layer["name"] == name)
     with open_weights(found.dense.folder) as dense, open_weights(found.sparse.folder) as sparse:
-        for layer in found.layers:
-            name = layer["name"]
-            if (names is not None and name not in names) or name not in dense or name not in sparse:
-                continue
-            redense = None
-            if found.redense is not None:
-                with open_weights(found.redense.folder) as file:
-                    redense = flat_weights(file, name) if name in file else None
-            recorded = int(layer["pruned"]), float(layer["threshold"])
-            layers.append(SparseLayer(name, *recorded, flat_weights(dense, name), flat_weights(sparse, name), redense))
-    return layers
+        if name not in dense or name not in sparse:
+            return None
+        before, pruned = flat_weights(dense, name), flat_weights(sparse, name)
+    redense = None
+    if found.redense is not None:
+        with open_weights(found.redense.folder) as file:
+            redense = flat_weights(file, name) if name in file else None
+    return SparseLayer(name, int(record["pruned"]), float(record["threshold"]), before, pruned, redense)
 
 
 def flat_weights(file: WeightFile, name: str) -> Floats:

@@ -7,14 +7,14 @@ from report_runs import DENSE, REDENSE, SPARSE, write_dsd_run
 from safetensors.torch import save_file
 
 from hf_dsd.report.layer_table import dense_rows, layer_rows
-from hf_dsd.report.pruned_fate import count_fate, returns_by_value
+from hf_dsd.report.pruned_fate import add_fates, count_fate, returns_by_value
 from hf_dsd.report.run_record import read_run
 from hf_dsd.report.weight_moments import (
     SparseLayer,
     choose_layer,
     find_sparse_round,
     five_moments,
-    read_sparse_layers,
+    read_sparse_layer,
 )
 
 
@@ -27,7 +27,7 @@ def literal_layer() -> SparseLayer:
 
 
 def test_fates_are_counted():
-    fate = count_fate([literal_layer()])
+    fate = count_fate(literal_layer())
     assert (fate.pruned, fate.moved, fate.returned) == (4, 3, 1)
     assert (fate.signs, fate.same_sign) == (3, 2)  # 0.5 and -0.1 have their sign again, -0.2 has not
     assert fate.same_sign_fraction == pytest.approx(2 / 3)
@@ -38,20 +38,21 @@ def test_fates_are_counted():
 
 def test_layers_are_counted_together_each_at_its_own_threshold():
     other = SparseLayer("v", 1, 0.01, *(np.array(w, np.float32) for w in ([0.01, 9], [0, 9], [0.02, 9])))
-    fate = count_fate([literal_layer(), other])
+    fate = add_fates([count_fate(literal_layer()), None, count_fate(other)])
     assert (fate.pruned, fate.moved, fate.returned, fate.signs, fate.same_sign) == (5, 4, 2, 4, 3)
+    assert fate.median_pruned is None
 
 
 def test_there_is_no_fate_before_the_weights_are_trained_again():
     layer = literal_layer()
-    assert count_fate([SparseLayer("w", 4, 0.4, layer.dense, layer.sparse, None)]) is None
-    assert count_fate([]) is None
+    assert count_fate(SparseLayer("w", 4, 0.4, layer.dense, layer.sparse, None)) is None
+    assert add_fates([None]) is None
 
 
 def test_weights_that_never_moved_have_no_sign_to_compare():
     layer = literal_layer()
     still = SparseLayer("w", 4, 0.4, layer.dense, layer.sparse, layer.sparse)
-    assert (count_fate([still]).moved, count_fate([still]).same_sign_fraction) == (0, None)
+    assert (count_fate(still).moved, count_fate(still).same_sign_fraction) == (0, None)
 
 
 def test_moments_equal_numpys_histograms():
@@ -102,7 +103,7 @@ def test_a_run_is_read_from_its_phases(tmp_path):
         ValueError, match=r"^layer must be one that phase-1-sparse prunes, \['small.weight', 'big.weight'"
     ):
         choose_layer(found, "bias")
-    big = read_sparse_layers(found, ["big.weight"])[0]
+    big = read_sparse_layer(found, "big.weight")
     assert big.dense.tolist() == DENSE["big.weight"].flatten().tolist()
     assert big.sparse.tolist() == SPARSE["big.weight"].flatten().tolist()
     assert big.redense.tolist() == REDENSE["big.weight"].flatten().tolist()
@@ -117,7 +118,8 @@ def test_the_layer_table(tmp_path):
     weights = DENSE["big.weight"].numpy().astype(np.float64)
     assert big.moments["phase-0-dense"] == pytest.approx((weights.mean(), weights.std()))
     assert list(big.moments) == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
-    assert big.fate == count_fate([literal_layer()])
+    assert big.fate == count_fate(literal_layer())
+    assert (small.miscounted, big.miscounted) == (0, 0)
     assert [(row.name, row.reason) for row in dense_rows(run)] == [("bias", "bias or vector")]
 
 
@@ -129,7 +131,7 @@ def test_the_best_weights_are_those_that_the_sparse_phase_began_from(tmp_path):
         save_file(best, folder / f"phase-0-dense-best-{step}" / "model.safetensors")
     found = find_sparse_round(read_run(folder))
     assert found.dense.note == "best evaluation, step 10"
-    assert read_sparse_layers(found, ["big.weight"])[0].dense[0] == np.float32(10.1)
+    assert read_sparse_layer(found, "big.weight").dense[0] == np.float32(10.1)
 
 
 def test_weights_in_bfloat16_and_in_shards(tmp_path):
@@ -140,6 +142,17 @@ def test_weights_in_bfloat16_and_in_shards(tmp_path):
     save_file({"small.weight": REDENSE["small.weight"]}, phase / "model-00002-of-00002.safetensors")
     index = '{"weight_map": {"big.weight": "model-00001-of-00002.safetensors", "small.weight": '
     (phase / "model.safetensors.index.json").write_text(index + '"model-00002-of-00002.safetensors"}}')
-    small, big = read_sparse_layers(find_sparse_round(read_run(folder)))
+    found = find_sparse_round(read_run(folder))
+    small, big = read_sparse_layer(found, "small.weight"), read_sparse_layer(found, "big.weight")
     assert torch.equal(torch.tensor(big.redense), REDENSE["big.weight"].bfloat16().float().flatten())
     assert torch.equal(torch.tensor(small.redense), REDENSE["small.weight"].flatten())
+
+
+def test_a_kept_weight_at_zero_is_counted_and_a_tied_one_left_out(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    sparse = {"big.weight": SPARSE["big.weight"] * torch.tensor([1.0, 1.0, 1.0, 0.0])}  # -4.5 became 0
+    save_file(sparse, folder / "phase-1-sparse" / "model.safetensors")
+    found = find_sparse_round(read_run(folder))
+    assert read_sparse_layer(found, "small.weight") is None
+    small, big = layer_rows(read_run(folder), found)
+    assert (small.miscounted, small.fate, big.miscounted) == (0, None, 1)
