@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from .demo import run_captioning_demo, run_speech_demo
 from .inspection import build_without_weights, inspect_model, print_inspection
@@ -92,3 +93,24 @@ def compare(
             metric,
             force=force,
         )
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="A card's folder, or a folder of cards, to render them all.")],
+    comparison: Annotated[Path | None, typer.Option(help="Take the numbers from these runs, OUT/seed-S/ARM.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Make it the card of this finished run's model.")] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(help="'TITLE: SETTING=OUT': put another comparison into a table; repeatable.")
+    ] = None,
+) -> None:
+    """Render README.md from results.json; first take new numbers from runs, where given. Your words stay."""
+    from .hub.card_command import refresh_card
+
+    try:
+        written = refresh_card(folder, comparison=comparison, run=run, studies=study or ())
+    except (FileNotFoundError, ValueError) as error:
+        Console().print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        raise typer.Exit(2) from error
+    for path in written:
+        Console().print(f"Written to {path}.", highlight=False)
