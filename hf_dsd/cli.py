@@ -113,4 +113,4 @@ def card(
         Console().print(f"[red]error[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from error
     for path in written:
-        Console().print(f"Written to {path}.", highlight=False)
+        Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)

@@ -9,6 +9,7 @@ from statistics import fmean
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from hf_dsd.compare.table import verdict_text
 from hf_dsd.compare.verdict import is_rate
 
 from . import tables
@@ -102,5 +103,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": percent, "millions": _millions, "command": command_lines}
-    environment.globals["tables"] = tables
+    environment.globals |= {"tables": tables, "verdict_text": verdict_text}
     return environment

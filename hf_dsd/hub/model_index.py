@@ -4,10 +4,12 @@ Layer: huggingface_hub's own classes, which check it.
 """
 
 from collections.abc import Iterator
+from statistics import fmean
 from typing import Any
 
 from huggingface_hub import EvalResult, ModelCardData
 
+from hf_dsd.compare import Comparison
 from hf_dsd.compare.verdict import is_rate
 
 from .results import Results
@@ -51,23 +53,28 @@ def model_name(results: Results) -> str:
 
 def _evaluations(results: Results) -> Iterator[EvalResult]:
     """This model's own scores, then the means of DSD and of its control beside it."""
-    own = [score for score in results.own_scores() if score.phase == results.phase and score.split == "test"]
-    for score in own:
-        yield from _of_scores(results, score.split, score.scores, "this model")
-    comparison = results.comparison
-    if comparison is None:
-        return
-    for arm in ("dsd", "dense"):
-        runs = [run for run in comparison.runs if run.arm == arm and run.status == "finished"]
-        scores = [{name: run.scores[name] for name in _METRICS if name in run.scores} for run in runs if run.scores]
-        names = set.intersection(*map(set, scores)) if scores else set()
-        means = {name: sum(one[name] for one in scores) / len(scores) for name in names}
-        if arm in comparison.arms:
-            means = {plain_name(comparison.metric): comparison.arms[arm].mean} | means
-            seeds = comparison.arms[arm].n
-            whose = "DSD" if arm == "dsd" else "dense control of the same budget"
-            of_seeds = f"{whose}, mean of {seeds} seeds" if seeds > 1 else f"{whose}, one seed"
-            yield from _of_scores(results, comparison.split, means, of_seeds)
+    for score in results.own_scores():
+        if score.phase == results.phase and score.split == "test":
+            yield from _of_scores(results, score.split, score.scores, "this model")
+    if results.comparison is not None:
+        for arm, label in (("dsd", "DSD"), ("dense", "dense control of the same budget")):
+            means, seeds = _means(results.comparison, arm)
+            of_seeds = f"mean of {seeds} seeds" if seeds > 1 else "one seed"
+            yield from _of_scores(results, results.comparison.split, means, f"{label}, {of_seeds}")
+
+
+def _means(comparison: Comparison, arm: str) -> tuple[dict[str, float], int]:
+    """An arm's mean scores over the seeds that DSD and its control have both finished, and the number of these."""
+    headline = plain_name(comparison.metric)
+    paired = next((difference.seeds for difference in comparison.differences if difference.arm == "dsd"), None)
+    runs = [run for run in comparison.runs if run.arm == arm and run.status == "finished" and run.value is not None]
+    runs = [run for run in runs if paired is None or run.seed in paired]
+    if not runs:  # an old result of which only the means were kept
+        known = comparison.arms.get(arm)
+        return ({headline: known.mean}, known.n) if known is not None else ({}, 0)
+    scores = [{**(run.scores or {}), headline: run.value} for run in runs]
+    names = [name for name in _METRICS if all(name in one for one in scores)]
+    return {name: fmean(one[name] for one in scores) for name in names}, len(runs)
 
 
 def _of_scores(results: Results, split: str, scores: dict[str, Any], whose: str) -> Iterator[EvalResult]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub.dataclasses import strict
+from huggingface_hub.utils import validate_repo_id
 
 from hf_dsd.compare import ARMS, Comparison
 from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
@@ -25,6 +26,7 @@ from .studies import Study
 
 RESULTS_FILE_NAME = "results.json"
 FIGURES = ("figures/weights.png",)
+_HOW = {"dense": "the equal-budget dense control", "random": "trained dense-sparse-dense with random masks"}
 
 
 @strict
@@ -115,6 +117,10 @@ class Results:
     prose: Prose = field(default_factory=Prose)
     version: int = 1
 
+    def __post_init__(self) -> None:
+        if self.repo_id is not None:
+            validate_repo_id(self.repo_id)
+
     @classmethod
     def from_run(
         cls,
@@ -149,7 +155,7 @@ class Results:
         data = dataset or data_name(recipe) or "data of the user's own"
         phase = recipe.phases[-1].name
         results = cls(
-            f"{model.class_name} on {data}, trained dense-sparse-dense",
+            f"{model.class_name} on {data}, {_HOW.get(recipe.arm, 'trained dense-sparse-dense')}",
             model,
             DatasetFacts(data, as_id(data)),
             recipe,

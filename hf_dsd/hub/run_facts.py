@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import transformers
@@ -159,10 +159,9 @@ def read_recipe(summary: Mapping[str, Any]) -> Recipe:
 def data_name(recipe: Recipe) -> str:
     """The data that a recorded command names by `--dataset_name` or `--data_dir`; "" without either."""
     options = parse_options(recipe.command)
-    for option in ("dataset_name", "data_dir"):
-        if options.get(option):
-            return options[option][0]
-    return ""
+    if options.get("dataset_name"):
+        return options["dataset_name"][0]
+    return PurePath(options["data_dir"][0]).name if options.get("data_dir") else ""
 
 
 def _phase(record: Mapping[str, Any], per_epoch: int | None) -> RecipePhase:

@@ -35,8 +35,10 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def score_text(value: float, metric: str) -> str:
-    """A value in its heading's unit: `11.73`."""
-    return format_value(value, plain_name(metric)).removesuffix(" %")
+    """A value in its heading's unit: `11.73`; four digits for what the formats of comparisons do not know, under 1."""
+    name = plain_name(metric)
+    known = is_rate(name) or name.startswith("bleu") or abs(value) >= 1
+    return format_value(value, name).removesuffix(" %") if known else f"{value:.4f}"
 
 
 def spread_text(values: Sequence[float], metric: str) -> str:
