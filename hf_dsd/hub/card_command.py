@@ -12,7 +12,7 @@ from hf_dsd.state_file import written_whole
 
 from .card import render_card, render_index
 from .comparison_folder import read_comparison
-from .results import RESULTS_FILE_NAME, Results
+from .results import FIGURES, RESULTS_FILE_NAME, Results
 from .studies import parse_study, with_comparison
 
 README = "README.md"
@@ -29,7 +29,7 @@ def refresh_card(
     """Brings a card's numbers up to date and renders it, or renders every card of a folder and their index.
 
     What a person wrote in results.json stays as it is. Where there is no results.json yet, it is made of the
-    comparison, or of the run.
+    comparison, or of the run. The card shows `figures/weights.png` where its folder holds one.
 
     Args:
         folder: Of a card; or of cards, each a folder with a results.json.
@@ -58,6 +58,7 @@ def refresh_card(
     written = []
     if changes:
         folder.mkdir(parents=True, exist_ok=True)
+        results = replace(results, figures=[figure for figure in FIGURES if (folder / figure).is_file()])
         written.append(results.write(folder / RESULTS_FILE_NAME))
     return [*written, _write_card(folder, results)]
 

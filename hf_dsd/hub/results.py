@@ -145,7 +145,8 @@ class Results:
 
         Raises:
             FileNotFoundError: If the folder is not a run's, or `comparison` holds no run.
-            ValueError: If the run has not finished, or an argument is not as the Hub wants it.
+            ValueError: If the run has not finished, an argument is not as the Hub wants it, or the comparison's run of
+                this arm and seed is another one.
         """
         run = Path(run_dir)
         summary = read_summary(run)
@@ -169,7 +170,15 @@ class Results:
         )
         if comparison is None:
             comparison = _comparison_around(run)
-        return results if comparison is None else results.with_comparison(comparison)
+        if comparison is None:
+            return results
+        compared = results.with_comparison(comparison)
+        if compared.own_scores() != results.own_scores():
+            raise ValueError(
+                f"{comparison} holds another run as {recipe.arm} of seed {recipe.seed} than {run_dir}: give the run's "
+                "own comparison, or none"
+            )
+        return compared
 
     @classmethod
     def from_comparison(cls, out: str | os.PathLike[str], *, dataset: str | None = None) -> "Results":
@@ -182,19 +191,21 @@ class Results:
         runs = [run for run in found.runs if run.arm == "dsd" and run.status == "finished"]
         if not runs:
             raise FileNotFoundError(f"{out} holds no finished run of the dsd arm; train it, then make the card")
-        results = cls.from_run(Path(out) / runs[0].folder, dataset=dataset, comparison=out)
-        return replace(results, phase=None)
+        results = cls.from_run(Path(out) / runs[0].folder, dataset=dataset)
+        return replace(results, phase=None)._with_comparison(Path(out), found)
 
     def with_comparison(self, out: str | os.PathLike[str]) -> "Results":
         """These results with the numbers of a comparison's folder; title, prose and studies stay as they are."""
-        found = read_comparison(out)
+        return self._with_comparison(Path(out), read_comparison(out))
+
+    def _with_comparison(self, out: Path, found: Comparison) -> "Results":
         scored = [run for run in found.runs if run.status == "finished"]
-        folder = Path(out) / scored[0].folder
+        folder = out / scored[0].folder
         dsd = next((run for run in scored if run.arm == "dsd"), None)
         changes: dict[str, Any] = {}
         if self.phase is None and dsd is not None:
-            summary = read_summary(Path(out) / dsd.folder)
-            changes = {"recipe": read_recipe(summary), "model": read_model(Path(out) / dsd.folder, summary)}
+            summary = read_summary(out / dsd.folder)
+            changes = {"recipe": read_recipe(summary), "model": read_model(out / dsd.folder, summary)}
         of_all = read_all_phase_scores(out, found)
         known = {(score.arm, score.seed) for score in of_all}
         return replace(

@@ -205,12 +205,15 @@ def test_the_command_makes_refreshes_and_renders(tmp_path: Path) -> None:
     assert results.comparison.seeds == [1, 2]
     replace(results, title="Digits: long", prose=Prose(findings=["Mine."])).write(card / "results.json")
 
+    (card / "figures").mkdir()
+    (card / "figures" / "weights.png").write_bytes(b"png")
     done = run.invoke(app, ["card", str(card), "--comparison", three, "--study", f"Fewer: two={two}"])
     assert done.exit_code == 0
     assert "results.json" in done.output
     text = (card / "README.md").read_text()
     assert "# Digits: long" in text
     assert "- Mine." in text
+    assert "](figures/weights.png)" in text
     assert "with 3 seeds" in text
     assert "| two | DSD | test WER [%] |" in text
 

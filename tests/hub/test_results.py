@@ -97,6 +97,14 @@ def test_a_comparison_json_older_than_the_runs_is_made_anew(tmp_path: Path) -> N
         read_comparison(tmp_path / "nothing")
 
 
+def test_a_comparison_of_another_run_is_refused(tmp_path: Path) -> None:
+    out = write_comparison(tmp_path / "out", 1)
+    with pytest.raises(ValueError, match="holds another run as dsd of seed 1 than .*elsewhere: give the run's own"):
+        Results.from_run(write_run(tmp_path / "elsewhere", (8, 7, 0)), comparison=out)
+    more = Results.from_run(write_run(tmp_path / "more", (8, 7, 0), seed=9), comparison=out)
+    assert [s.scores["wer"] for s in more.own_scores() if s.split == "test"] == pytest.approx([8 / 12, 7 / 12, 0])
+
+
 def test_an_iterative_run_is_not_dsd(tmp_path: Path) -> None:
     write_run(tmp_path / "seed-1" / "iterative", (8, 7, 5))
     recipe = Results.from_run(tmp_path / "seed-1" / "iterative").recipe
