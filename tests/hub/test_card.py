@@ -2,6 +2,7 @@
 
 import ast
 import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +14,9 @@ import soundfile
 import torch
 from card_runs import write_comparison, write_run
 from huggingface_hub import ModelCard
+from PIL import Image
+from transformers import ResNetConfig
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 from typer.testing import CliRunner
 
 from hf_dsd import (
@@ -176,17 +180,26 @@ def write_neuraltalk(folder: Path) -> None:
     NeuralTalkProcessor(tokenizer=tokenizer).save_pretrained(folder)
 
 
-@pytest.mark.parametrize("write", [write_deepspeech, write_deepspeech2, write_neuraltalk])
+def write_picture_reader(folder: Path) -> None:
+    tokenizer = build_caption_tokenizer(["a dog runs"] * 5)
+    encoder = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
+    sizes = {"vocab_size": len(tokenizer), "image_feature_size": 8, "hidden_size": 8, "word_embedding_size": 8}
+    NeuralTalkForConditionalGeneration(NeuralTalkConfig(encoder_config=encoder, **sizes)).save_pretrained(folder)
+    NeuralTalkProcessor(ViTImageProcessorPil(size={"height": 16, "width": 16}), tokenizer).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("write", [write_deepspeech, write_deepspeech2, write_neuraltalk, write_picture_reader])
 def test_the_lines_of_use_run(
     tmp_path: Path, write: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write(tmp_path / "model")
     soundfile.write(tmp_path / "speech.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
+    Image.new("RGB", (20, 24)).save(tmp_path / "picture.jpg")
     monkeypatch.chdir(tmp_path)
-    kind = write.__name__.removeprefix("write_")
     run = write_run(tmp_path / "run", (8, 7, 4))
-    (run / "config.json").write_text(f'{{"model_type": "{kind}"}}')
+    shutil.copyfile(tmp_path / "model" / "config.json", run / "config.json")
     found = Results.from_run(run, repo_id="a/b")
+    assert "trust_remote_code=True" in blocks(found)[0]
     for block in blocks(found):
         if 'pipeline("automatic-speech-recognition"' in block:
             block = block.replace('transcribe("speech.flac")', "transcribe(audio)")  # a file's name needs ffmpeg
