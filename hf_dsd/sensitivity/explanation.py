@@ -36,9 +36,7 @@ def explain(found: Found, together: Curve, layers: Sequence[Curve], tolerance: f
     ]
     if found.point.pruned and found.point.standard_error is not None:
         error = found.point.standard_error / abs(dense)
-        sentences.append(
-            f"The standard error of that, over the examples, is {error:.1%}: less than twice may be noise."
-        )
+        sentences.append(f"The suggestion's difference has a standard error of {error:.1%} over the examples.")
     return [*sentences, _RETRAINING]
 
 
