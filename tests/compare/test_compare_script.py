@@ -210,6 +210,16 @@ def test_tokens_are_not_written_down(tmp_path: Path, script: Path) -> None:
         assert "hf_secret" not in file.read_text()
 
 
+def test_another_tokenizer_is_another_recipe(tmp_path: Path, script: Path) -> None:
+    """Its name is no secret, though it begins with `token`."""
+    runs = [ScriptRuns([str(script), "--tokenizer_name", name], ["dsd"], [1], tmp_path) for name in ("gpt2", "opt")]
+    runs[0]._jobs(force=False)
+    (tmp_path / "seed-1" / "dsd").mkdir(parents=True)
+    assert runs[0].command().endswith("--tokenizer_name gpt2")
+    with pytest.raises(ValueError, match=r"holds runs of another recipe \(script: \S+ --tokenizer_name gpt2 -> "):
+        runs[1]._jobs(force=False)
+
+
 def test_the_users_own_saving_is_kept(tmp_path: Path, script: Path) -> None:
     def arguments(*given: str) -> str:
         runs = ScriptRuns([str(script), *given], ["dsd"], [1], tmp_path / "out")
