@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -240,3 +241,25 @@ def test_the_last_whole_checkpoint_is_taken(tmp_path: Path) -> None:
             (folder / "trainer_state.json").write_text(state)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
     assert progress(tmp_path) == 0.25
+
+
+def test_progress_is_read_while_the_checkpoint_is_written_anew(tmp_path: Path) -> None:
+    """The Trainer removes, truncates and rotates at any moment; the runner looks once a second."""
+    folder, done = tmp_path / "checkpoint-4", threading.Event()
+    folder.mkdir()
+    (folder / "dsd_masks.safetensors").touch()
+    state = folder / "trainer_state.json"
+
+    def write_anew() -> None:
+        while not done.is_set():
+            state.write_text('{"global_step": 4, "max_steps": 16}')
+            state.unlink()
+
+    writer = threading.Thread(target=write_anew)
+    writer.start()
+    try:
+        seen = {progress(tmp_path) for _ in range(20_000)}
+    finally:
+        done.set()
+        writer.join()
+    assert seen == {0.0, 0.25}
