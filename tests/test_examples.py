@@ -14,6 +14,9 @@ from scripts import ROOT, run
 from tiny import TinyLSTM, build, classification_rows
 from torch.utils.data import DataLoader
 
+from hf_dsd import NeuralTalkConfig, NeuralTalkForConditionalGeneration, NeuralTalkProcessor
+from hf_dsd.models import build_caption_tokenizer
+
 
 @pytest.fixture
 def caption_folder(tmp_path: Path) -> Path:
@@ -60,6 +63,21 @@ def test_captioning_from_files_by_accelerate(tmp_path: Path, caption_folder: Pat
     assert summary["evaluations"]["test_phase-2-dense_bleu4"] == pytest.approx(100.0)
     assert (out / "model.safetensors").exists()
     assert (out / "tokenizer.json").exists()
+
+
+def test_captioning_goes_on_with_a_models_own_words(tmp_path: Path, caption_folder: Path) -> None:
+    """A model that learnt other captions keeps its vocabulary: word 5 must not become another word."""
+    script, model, out = ROOT / "examples" / "run_captioning.py", tmp_path / "model", tmp_path / "out"
+    tokenizer = build_caption_tokenizer(["one blue square drawn on paper"] * 2 + ["a red square"], min_count=1)
+    config = NeuralTalkConfig(vocab_size=len(tokenizer), image_feature_size=3, hidden_size=4, word_embedding_size=4)
+    NeuralTalkForConditionalGeneration(config).save_pretrained(model)
+    NeuralTalkProcessor(tokenizer=tokenizer).save_pretrained(model)
+    options = "--feature_columns 0:3 --min_count 1 --phase_steps 1 1 1 --sparsity 0.3 --per_device_train_batch_size 4"
+    options += " --eval_strategy no --save_strategy no --report_to none --disable_tqdm true --use_cpu true"
+    options += " --do_predict false --model_path"
+    run(sys.executable, script, "--data_dir", caption_folder, "--output_dir", out, *options.split(), model)
+    written = NeuralTalkProcessor.from_pretrained(out / "phase-2-dense").tokenizer
+    assert written.get_vocab() == tokenizer.get_vocab()
 
 
 def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
