@@ -90,7 +90,7 @@ def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
     files = ["--train_file", tmp_path / "train.txt", "--validation_file", tmp_path / "validation.txt"]
     options = "--block_size 16 --vocab_size 290 --phase_epochs 10 5 5 --learning_rate 1e-2 --sparsity 0.5 --seed 1"
     options += " --per_device_train_batch_size 4 --eval_strategy no --save_strategy no --report_to none"
-    options += " --disable_tqdm true"
+    options += " --disable_tqdm true --weight_averages ema"
     script = ROOT / "examples" / "run_clm.py"
     cache = str(tmp_path / "cache")
     text = run(
@@ -103,8 +103,10 @@ def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
         ACCELERATE_USE_CPU="true",
         HF_DATASETS_CACHE=cache,
     )
-    printed = re.findall(r"^(phase-\d-\w+): perplexity (\S+) \[", text, re.MULTILINE)
-    assert [phase for phase, _ in printed] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]  # by one process
+    printed = re.findall(r"^(phase-\d-[\w-]+): perplexity (\S+) \[", text, re.MULTILINE)
+    models = ["phase-0-dense", "phase-1-sparse", "phase-2-dense-ema", "phase-2-dense"]
+    assert [model for model, _ in printed] == models  # by one process
+    assert all((out / f"validation_{model}.json").is_file() for model in models)
     summary = json.loads((out / "dsd_summary.json").read_text())
     assert (summary["world_size"], summary["batch_size"]) == (2, 8)
     layers = summary["phases"][1]["layers"]
