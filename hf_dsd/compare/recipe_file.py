@@ -13,6 +13,7 @@ from hf_dsd.state_file import written_whole
 
 from .comparison import RECIPE_FILE_NAME
 from .jobs import remove_runs
+from .run_results import ARMS
 
 
 def digest(*parts: Any) -> str:
@@ -36,7 +37,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
         The digest of `base`.
 
     Raises:
-        ValueError: If runs are there that another recipe made, unless `force`.
+        ValueError: If runs are there that another recipe made, or that none tells of, unless `force`.
     """
     path = out / RECIPE_FILE_NAME
     old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -52,7 +53,8 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
             f"{out} holds runs of another recipe ({'; '.join(differences)}): give another --out, or --force to remove "
             f"the runs of {', '.join(stale)} and train them anew"
         )
-    for arm in stale:
+    untold = _untold(out, old.get("arms", {}), force=force)
+    for arm in (*stale, *untold):
         remove_runs(out, arm)
     recipe = digest(base)
     kept = {arm: options for arm, options in old_arms.items() if arm not in stale}
@@ -61,6 +63,17 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return recipe
+
+
+def _untold(out: Path, arms: Mapping[str, Any], *, force: bool) -> list[str]:
+    """Arms whose runs are there, though no recipe tells of them: going on from their checkpoints would mix recipes."""
+    untold = [arm for arm in ARMS if arm not in arms and any(out.glob(f"seed-*/{arm}"))]
+    if untold and not force:
+        raise ValueError(
+            f"{out} holds runs that no {RECIPE_FILE_NAME} tells of ({', '.join(untold)}): give another --out, "
+            "--collect to compare them as they are, or --force to remove them and train anew"
+        )
+    return untold
 
 
 def note_command(out: Path, command: str) -> None:
