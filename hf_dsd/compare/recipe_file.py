@@ -5,7 +5,7 @@ Layer: files only.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
     recipe = digest(base)
     kept = {arm: options for arm, options in old_arms.items() if arm not in stale}
     content = {"version": 1, "recipe": recipe, "script": base["script"], "base": base, "arms": kept | dict(arms)}
+    content["calls"] = [] if changed else old.get("calls", [])
     out.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
@@ -76,12 +77,26 @@ def _untold(out: Path, arms: Mapping[str, Any], *, force: bool) -> list[str]:
     return untold
 
 
-def note_command(out: Path, command: str) -> None:
-    """Adds the command that a reader can repeat."""
+def note_call(out: Path, call: Mapping[str, Sequence[Any]], write: Callable[..., str]) -> None:
+    """Adds a call to the command that a reader can repeat; calls that it covers, or that cover it, are one.
+
+    Args:
+        out: Folder of the comparison.
+        call: Its `arms` and `seeds`.
+        write: From a call's `arms` and `seeds` to its command line.
+    """
     path = out / RECIPE_FILE_NAME
-    content = json.loads(path.read_text(encoding="utf-8")) | {"command": command}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    calls = [old for old in content.get("calls", ()) if not _covers(call, old)]
+    if not any(_covers(old, call) for old in calls):
+        calls.append({key: list(values) for key, values in call.items()})
+    content |= {"calls": calls, "command": " && ".join(write(**call) for call in calls)}
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _covers(call: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]]) -> bool:
+    return all(set(other[key]) <= set(call[key]) for key in call)
 
 
 def _describe(name: str, old: Any, new: Any) -> str:

@@ -211,6 +211,24 @@ def test_tokens_are_not_written_down(tmp_path: Path, script: Path) -> None:
         assert "hf_secret" not in file.read_text()
 
 
+def test_the_command_makes_all_runs_not_only_the_last_ones(tmp_path: Path, script: Path) -> None:
+    script.write_text(FAKE.replace('if "--dsd_control" in arguments', "if False"))
+
+    def command_after(arms: str, seeds: Sequence[int], *options: str, force: bool = False) -> str:
+        runs = ScriptRuns([str(script), *options], arms.split(), seeds, tmp_path / "out")
+        runs.run(force=force, console=Console(quiet=True))
+        return Comparison.from_folder(tmp_path / "out").command.replace(str(script), "train.py")
+
+    def line(arms: str, seeds: int, first: int) -> str:
+        return f"hf-dsd compare --arms {arms} --seeds {seeds} --first-seed {first} --out OUT -- train.py"
+
+    assert command_after("dsd", [1, 2]) == line("dsd", 2, 1)
+    assert command_after("dsd", [2]) == line("dsd", 2, 1)  # nothing new
+    assert command_after("dsd dense", [4]) == f"{line('dsd', 2, 1)} && {line('dsd dense', 1, 4)}"
+    assert command_after("dense dsd", [1, 2, 3, 4]) == line("dense dsd", 4, 1)  # all of them
+    assert command_after("dsd", [1], "--x", "1", force=True) == f"{line('dsd', 1, 1)} --x 1"  # the others are gone
+
+
 def test_another_tokenizer_is_another_recipe(tmp_path: Path, script: Path) -> None:
     """Its name is no secret, though it begins with `token`."""
     runs = [ScriptRuns([str(script), "--tokenizer_name", name], ["dsd"], [1], tmp_path) for name in ("gpt2", "opt")]
