@@ -1,12 +1,12 @@
 """The `hf-dsd` command."""
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from .demo import run_captioning_demo, run_speech_demo
 from .inspection import build_without_weights, inspect_model, print_inspection
@@ -48,13 +48,20 @@ def inspect_command(
     sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
 ) -> None:
     """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
-    inspection = inspect_model(
-        build_without_weights(model),
-        sparsity,
-        dense_modules=dense_modules,
-        sparsity_overrides=json.loads(sparsity_overrides),
-    )
-    print_inspection(inspection, Console())
+    from .training_args import parse_overrides
+
+    console = Console()
+    try:
+        inspection = inspect_model(
+            build_without_weights(model),
+            sparsity,
+            dense_modules=dense_modules,
+            sparsity_overrides=parse_overrides(sparsity_overrides),
+        )
+    except (ValueError, OSError) as error:
+        console.print("[red]error[/red]", escape(str(error)), highlight=False)
+        raise typer.Exit(2) from error
+    print_inspection(inspection, console)
 
 
 @app.command()
