@@ -1,0 +1,216 @@
+"""A folder saved with its code gives the same numbers where hf_dsd is not installed."""
+
+import json
+import os
+import site
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from transformers import AutoModelForCTC, AutoModelForImageTextToText, ResNetConfig, ResNetForImageClassification
+
+from hf_dsd.models import (
+    DeepSpeech2Config,
+    DeepSpeech2ForCTC,
+    DeepSpeechConfig,
+    DeepSpeechFeatureExtractor,
+    DeepSpeechForCTC,
+    DeepSpeechProcessor,
+    NeuralTalkConfig,
+    NeuralTalkForConditionalGeneration,
+    NeuralTalkProcessor,
+    build_caption_tokenizer,
+    build_character_tokenizer,
+)
+from hf_dsd.models.neuraltalk import build_image_processor
+from hf_dsd.models.remote_code import save_with_code
+
+LITE = {
+    "model_type": "efficientnet_lite",
+    "stem_size": 4,
+    "stages": [(1, 3, 1, 1, 4), (2, 5, 2, 2, 6)],
+    "feature_size": 8,
+}
+
+# `python -I -S` reads neither PYTHONPATH nor .pth files, of which an editable install of ours is one.
+WITHOUT_PACKAGE = """
+import sys
+sys.path += sys.argv[3:]
+try:
+    import hf_dsd
+except ModuleNotFoundError as error:
+    assert error.name == "hf_dsd", error
+else:
+    sys.exit("hf_dsd can be imported: this test would show nothing")
+options = {"trust_remote_code": True}
+"""
+WITH_PACKAGE = "import sys, hf_dsd; options = {}"
+LOAD = """
+import json
+import numpy as np
+import torch
+from pathlib import Path
+from PIL import Image
+from transformers import AutoModelForCTC, AutoModelForImageTextToText, AutoProcessor, pipeline
+
+folder, scratch = map(Path, sys.argv[1:3])
+task = json.loads((folder / "config.json").read_text())["model_type"]
+auto_class = AutoModelForImageTextToText if task == "neuraltalk" else AutoModelForCTC
+model = auto_class.from_pretrained(folder, **options)
+processor = AutoProcessor.from_pretrained(folder, **options)
+if task == "neuraltalk":
+    picture = Image.open(scratch / "picture.png")
+    inputs = processor(images=picture, text="", return_tensors="pt")
+    logits = model(input_ids=inputs["input_ids"], pixel_values=inputs["pixel_values"]).logits
+    caption = pipeline("image-text-to-text", model=str(folder), **options)
+    text = caption(picture, text="", generate_kwargs={"max_length": 6})[0]["generated_text"]
+else:
+    audio = np.load(scratch / "audio.npy")
+    logits = model(**processor(audio, sampling_rate=16_000, return_tensors="pt")).logits
+    recognise = pipeline("automatic-speech-recognition", model=str(folder), **options)
+    whole, chunked = recognise(audio.copy(), return_timestamps="char"), recognise(audio.copy(), chunk_length_s=0.5)
+    text = [whole["text"], whole["chunks"], chunked["text"]]
+torch.save(logits, scratch / "logits.pt")
+origin = "remote" if type(model).__module__.startswith("transformers_modules") else "installed"
+print(json.dumps({"origin": origin, "text": text}))
+"""
+
+
+def captioner() -> tuple[NeuralTalkForConditionalGeneration, NeuralTalkProcessor]:
+    tokenizer = build_caption_tokenizer(["a dog runs", "a cat sits"], min_count=1)
+    sizes = {"hidden_size": 6, "word_embedding_size": 5}
+    config = NeuralTalkConfig(vocab_size=len(tokenizer), image_feature_size=8, encoder_config=LITE, **sizes)
+    model = NeuralTalkForConditionalGeneration(config)
+    for name, parameter in model.named_parameters():
+        if not name.startswith("vision_encoder"):
+            parameter.data.uniform_(-1, 1)
+    model.decoder.bias.data[4:7] = 3.0  # so that a random model writes words
+    return model.eval(), NeuralTalkProcessor(build_image_processor(), tokenizer)
+
+
+def recogniser(config: DeepSpeechConfig | DeepSpeech2Config) -> tuple[torch.nn.Module, DeepSpeechProcessor]:
+    model = AutoModelForCTC.from_config(config).eval()
+    model.ctc_head.weight.data *= 8  # so that a random model says something
+    return model, DeepSpeechProcessor(DeepSpeechFeatureExtractor(), build_character_tokenizer())
+
+
+BUILDERS = {
+    "neuraltalk": captioner,
+    "deepspeech": lambda: recogniser(DeepSpeechConfig(hidden_size=24)),
+    "deepspeech2": lambda: recogniser(
+        DeepSpeech2Config(conv_channels=[3, 3], hidden_size=12, num_hidden_layers=2, rnn_type="gru")
+    ),
+}
+MODELS = pytest.mark.parametrize("build", BUILDERS.values(), ids=BUILDERS)
+
+
+def load_elsewhere(folder: Path, scratch: Path, *, with_package: bool) -> dict[str, object]:
+    """Loads the folder in a process of its own with an empty cache; returns what it prints, its logits with it."""
+    picture = np.random.default_rng(0).integers(0, 255, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(picture).save(scratch / "picture.png")
+    np.save(scratch / "audio.npy", noise())
+    root = str(Path(__file__).parents[2])
+    flags = [] if with_package else ["-I", "-S"]
+    code = (WITH_PACKAGE if with_package else WITHOUT_PACKAGE) + LOAD
+    command = [sys.executable, *flags, "-c", code, str(folder), str(scratch), *site.getsitepackages()]
+    env = {**os.environ, "HF_HOME": str(scratch / "home"), "HF_HUB_OFFLINE": "1", "PYTHONPATH": root}
+    result = subprocess.run(command, env=env, cwd=scratch, capture_output=True, text=True, timeout=300)
+    assert result.returncode == 0, result.stderr
+    printed = json.loads(result.stdout.splitlines()[-1])
+    return {**printed, "logits": torch.load(scratch / "logits.pt", weights_only=True)}
+
+
+def noise() -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(16_000).astype(np.float32) * 0.1
+
+
+def logits_here(model: torch.nn.Module, processor: object, scratch: Path) -> torch.Tensor:
+    if isinstance(processor, NeuralTalkProcessor):
+        inputs = processor(images=Image.open(scratch / "picture.png"), text="", return_tensors="pt")
+        return model(input_ids=inputs["input_ids"], pixel_values=inputs["pixel_values"]).logits
+    return model(**processor(noise(), sampling_rate=16_000, return_tensors="pt")).logits
+
+
+@MODELS
+def test_a_folder_gives_the_same_with_and_without_the_package(build, tmp_path):
+    model, processor = build()
+    save_with_code(model, processor, tmp_path / "model")
+    without = load_elsewhere(tmp_path / "model", tmp_path, with_package=False)
+    with_package = load_elsewhere(tmp_path / "model", tmp_path, with_package=True)
+    assert (without["origin"], with_package["origin"]) == ("remote", "installed")
+    # Loaded here too: convolutions over weights at another alignment in memory can differ in the last bit.
+    loaded = type(model).from_pretrained(tmp_path / "model")
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
+    expected = logits_here(loaded, processor, tmp_path)
+    assert expected.std() > 0.1
+    torch.testing.assert_close(logits_here(model, processor, tmp_path), expected)
+    assert torch.equal(without["logits"], expected)
+    assert torch.equal(with_package["logits"], expected)
+    assert without["text"] == with_package["text"]
+    assert len(str(without["text"])) > 10
+
+
+@MODELS
+def test_code_is_saved_once_and_not_again(build, tmp_path):
+    model, processor = build()
+    save_with_code(model, processor, tmp_path / "with")
+    model.save_pretrained(tmp_path / "plain")
+    processor.save_pretrained(tmp_path / "plain")
+    type(model.config)().save_pretrained(tmp_path / "other")
+    assert sorted(path.name for path in (tmp_path / "with").glob("*.py"))
+    assert not list((tmp_path / "plain").glob("*.py"))
+    for file in [*(tmp_path / "plain").glob("*.json"), *(tmp_path / "other").glob("*.json")]:
+        assert "auto_map" not in file.read_text(), file
+    assert all("_auto_class" not in vars(cls) or cls._auto_class is None for cls in map(type, (model, processor)))
+    config = json.loads((tmp_path / "with" / "config.json").read_text())
+    del config["auto_map"]
+    assert config == json.loads((tmp_path / "plain" / "config.json").read_text())
+
+
+def test_every_published_file_imports_its_siblings_and_libraries_only(tmp_path):
+    for name, build in BUILDERS.items():
+        save_with_code(*build(), tmp_path / name)
+        files = list((tmp_path / name).glob("*.py"))
+        assert len(files) >= 4
+        assert [file.name for file in files if "hf_dsd" in file.read_text()] == []
+
+
+def test_the_process_is_left_as_it_was_when_saving_fails(tmp_path):
+    model, processor = captioner()
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "processor_config.json").mkdir()  # the model is written, its processor cannot be
+    with pytest.raises(OSError, match="processor_config"):
+        save_with_code(model, processor, tmp_path / "folder")
+    model.save_pretrained(tmp_path / "plain")
+    assert "auto_map" not in (tmp_path / "plain" / "config.json").read_text()
+
+
+def test_a_folder_loaded_with_the_package_keeps_its_auto_map(tmp_path):
+    model, processor = captioner()
+    save_with_code(model, processor, tmp_path / "first")
+    loaded = AutoModelForImageTextToText.from_pretrained(tmp_path / "first")
+    assert type(loaded) is NeuralTalkForConditionalGeneration
+    save_with_code(loaded, processor, tmp_path / "second")
+    first, second = ((tmp_path / name / "config.json").read_text() for name in ("first", "second"))
+    assert json.loads(first)["auto_map"] == json.loads(second)["auto_map"]
+    assert {file.name for file in (tmp_path / "first").iterdir()} == {f.name for f in (tmp_path / "second").iterdir()}
+
+
+def test_another_model_is_saved_plainly(tmp_path):
+    config = ResNetConfig(embedding_size=4, hidden_sizes=[4], depths=[1], layer_type="basic")
+    save_with_code(ResNetForImageClassification(config), None, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["config.json", "model.safetensors"]
+    assert "auto_map" not in (tmp_path / "config.json").read_text()
+
+
+def test_the_three_models_are_covered():
+    assert {type(build()[0]) for build in BUILDERS.values()} == {
+        DeepSpeech2ForCTC,
+        DeepSpeechForCTC,
+        NeuralTalkForConditionalGeneration,
+    }
