@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from huggingface_hub import SpaceCard
 from PIL import Image
 
 from hf_dsd.models import (
@@ -133,3 +134,12 @@ def test_missing_models_are_refused_by_name(folders, message, tmp_path):
     result = subprocess.run([sys.executable, str(APP)], env=env, capture_output=True, text=True, timeout=120)
     assert result.returncode == 1
     assert message in result.stderr
+
+
+def test_the_folder_is_a_space():
+    card = SpaceCard.load(APP.parent / "README.md").data
+    assert (card.sdk, card.app_file, card.license) == ("gradio", "app.py", "apache-2.0")
+    assert len(card.short_description) <= 60  # the Hub's limit
+    needed = [line for line in (APP.parent / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    ours = (APP.parents[2] / "pyproject.toml").read_text()
+    assert [line for line in needed if f'"{line}"' not in ours] == []

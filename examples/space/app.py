@@ -28,6 +28,7 @@ MODELS = {
     "main": "DSD: all weights trained again",
 }
 LONGEST_PIECE = 20  # seconds that a speech model hears at once; a longer recording is cut, with overlaps
+NO_WORDS = "(no words)"
 ABOUT = """# Dense-Sparse-Dense training
 Three models of the same architecture and size, one after the other out of one training run
 ([Han et al., 2017](https://arxiv.org/abs/1607.04381)). A single example proves nothing: the model card has the scores.
@@ -58,18 +59,18 @@ def load_pipelines(task: str, source: str) -> list[Pipeline]:
 def caption(models: list[Pipeline], picture: Any) -> list[str]:
     """Describes a PIL picture, once per model."""
     if picture is None:
-        raise gr.Error("Choose a picture first.")
-    return [model(picture, text="")[0]["generated_text"].strip() for model in models]
+        raise gr.Error("Choose a picture first.", print_exception=False)
+    return [model(picture, text="")[0]["generated_text"].strip() or NO_WORDS for model in models]
 
 
 def transcribe(models: list[Pipeline], recording: str | None) -> list[str]:
     """Writes down what is said in an audio file, once per model."""
     if recording is None:
-        raise gr.Error("Record or choose some speech first.")
+        raise gr.Error("Record or choose some speech first.", print_exception=False)
     rate = models[0].feature_extractor.sampling_rate
     audio = read_recording(recording, rate)
     # A copy for each: the pipeline changes the array that it is given.
-    return [model(audio.copy(), chunk_length_s=LONGEST_PIECE)["text"] for model in models]
+    return [model(audio.copy(), chunk_length_s=LONGEST_PIECE)["text"] or NO_WORDS for model in models]
 
 
 def read_recording(file: str, rate: int) -> np.ndarray:
@@ -81,9 +82,9 @@ def read_recording(file: str, rate: int) -> np.ndarray:
     try:
         audio, file_rate = soundfile.read(file, dtype="float32", always_2d=True)
     except soundfile.LibsndfileError as error:
-        raise gr.Error("This file cannot be read; try WAV, FLAC, OGG or MP3.") from error
+        raise gr.Error("This file cannot be read; try WAV, FLAC, OGG or MP3.", print_exception=False) from error
     if not len(audio):
-        raise gr.Error("This recording is empty.")
+        raise gr.Error("This recording is empty.", print_exception=False)
     divisor = gcd(file_rate, rate)
     mono: np.ndarray = resample_poly(audio.mean(axis=1), rate // divisor, file_rate // divisor)
     return mono.astype(np.float32)
