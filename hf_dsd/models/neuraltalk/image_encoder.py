@@ -104,7 +104,7 @@ def attach_image_encoder(
     if encoder is not None and processor is not None and image_processor is None:
         raise ValueError("image_processor must be given with an encoder, got None; pass the one that belongs to it")
     encoder = load_efficientnet_lite0() if encoder is None else encoder
-    model.set_image_encoder(encoder)
+    model.set_vision_encoder(encoder)
     if processor is not None:
         processor.image_processor = build_image_processor() if image_processor is None else image_processor
     return model

@@ -131,7 +131,7 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         model.get_submodule("vision_encoder").load_state_dict(encoder.state_dict())
         return model
 
-    def set_image_encoder(self, encoder: PreTrainedModel) -> None:
+    def set_vision_encoder(self, encoder: PreTrainedModel) -> None:
         """Gives a captioner of image vectors an encoder, which it copies and freezes; the rest stays as it is.
 
         Args:
