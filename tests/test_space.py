@@ -1,6 +1,8 @@
 """The demo app as a process of its own, asked through its HTTP API."""
 
 import os
+import re
+import runpy
 import socket
 import subprocess
 import sys
@@ -72,7 +74,8 @@ def save_recognisers(folder: Path) -> list[str]:
     for seed, name in enumerate(NAMES):
         model = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=8)).eval()
         model.ctc_head.bias.data[3 + seed] = 100.0
-        save_with_code(model, processor, folder / name)
+        model.save_pretrained(folder / name)  # as a run's phase is saved, without code
+        processor.save_pretrained(folder / name)
     return ["a", "b", "c"]
 
 
@@ -84,7 +87,8 @@ def start(env: dict[str, str]) -> tuple[subprocess.Popen, str]:
     quiet = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen([sys.executable, str(APP)], env={**os.environ, **quiet, **env}, stderr=subprocess.PIPE)
     address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
+    deadline = time.monotonic() + 300
+    while time.monotonic() < deadline:
         if process.poll() is not None:
             pytest.fail(process.stderr.read().decode())
         try:
@@ -94,7 +98,7 @@ def start(env: dict[str, str]) -> tuple[subprocess.Popen, str]:
         else:
             return process, address
     process.kill()
-    pytest.fail("the app did not answer within two minutes")
+    pytest.fail("the app did not answer within five minutes")
 
 
 def test_picture_and_recording_through_the_http_api(picture, recording, tmp_path):
@@ -130,10 +134,9 @@ def test_missing_models_are_refused_by_name(folders, message, tmp_path):
     pytest.importorskip("gradio", reason="the space extra is not installed")
     for name in folders:
         (tmp_path / name).mkdir()
-    env = {**os.environ, "SPEECH_MODEL": str(tmp_path) if folders else "", "CAPTION_MODEL": ""}
-    result = subprocess.run([sys.executable, str(APP)], env=env, capture_output=True, text=True, timeout=120)
-    assert result.returncode == 1
-    assert message in result.stderr
+    build_app = runpy.run_path(str(APP))["build_app"]
+    with pytest.raises((ValueError, FileNotFoundError), match=re.escape(message)):
+        build_app(None, str(tmp_path) if folders else "")
 
 
 def test_the_folder_is_a_space():

@@ -5,11 +5,12 @@ Models come from the environment, at least one of the two, as a name on the Hub 
 
     CAPTION_MODEL=user/neuraltalk-flickr8k-dsd SPEECH_MODEL=runs/an4/published python examples/space/app.py
 
-They are loaded with the code that was published beside them: name only repositories whose code you trust.
+Where hf_dsd is not installed, they are loaded with the code beside them: name only repositories whose code you trust.
 """
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from math import gcd
 from pathlib import Path
@@ -20,6 +21,9 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 from transformers import Pipeline, pipeline
+
+with suppress(ModuleNotFoundError):
+    import hf_dsd  # noqa: F401 (where it is installed, the folders of a run's phases load as they are)
 
 CAPTION_VARIABLE, SPEECH_VARIABLE = "CAPTION_MODEL", "SPEECH_MODEL"
 MODELS = {
