@@ -158,3 +158,18 @@ def sensitivity(
         feature_columns,
         bleu=bleu,
     )
+
+
+@app.command("attach-encoder")
+def attach_encoder(
+    model: Annotated[Path, typer.Argument(help="Folder of a captioner trained on EfficientNet-Lite0 vectors.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the captioner of pictures, with its code.")],
+) -> None:
+    """Give a captioner trained on image vectors the encoder that made them: picture in, caption out."""
+    from .models import NeuralTalkForConditionalGeneration, NeuralTalkProcessor, attach_image_encoder
+    from .models.remote_code import save_with_code
+
+    captioner = NeuralTalkForConditionalGeneration.from_pretrained(model)
+    processor = NeuralTalkProcessor.from_pretrained(model)
+    save_with_code(attach_image_encoder(captioner, processor), processor, out)
+    Console().print(f"{out} captions pictures", highlight=False)
