@@ -15,7 +15,7 @@ or with a dataset of the Hub that has `image_features` and `captions` columns: `
 from dataclasses import dataclass, field
 from functools import partial
 
-from transformers import HfArgumentParser, set_seed
+from transformers import HfArgumentParser, PreTrainedTokenizerBase, set_seed
 
 from hf_dsd import (
     DSDSeq2SeqTrainer,
@@ -99,14 +99,21 @@ def load_data(arguments: DataArguments) -> CaptionData:
     return make_scenes(DEFAULT_SPLIT_SIZES | {"train": arguments.scene_train_size}).data
 
 
+def load_tokenizer(model_path: str | None, data: CaptionData, min_count: int) -> PreTrainedTokenizerBase:
+    """A trained model's own, whose words its weights belong to, or a new one of the training captions."""
+    if model_path is not None:
+        return NeuralTalkProcessor.from_pretrained(model_path).tokenizer
+    captions = (caption for image in data.split("train").captions for caption in image)
+    return build_caption_tokenizer(captions, min_count=min_count)
+
+
 def main() -> None:
     parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
     model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
     set_seed(training_arguments.seed)
 
     data = load_data(data_arguments)
-    captions = (caption for image in data.split("train").captions for caption in image)
-    tokenizer = build_caption_tokenizer(captions, min_count=data_arguments.min_count)
+    tokenizer = load_tokenizer(model_arguments.model_path, data, data_arguments.min_count)
     encode = partial(encode_caption, tokenizer)
     train_set = CaptionTrainingSet(data, encode)
     validation_set = CaptionEvaluationSet(data, encode, split="validation")

@@ -44,7 +44,7 @@ from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.data import make_scenes
 from hf_dsd.metrics.bootstrap import percentile_interval
 from hf_dsd.scores import PhaseScores
-from hf_dsd.summary import finished_phases
+from hf_dsd.summary import finished_models
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -198,7 +198,7 @@ def main() -> None:
         trainer.save_model()
         trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
     signature = f"block:{data_arguments.block_size}|tokens:{len(tokenizer)}|blocks:{len(blocks['validation'])}"
-    for phase in finished_phases(training_arguments.output_dir):
+    for phase in finished_models(training_arguments.output_dir):
         result = score_phase(trainer, phase, signature)
         low, high = result.scores["perplexity_ci"]
         if trainer.is_world_process_zero():

@@ -1,6 +1,5 @@
 """The `hf-dsd` command."""
 
-import json
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -49,13 +48,20 @@ def inspect_command(
     sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
 ) -> None:
     """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
-    inspection = inspect_model(
-        build_without_weights(model),
-        sparsity,
-        dense_modules=dense_modules,
-        sparsity_overrides=json.loads(sparsity_overrides),
-    )
-    print_inspection(inspection, Console())
+    from .training_args import parse_overrides
+
+    console = Console()
+    try:
+        inspection = inspect_model(
+            build_without_weights(model),
+            sparsity,
+            dense_modules=dense_modules,
+            sparsity_overrides=parse_overrides(sparsity_overrides),
+        )
+    except (ValueError, OSError) as error:
+        console.print("[red]error[/red]", escape(str(error)), highlight=False)
+        raise typer.Exit(2) from error
+    print_inspection(inspection, console)
 
 
 @app.command()
@@ -113,3 +119,77 @@ def report(
         console.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(2) from error
     console.print(f"The report is in {escape(str(path))}.", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="A card's folder, or a folder of cards, to render them all.")],
+    comparison: Annotated[Path | None, typer.Option(help="Take the numbers from these runs, OUT/seed-S/ARM.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Make it the card of this finished run's model.")] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(help="'TITLE: SETTING=OUT': put another comparison into a table; repeatable.")
+    ] = None,
+) -> None:
+    """Render README.md from results.json; first take new numbers from runs, where given. Your words stay."""
+    from .hub.card_command import refresh_card
+
+    try:
+        written = refresh_card(folder, comparison=comparison, run=run, studies=study or ())
+    except (FileNotFoundError, ValueError) as error:
+        Console().print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        raise typer.Exit(2) from error
+    for path in written:
+        Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def sensitivity(
+    model: Annotated[str, typer.Argument(help="A folder, such as a run's phase-0-dense, or a name on the Hub.")],
+    data: Annotated[
+        str | None, typer.Option(help="Captions, an audiofolder, or a text file; default: the embedded sets.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of sensitivity.json and sensitivity.png.")] = Path(
+        "runs/sensitivity"
+    ),
+    sparsities: Annotated[str | None, typer.Option(help="Fractions to measure; default: 0.1 to 0.9.")] = None,
+    dense_modules: Annotated[
+        list[str] | None, typer.Option(help="Regex kept dense; repeat for several. Default: the model's own list.")
+    ] = None,
+    sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
+    metric: Annotated[str, typer.Option(help="Score that decides: loss, wer, bleu4 or perplexity.")] = "loss",
+    tolerance: Annotated[float, typer.Option(help="How much worse pruning may make it, as a fraction.")] = 0.05,
+    examples: Annotated[int, typer.Option(help="Validation examples to evaluate, at the most.")] = 128,
+    bleu: Annotated[bool, typer.Option("--bleu", help="Also let a captioner write, and score it.")] = False,
+    feature_columns: Annotated[str | None, typer.Option(help="Part of the image vectors, e.g. 0:1280.")] = None,
+) -> None:
+    """Prune without retraining, layer by layer and all at once: what each costs, and a sparsity to begin with."""
+    from .sensitivity.command import sensitivity_command
+
+    sensitivity_command(
+        model,
+        data,
+        out,
+        sparsities,
+        dense_modules,
+        sparsity_overrides,
+        metric,
+        tolerance,
+        examples,
+        feature_columns,
+        bleu=bleu,
+    )
+
+
+@app.command("attach-encoder")
+def attach_encoder(
+    model: Annotated[Path, typer.Argument(help="Folder of a captioner trained on EfficientNet-Lite0 vectors.")],
+    out: Annotated[Path, typer.Argument(help="Folder for the captioner of pictures, with its code.")],
+) -> None:
+    """Give a captioner trained on image vectors the encoder that made them: picture in, caption out."""
+    from .models import NeuralTalkForConditionalGeneration, NeuralTalkProcessor, attach_image_encoder
+    from .models.remote_code import save_with_code
+
+    captioner = NeuralTalkForConditionalGeneration.from_pretrained(model)
+    processor = NeuralTalkProcessor.from_pretrained(model)
+    save_with_code(attach_image_encoder(captioner, processor), processor, out)
+    Console().print(f"{out} captions pictures", highlight=False)

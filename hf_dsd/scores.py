@@ -107,13 +107,15 @@ def score_phases(
     names = finished_models(trainer.run_folder) if phases is None else phases
     own_metrics = trainer.compute_metrics
     results = []
-    for phase in names:
-        trainer.load_phase(phase)
-        result = _score_model(trainer, dataset, scorer, split, phase)
-        if trainer.is_world_process_zero():
-            result.write(trainer.run_folder)
-        results.append(result)
-    trainer.compute_metrics = own_metrics
+    try:
+        for phase in names:
+            trainer.load_phase(phase)
+            result = _score_model(trainer, dataset, scorer, split, phase)
+            if trainer.is_world_process_zero():
+                result.write(trainer.run_folder)
+            results.append(result)
+    finally:
+        trainer.compute_metrics = own_metrics
     return results
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from .schedule import Phase
 from .state_file import written_whole
 
 SUMMARY_FILE_NAME = "dsd_summary.json"
+_SECRETS = {"token", "key", "apikey", "password", "passwd", "secret"}
 _PACKAGES = ("hf-dsd", "torch", "transformers", "accelerate", "datasets", "evaluate", "sacrebleu", "numpy")
 
 
@@ -145,7 +147,8 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
     kept, hide_next = [], False
     for argument in arguments:
         name, equals, _ = argument.partition("=")
-        secret = name.startswith("-") and any(word in name for word in ("token", "key", "password", "secret"))
+        # Whole words: `--tokenizer_name` decides what a run does.
+        secret = name.startswith("-") and not _SECRETS.isdisjoint(re.split("[-_]+", name.lower()))
         kept.append(
             "***" if hide_next and not argument.startswith("-") else f"{name}=***" if secret and equals else argument
         )

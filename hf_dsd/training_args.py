@@ -110,7 +110,7 @@ class DSDArgumentsMixin(_Arguments):
         check_choice("reset_optimizer_state", self.reset_optimizer_state, RESET_MODES)
         if self.phase_patience is not None and self.phase_patience < 1:
             raise ValueError(f"phase_patience must be at least 1 evaluation, got {self.phase_patience}")
-        self.sparsity_overrides = _parsed_overrides(self.sparsity_overrides)
+        self.sparsity_overrides = parse_overrides(self.sparsity_overrides)
         if isinstance(self.dense_modules, str):
             self.dense_modules = [self.dense_modules]
         for kind in self.weight_averages or ():
@@ -238,7 +238,12 @@ class DSDArgumentsMixin(_Arguments):
         return schedule.dense_control() if self.dsd_control else schedule
 
 
-def _parsed_overrides(value: Any) -> dict[str, float] | None:
+def parse_overrides(value: Any) -> dict[str, float] | None:
+    """`sparsity_overrides` as a dictionary, from JSON where it comes from a command line.
+
+    Raises:
+        ValueError: If it is neither.
+    """
     if value is None or isinstance(value, dict):
         return value
     try:

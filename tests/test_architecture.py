@@ -50,10 +50,11 @@ ALLOWED: dict[str, set[str]] = {
     "inspection": {"schedule", "targets", "selection", "models"},
     "scores": TRAINING | PARTS,
     "compare": TRAINING | PARTS | {"scores"},
+    "sensitivity": CORE | PARTS | {"training_args"},
     "report": TRAINING | PARTS | {"scores", "compare"},
     "hub": TRAINING | PARTS | {"scores", "compare", "report"},
     "demo": TRAINING | PARTS | {"scores", "compare", "report"},
-    "cli": TRAINING | PARTS | {"inspection", "scores", "compare", "report", "hub", "demo"},
+    "cli": TRAINING | PARTS | {"inspection", "sensitivity", "scores", "compare", "report", "hub", "demo"},
     "__main__": {"cli"},
 }
 

@@ -14,6 +14,9 @@ from scripts import ROOT, run
 from tiny import TinyLSTM, build, classification_rows
 from torch.utils.data import DataLoader
 
+from hf_dsd import NeuralTalkConfig, NeuralTalkForConditionalGeneration, NeuralTalkProcessor
+from hf_dsd.models import build_caption_tokenizer
+
 
 @pytest.fixture
 def caption_folder(tmp_path: Path) -> Path:
@@ -65,6 +68,21 @@ def test_captioning_from_files_by_accelerate(tmp_path: Path, caption_folder: Pat
     assert (out / "tokenizer.json").exists()
 
 
+def test_captioning_goes_on_with_a_models_own_words(tmp_path: Path, caption_folder: Path) -> None:
+    """A model that learnt other captions keeps its vocabulary: word 5 must not become another word."""
+    script, model, out = ROOT / "examples" / "run_captioning.py", tmp_path / "model", tmp_path / "out"
+    tokenizer = build_caption_tokenizer(["one blue square drawn on paper"] * 2 + ["a red square"], min_count=1)
+    config = NeuralTalkConfig(vocab_size=len(tokenizer), image_feature_size=3, hidden_size=4, word_embedding_size=4)
+    NeuralTalkForConditionalGeneration(config).save_pretrained(model)
+    NeuralTalkProcessor(tokenizer=tokenizer).save_pretrained(model)
+    options = "--feature_columns 0:3 --min_count 1 --phase_steps 1 1 1 --sparsity 0.3 --per_device_train_batch_size 4"
+    options += " --eval_strategy no --save_strategy no --report_to none --disable_tqdm true --use_cpu true"
+    options += " --do_predict false --model_path"
+    run(sys.executable, script, "--data_dir", caption_folder, "--output_dir", out, *options.split(), model)
+    written = NeuralTalkProcessor.from_pretrained(out / "phase-2-dense").tokenizer
+    assert written.get_vocab() == tokenizer.get_vocab()
+
+
 def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
     """The README's CPU line, on a text of two sentences: its perplexity is known."""
     out = tmp_path / "out"
@@ -75,7 +93,7 @@ def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
     files = ["--train_file", tmp_path / "train.txt", "--validation_file", tmp_path / "validation.txt"]
     options = "--block_size 16 --vocab_size 290 --phase_epochs 10 5 5 --learning_rate 1e-2 --sparsity 0.5 --seed 1"
     options += " --per_device_train_batch_size 4 --eval_strategy no --save_strategy no --report_to none"
-    options += " --disable_tqdm true"
+    options += " --disable_tqdm true --weight_averages ema"
     script = ROOT / "examples" / "run_clm.py"
     cache = str(tmp_path / "cache")
     text = run(
@@ -88,8 +106,10 @@ def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
         ACCELERATE_USE_CPU="true",
         HF_DATASETS_CACHE=cache,
     )
-    printed = re.findall(r"^(phase-\d-\w+): perplexity (\S+) \[", text, re.MULTILINE)
-    assert [phase for phase, _ in printed] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]  # by one process
+    printed = re.findall(r"^(phase-\d-[\w-]+): perplexity (\S+) \[", text, re.MULTILINE)
+    models = ["phase-0-dense", "phase-1-sparse", "phase-2-dense-ema", "phase-2-dense"]
+    assert [model for model, _ in printed] == models  # by one process
+    assert all((out / f"validation_{model}.json").is_file() for model in models)
     summary = json.loads((out / "dsd_summary.json").read_text())
     assert (summary["world_size"], summary["batch_size"]) == (2, 8)
     layers = summary["phases"][1]["layers"]

@@ -66,6 +66,23 @@ def test_the_command(tmp_path: Path) -> None:
     assert re.search(r"([\d,]+) of ([\d,]+) weights of the model: \d", result.output)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--sparsity", "30"], "sparsity must be a fraction in [0, 1), got 30; write 0.3 for 30 %"),
+        (["--sparsity-overrides", "{"], "sparsity_overrides must be JSON"),
+        (["--dense-modules", "conv9"], "dense_modules pattern 'conv9' matches no parameter"),
+    ],
+)
+def test_the_command_says_what_is_wrong_in_one_line(options, message, tmp_path):
+    config = DeepSpeechConfig(hidden_size=10, num_dense_layers=1)
+    config.architectures = ["DeepSpeechForCTC"]
+    config.save_pretrained(tmp_path)
+    result = CliRunner().invoke(app, ["inspect", str(tmp_path), *options], env={"COLUMNS": "400"})
+    assert result.exit_code == 2
+    assert result.output.startswith(f"error {message}")
+
+
 def test_bad_input_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^sparsity must be a fraction in \[0, 1\), got 30; write 0\.3 for 30 %$"):
         inspect_model(torch.nn.Linear(2, 2), 30)

@@ -1,5 +1,6 @@
 """One file per phase: what its model said about every example, and how it scored."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -55,6 +56,17 @@ def test_only_the_phases_asked_for(tmp_path):
     (result,) = score_phases(trainer, ROWS, word_scorer(), split="validation", phases=["phase-1-sparse"])
     assert (result.phase, result.split) == ("phase-1-sparse", "validation")
     assert [path.name for path in sorted(tmp_path.glob("*_phase-*.json"))] == ["validation_phase-1-sparse.json"]
+
+
+def test_a_scorer_that_fails_leaves_the_trainer_as_it_was(tmp_path):
+    trainer = make_trainer(tmp_path)
+    trainer.compute_metrics = own = lambda evaluation: {"mine": 1.0}
+    trainer.train()
+    scorer = dataclasses.replace(word_scorer(), score=lambda texts: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        score_phases(trainer, ROWS, scorer)
+    assert trainer.compute_metrics is own
+    assert trainer.evaluate()["eval_mine"] == 1.0
 
 
 def test_what_is_written_is_read(tmp_path):

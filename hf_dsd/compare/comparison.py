@@ -174,10 +174,13 @@ class Comparison:
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `comparison.json` into `folder`, atomically, and returns its path."""
         path = Path(folder) / COMPARISON_FILE_NAME
-        content = {"version": self.version, **asdict(self)}
         with written_whole(path) as partial:
-            partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+            partial.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         return path
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `comparison.json` holds."""
+        return {"version": self.version, **asdict(self)}
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "Comparison":
@@ -190,14 +193,28 @@ class Comparison:
         path = Path(folder) / COMPARISON_FILE_NAME
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing: make it by `hf-dsd compare --collect --out {folder}`")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any], source: str = "the comparison") -> "Comparison":
+        """Makes a comparison of what `to_dict` returned.
+
+        Args:
+            content: As `comparison.json` holds it.
+            source: How an error calls it.
+
+        Raises:
+            ValueError: If a newer version of hf_dsd wrote it.
+        """
         if content["version"] != 1:
-            raise ValueError(f"{path} has format version {content['version']}, this hf_dsd reads 1: upgrade hf-dsd")
-        content["arms"] = {name: ArmSummary(**arm) for name, arm in content["arms"].items()}
-        content["runs"] = [RunResult(**run) for run in content["runs"]]
-        content["differences"] = [Difference(**difference) for difference in content["differences"]]
-        content["verdict"] = Verdict(**content["verdict"]) if content["verdict"] else None
-        return cls(**content)
+            raise ValueError(f"{source} has format version {content['version']}, this hf_dsd reads 1: upgrade hf-dsd")
+        parts = {
+            "arms": {name: ArmSummary(**arm) for name, arm in content["arms"].items()},
+            "runs": [RunResult(**run) for run in content["runs"]],
+            "differences": [Difference(**difference) for difference in content["differences"]],
+            "verdict": Verdict(**content["verdict"]) if content["verdict"] else None,
+        }
+        return cls(**{**content, **parts})
 
 
 def _recipe(out: Path) -> dict[str, Any]:

@@ -89,22 +89,22 @@ def last_checkpoint(folder: Path) -> Path | None:
 def progress(folder: Path) -> float:
     """Fraction of its optimizer steps that a run has done, by its last checkpoint; 0 without one."""
     checkpoint = last_checkpoint(folder)
-    if checkpoint is None:
-        return 0.0
-    state = json.loads((checkpoint / _TRAINER_STATE).read_text(encoding="utf-8"))
-    return float(state["global_step"]) / max(int(state["max_steps"]), 1)
+    state = None if checkpoint is None else _trainer_state(checkpoint)
+    return 0.0 if state is None else float(state["global_step"]) / max(int(state["max_steps"]), 1)
 
 
 def _is_whole(checkpoint: Path) -> bool:
     """The Trainer writes its state last, so a readable one means that the rest is there."""
-    path = checkpoint / _TRAINER_STATE
-    if not (path.is_file() and (checkpoint / STATE_FILE_NAME).is_file()):
-        return False
+    return (checkpoint / STATE_FILE_NAME).is_file() and _trainer_state(checkpoint) is not None
+
+
+def _trainer_state(checkpoint: Path) -> dict[str, Any] | None:
+    """The Trainer's state, None where there is none that can be read: a run at work may be writing or removing it."""
     try:
-        json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError:
-        return False
-    return True
+        state: dict[str, Any] = json.loads((checkpoint / _TRAINER_STATE).read_text(encoding="utf-8"))
+    except (FileNotFoundError, json.JSONDecodeError):
+        return None
+    return state
 
 
 def remove_runs(out: Path, arm: str) -> None:

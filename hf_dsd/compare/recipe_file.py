@@ -5,7 +5,7 @@ Layer: files only.
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from hf_dsd.state_file import written_whole
 
 from .comparison import RECIPE_FILE_NAME
 from .jobs import remove_runs
+from .run_results import ARMS
 
 
 def digest(*parts: Any) -> str:
@@ -36,7 +37,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
         The digest of `base`.
 
     Raises:
-        ValueError: If runs are there that another recipe made, unless `force`.
+        ValueError: If runs are there that another recipe made, or that none tells of, unless `force`.
     """
     path = out / RECIPE_FILE_NAME
     old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
@@ -52,23 +53,50 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
             f"{out} holds runs of another recipe ({'; '.join(differences)}): give another --out, or --force to remove "
             f"the runs of {', '.join(stale)} and train them anew"
         )
-    for arm in stale:
+    untold = _untold(out, old.get("arms", {}), force=force)
+    for arm in (*stale, *untold):
         remove_runs(out, arm)
     recipe = digest(base)
     kept = {arm: options for arm, options in old_arms.items() if arm not in stale}
     content = {"version": 1, "recipe": recipe, "script": base["script"], "base": base, "arms": kept | dict(arms)}
+    content["calls"] = [] if changed else old.get("calls", [])
     out.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return recipe
 
 
-def note_command(out: Path, command: str) -> None:
-    """Adds the command that a reader can repeat."""
+def _untold(out: Path, arms: Mapping[str, Any], *, force: bool) -> list[str]:
+    """Arms whose runs are there, though no recipe tells of them: going on from their checkpoints would mix recipes."""
+    untold = [arm for arm in ARMS if arm not in arms and any(out.glob(f"seed-*/{arm}"))]
+    if untold and not force:
+        raise ValueError(
+            f"{out} holds runs that no {RECIPE_FILE_NAME} tells of ({', '.join(untold)}): give another --out, "
+            "--collect to compare them as they are, or --force to remove them and train anew"
+        )
+    return untold
+
+
+def note_call(out: Path, call: Mapping[str, Sequence[Any]], write: Callable[..., str]) -> None:
+    """Adds a call to the command that a reader can repeat; calls that it covers, or that cover it, are one.
+
+    Args:
+        out: Folder of the comparison.
+        call: Its `arms` and `seeds`.
+        write: From a call's `arms` and `seeds` to its command line.
+    """
     path = out / RECIPE_FILE_NAME
-    content = json.loads(path.read_text(encoding="utf-8")) | {"command": command}
+    content = json.loads(path.read_text(encoding="utf-8"))
+    calls = [old for old in content.get("calls", ()) if not _covers(call, old)]
+    if not any(_covers(old, call) for old in calls):
+        calls.append({key: list(values) for key, values in call.items()})
+    content |= {"calls": calls, "command": " && ".join(write(**call) for call in calls)}
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _covers(call: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]]) -> bool:
+    return all(set(other[key]) <= set(call[key]) for key in call)
 
 
 def _describe(name: str, old: Any, new: Any) -> str:

@@ -23,7 +23,7 @@ from .arms import Recipe, arm_options, as_arguments, check_arguments, check_arms
 from .comparison import Comparison
 from .folder_lock import locked
 from .jobs import Job
-from .recipe_file import check_recipe, digest, note_command
+from .recipe_file import check_recipe, digest, note_call
 from .run_progress import RunProgress
 
 LOG_LINES = 15
@@ -63,7 +63,7 @@ class ScriptRuns:
         check_arguments(self.script[1:])
         with locked(self.out) as lock:
             jobs = self._jobs(force=force)
-            note_command(self.out, self.command())
+            note_call(self.out, {"arms": self.arms, "seeds": self.seeds}, self._command)
             failed = []
             with RunProgress(jobs, console) as shown:
                 for job in jobs:
@@ -72,11 +72,14 @@ class ScriptRuns:
         return failed
 
     def command(self) -> str:
-        """The command line that repeats all runs; the folder is left to the reader."""
-        seeds = f"--seeds {len(self.seeds)} --first-seed {self.seeds[0]}"
+        """The command line that repeats these runs; the folder is left to the reader."""
+        return self._command(self.arms, self.seeds)
+
+    def _command(self, arms: Sequence[str], seeds: Sequence[int]) -> str:
+        numbers = f"--seeds {len(seeds)} --first-seed {seeds[0]}"
         processes = f" --num_processes {self.num_processes}" if self.num_processes is not None else ""
         script = shlex.join(without_secrets(self.script))
-        return f"hf-dsd compare --arms {' '.join(self.arms)} {seeds}{processes} --out OUT -- {script}"
+        return f"hf-dsd compare --arms {' '.join(arms)} {numbers}{processes} --out OUT -- {script}"
 
     def _jobs(self, *, force: bool) -> list[Job]:
         trained = check_arms(self.arms)

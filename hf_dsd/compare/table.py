@@ -3,7 +3,7 @@
 Layer: rich, and the comparison next door.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
@@ -79,13 +79,10 @@ def comparison_table(comparison: Comparison) -> ComparisonTable:
 
 def to_markdown(comparison: Comparison) -> str:
     """The same as GitHub markdown: title, table, verdict, notes, signature."""
-    headings = _headings(comparison)
     lines = [
         f"**{_title(comparison)}**",
         "",
-        _markdown_row(headings),
-        _markdown_row(["---", *["---:"] * (len(headings) - 1)]),
-        *(_markdown_row(row) for row in _rows(comparison)),
+        *markdown_table(_headings(comparison), _rows(comparison)),
         "",
         f"**{verdict_text(comparison)}**",
         "",
@@ -147,7 +144,7 @@ def _row(metric: str, arm: ArmSummary, difference: Difference | None) -> list[st
         against = [
             show(difference.mean, "+"),
             f"{show(interval[0], '+')}..{show(interval[1], '+')}" if interval is not None else "-",
-            _p(difference.p_seeds),
+            format_p(difference.p_seeds),
             _range(difference.p_examples),
             _range(difference.p_bootstrap),
         ]
@@ -161,7 +158,8 @@ def _precision(metric: str) -> str:
     return f".{len(value.partition('.')[2])}f"
 
 
-def _p(value: float | None) -> str:
+def format_p(value: float | None) -> str:
+    """A p value in three digits, `-` where there is none."""
     return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
@@ -169,11 +167,17 @@ def _range(values: Sequence[float]) -> str:
     if not values:
         return "-"
     low, high = min(values), max(values)
-    return _p(low) if _p(low) == _p(high) else f"{_p(low)}..{_p(high)}"
+    return format_p(low) if format_p(low) == format_p(high) else f"{format_p(low)}..{format_p(high)}"
 
 
 def _count(value: float | None) -> str:
     return "-" if value is None else f"{value:.4g}" if value < 1000 else f"{value:.0f}"
+
+
+def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> list[str]:
+    """The lines of a GitHub markdown table; the first `words` columns are aligned left, numbers to the right."""
+    marks = ["---"] * words + ["---:"] * (len(headings) - words)
+    return [_markdown_row(headings), _markdown_row(marks), *(_markdown_row(row) for row in rows)]
 
 
 def _markdown_row(cells: Sequence[str]) -> str:

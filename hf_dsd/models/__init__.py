@@ -3,6 +3,7 @@
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
+    AutoModel,
     AutoModelForCTC,
     AutoModelForImageTextToText,
     AutoProcessor,
@@ -22,9 +23,12 @@ from hf_dsd.models.deepspeech import (
     encode_transcript,
 )
 from hf_dsd.models.neuraltalk import (
+    EfficientNetLiteConfig,
+    EfficientNetLiteModel,
     NeuralTalkConfig,
     NeuralTalkForConditionalGeneration,
     NeuralTalkProcessor,
+    attach_image_encoder,
     build_caption_tokenizer,
     encode_caption,
 )
@@ -32,6 +36,9 @@ from hf_dsd.models.neuraltalk import (
 AutoConfig.register(NeuralTalkConfig.model_type, NeuralTalkConfig)
 AutoModelForImageTextToText.register(NeuralTalkConfig, NeuralTalkForConditionalGeneration)
 AutoProcessor.register(NeuralTalkConfig, NeuralTalkProcessor)
+
+AutoConfig.register(EfficientNetLiteConfig.model_type, EfficientNetLiteConfig)
+AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel)
 
 AutoConfig.register(DeepSpeechConfig.model_type, DeepSpeechConfig)
 AutoConfig.register(DeepSpeech2Config.model_type, DeepSpeech2Config)
@@ -48,10 +55,13 @@ __all__ = [
     "DeepSpeechFeatureExtractor",
     "DeepSpeechForCTC",
     "DeepSpeechProcessor",
+    "EfficientNetLiteConfig",
+    "EfficientNetLiteModel",
     "Hypothesis",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
     "NeuralTalkProcessor",
+    "attach_image_encoder",
     "build_caption_tokenizer",
     "build_character_tokenizer",
     "decode_beam",

@@ -19,7 +19,16 @@ from torch.utils.data import Dataset
 from hf_dsd.summary import finished_phases
 from hf_dsd.trainer import DSDMixin
 
-from .landscape import LANDSCAPE_FILE_NAME, N_DIRECTIONS, N_POINTS, RADII, Landscape, loss_landscape
+from .landscape import (
+    LANDSCAPE_FILE_NAME,
+    N_DIRECTIONS,
+    N_POINTS,
+    RADII,
+    EvaluateLoss,
+    Landscape,
+    Weights,
+    loss_landscape,
+)
 from .phase_weights import read_weights
 
 logger = logging.getLogger(__name__)
@@ -65,27 +74,19 @@ def measure_run_landscape(
     model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
     own = {name: tensor.detach().clone() for name, tensor in _tensors(model).items()}
     _refuse_sharded(own)
-    norms = batch_norms(model)
-    batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if norms else []
-
-    def evaluate_loss(weights: Mapping[str, Tensor]) -> float:
-        copy_weights_(model, weights)
-        if norms:
-            recompute_statistics_(trainer, model, norms, batches, seed)
-        loader = trainer.get_eval_dataloader(dataset)
-        found = trainer.evaluation_loop(loader, "landscape", prediction_loss_only=True, metric_key_prefix="landscape")
-        return float(found.metrics["landscape_loss"])
-
+    batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if batch_norms(model) else []
     try:
         landscape = loss_landscape(
             {phase: read_weights(folder / phase) for phase in phases},
-            evaluate_loss,
+            _loss_of_weights(trainer, model, dataset, batches, seed),
             points=points,
             radii=radii,
             directions=directions,
             seed=seed,
             data=f"mean loss on the {split} split",
-            batch_norm=f"statistics computed anew from {len(batches)} training batches for every loss" if norms else "",
+            batch_norm=f"statistics computed anew from {len(batches)} training batches for every loss"
+            if batches
+            else "",
         )
     finally:
         copy_weights_(model, own)
@@ -93,6 +94,22 @@ def measure_run_landscape(
         landscape.write(folder)
         logger.info("%s is written", folder / LANDSCAPE_FILE_NAME)
     return landscape
+
+
+def _loss_of_weights(
+    trainer: DSDMixin, model: nn.Module, dataset: Dataset[Any], batches: list[Any], seed: int
+) -> EvaluateLoss:
+    norms = batch_norms(model)
+
+    def evaluate_loss(weights: Weights) -> float:
+        copy_weights_(model, weights)
+        if norms:
+            recompute_statistics_(trainer, model, norms, batches, seed)
+        loader = trainer.get_eval_dataloader(dataset)
+        found = trainer.evaluation_loop(loader, "landscape", prediction_loss_only=True, metric_key_prefix="landscape")
+        return float(found.metrics["landscape_loss"])
+
+    return evaluate_loss
 
 
 def batch_norms(model: nn.Module) -> list[nn.Module]:

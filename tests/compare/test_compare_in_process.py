@@ -79,6 +79,17 @@ def test_another_recipe_is_refused(out: Path) -> None:
         compare(tiny, ["dsd", "dense"], [1], out, console=QUIET)
 
 
+def test_runs_that_somebody_else_made_are_not_continued(tmp_path: Path) -> None:
+    """A run made by hand, of another dropout: the comparison would go on from its checkpoint, and call it its own."""
+    options = {"phase_steps": [3, 4, 5], "sparsity": 0.5, "save_strategy": "steps", "save_steps": 10, "seed": 1}
+    make_trainer(tmp_path / "seed-1" / "dsd", build(TinyLSTM, dropout=0.9), **options).train()
+    with pytest.raises(ValueError, match=r"holds runs that no recipe\.json tells of \(dsd\): give another --out, "):
+        compare(tiny, ["dsd"], [1], tmp_path, console=QUIET)
+    assert (tmp_path / "seed-1" / "dsd" / "checkpoint-10").is_dir()
+    compare(tiny, ["dsd"], [1], tmp_path, console=QUIET, force=True)
+    assert not (tmp_path / "seed-1" / "dsd" / "checkpoint-10").exists()
+
+
 def test_a_failing_arm_does_not_stop_the_others(tmp_path: Path) -> None:
     def failing(arm_options: dict[str, Any], output_dir: str, seed: int) -> DSDTrainer:
         if arm_options.get("mask_criterion") == "random":

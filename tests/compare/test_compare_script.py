@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -210,6 +211,34 @@ def test_tokens_are_not_written_down(tmp_path: Path, script: Path) -> None:
         assert "hf_secret" not in file.read_text()
 
 
+def test_the_command_makes_all_runs_not_only_the_last_ones(tmp_path: Path, script: Path) -> None:
+    script.write_text(FAKE.replace('if "--dsd_control" in arguments', "if False"))
+
+    def command_after(arms: str, seeds: Sequence[int], *options: str, force: bool = False) -> str:
+        runs = ScriptRuns([str(script), *options], arms.split(), seeds, tmp_path / "out")
+        runs.run(force=force, console=Console(quiet=True))
+        return Comparison.from_folder(tmp_path / "out").command.replace(str(script), "train.py")
+
+    def line(arms: str, seeds: int, first: int) -> str:
+        return f"hf-dsd compare --arms {arms} --seeds {seeds} --first-seed {first} --out OUT -- train.py"
+
+    assert command_after("dsd", [1, 2]) == line("dsd", 2, 1)
+    assert command_after("dsd", [2]) == line("dsd", 2, 1)  # nothing new
+    assert command_after("dsd dense", [4]) == f"{line('dsd', 2, 1)} && {line('dsd dense', 1, 4)}"
+    assert command_after("dense dsd", [1, 2, 3, 4]) == line("dense dsd", 4, 1)  # all of them
+    assert command_after("dsd", [1], "--x", "1", force=True) == f"{line('dsd', 1, 1)} --x 1"  # the others are gone
+
+
+def test_another_tokenizer_is_another_recipe(tmp_path: Path, script: Path) -> None:
+    """Its name is no secret, though it begins with `token`."""
+    runs = [ScriptRuns([str(script), "--tokenizer_name", name], ["dsd"], [1], tmp_path) for name in ("gpt2", "opt")]
+    runs[0]._jobs(force=False)
+    (tmp_path / "seed-1" / "dsd").mkdir(parents=True)
+    assert runs[0].command().endswith("--tokenizer_name gpt2")
+    with pytest.raises(ValueError, match=r"holds runs of another recipe \(script: \S+ --tokenizer_name gpt2 -> "):
+        runs[1]._jobs(force=False)
+
+
 def test_the_users_own_saving_is_kept(tmp_path: Path, script: Path) -> None:
     def arguments(*given: str) -> str:
         runs = ScriptRuns([str(script), *given], ["dsd"], [1], tmp_path / "out")
@@ -230,3 +259,25 @@ def test_the_last_whole_checkpoint_is_taken(tmp_path: Path) -> None:
             (folder / "trainer_state.json").write_text(state)
     assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
     assert progress(tmp_path) == 0.25
+
+
+def test_progress_is_read_while_the_checkpoint_is_written_anew(tmp_path: Path) -> None:
+    """The Trainer removes, truncates and rotates at any moment; the runner looks once a second."""
+    folder, done = tmp_path / "checkpoint-4", threading.Event()
+    folder.mkdir()
+    (folder / "dsd_masks.safetensors").touch()
+    state = folder / "trainer_state.json"
+
+    def write_anew() -> None:
+        while not done.is_set():
+            state.write_text('{"global_step": 4, "max_steps": 16}')
+            state.unlink()
+
+    writer = threading.Thread(target=write_anew)
+    writer.start()
+    try:
+        seen = {progress(tmp_path) for _ in range(20_000)}
+    finally:
+        done.set()
+        writer.join()
+    assert seen == {0.0, 0.25}

@@ -1,15 +1,23 @@
-"""NeuralTalk: configuration, model, tokenizer and processor."""
+"""NeuralTalk: configuration, model, tokenizer, processor and the image encoder that can be attached."""
 
+from hf_dsd.models.neuraltalk.configuration_efficientnet_lite import EfficientNetLiteConfig
 from hf_dsd.models.neuraltalk.configuration_neuraltalk import NeuralTalkConfig
+from hf_dsd.models.neuraltalk.image_encoder import attach_image_encoder, build_image_processor, load_efficientnet_lite0
+from hf_dsd.models.neuraltalk.modeling_efficientnet_lite import EfficientNetLiteModel
 from hf_dsd.models.neuraltalk.modeling_neuraltalk import NeuralTalkForConditionalGeneration, NeuralTalkOutput
 from hf_dsd.models.neuraltalk.processing_neuraltalk import NeuralTalkProcessor
 from hf_dsd.models.neuraltalk.tokenization_neuraltalk import build_caption_tokenizer, encode_caption
 
 __all__ = [
+    "EfficientNetLiteConfig",
+    "EfficientNetLiteModel",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
     "NeuralTalkOutput",
     "NeuralTalkProcessor",
+    "attach_image_encoder",
     "build_caption_tokenizer",
+    "build_image_processor",
     "encode_caption",
+    "load_efficientnet_lite0",
 ]

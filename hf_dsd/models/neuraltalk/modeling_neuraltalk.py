@@ -21,7 +21,9 @@ from transformers import initialization as init
 from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING, MODEL_MAPPING
 from transformers.utils import ModelOutput
 
+from .configuration_efficientnet_lite import EfficientNetLiteConfig
 from .configuration_neuraltalk import NeuralTalkConfig
+from .modeling_efficientnet_lite import EfficientNetLiteModel
 
 IGNORED_LABEL = -100
 LSTMState = tuple[Tensor, Tensor]
@@ -122,16 +124,31 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         Returns:
             A model whose captioning half is freshly initialised.
         """
-        size, channels = getattr(encoder.config, "image_size", 224), getattr(encoder.config, "num_channels", 3)
-        height, width = (size, size) if isinstance(size, int) else size
-        blank = torch.zeros(1, channels, height, width, dtype=encoder.dtype, device=encoder.device)
-        with torch.no_grad():
-            # A copy, because batch norms in training mode would take the blank image into their statistics.
-            features = _pool(copy.deepcopy(encoder).eval()(pixel_values=blank))
-        config = NeuralTalkConfig(encoder_config=encoder.config, image_feature_size=features.shape[1], **config_fields)
+        config = NeuralTalkConfig(
+            encoder_config=encoder.config, image_feature_size=_feature_width(encoder), **config_fields
+        )
         model = cls(config)
         model.get_submodule("vision_encoder").load_state_dict(encoder.state_dict())
         return model
+
+    def set_vision_encoder(self, encoder: PreTrainedModel) -> None:
+        """Gives a captioner of image vectors an encoder, which it copies and freezes; the rest stays as it is.
+
+        Args:
+            encoder: A headless image model whose vectors the captioner was trained on.
+
+        Raises:
+            ValueError: If the encoder's vectors are not `config.image_feature_size` wide.
+        """
+        width = _feature_width(encoder)
+        if width != self.config.image_feature_size:
+            raise ValueError(
+                f"encoder must make vectors of image_feature_size={self.config.image_feature_size}, got {width}; take "
+                "the one that made the vectors the model was trained on"
+            )
+        frozen = copy.deepcopy(encoder).to(device=self.device).eval().requires_grad_(False)
+        self.config.encoder_config = encoder.config.to_dict()
+        self.vision_encoder = frozen
 
     @torch.no_grad()
     def encode_images(self, pixel_values: Tensor) -> Tensor:
@@ -352,7 +369,11 @@ def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
     """Builds the frozen image encoder that `config.encoder_config` describes, if any."""
     if config.encoder_config is None:
         return None
-    encoder_config = AutoConfig.for_model(**config.encoder_config)
+    fields = config.encoder_config
+    if fields["model_type"] == EfficientNetLiteConfig.model_type:
+        # By its class: whoever loads the model with its code has nothing registered with the Auto classes.
+        return EfficientNetLiteModel(EfficientNetLiteConfig.from_dict(fields)).eval().requires_grad_(False)
+    encoder_config = AutoConfig.for_model(**fields)
     if type(encoder_config) in MODEL_MAPPING:
         encoder = AutoModel.from_config(encoder_config)
     elif type(encoder_config) in MODEL_FOR_BACKBONE_MAPPING:
@@ -363,6 +384,16 @@ def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
             "register its class, or extract the features beforehand and pass image_features"
         )
     return encoder.eval().requires_grad_(False)
+
+
+def _feature_width(encoder: PreTrainedModel) -> int:
+    """Finds the width of an encoder's image vectors by showing it a blank picture."""
+    size, channels = getattr(encoder.config, "image_size", 224), getattr(encoder.config, "num_channels", 3)
+    height, width = (size, size) if isinstance(size, int) else size
+    blank = torch.zeros(1, channels, height, width, dtype=encoder.dtype, device=encoder.device)
+    with torch.no_grad():
+        # A copy, because batch norms in training mode would take the blank image into their statistics.
+        return _pool(copy.deepcopy(encoder).eval()(pixel_values=blank)).shape[1]
 
 
 def _pool(output: Any) -> Tensor:

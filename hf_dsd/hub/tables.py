@@ -1,0 +1,203 @@
+"""The tables of a card, as lines of markdown.
+
+Layer: the results and their formats.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from hf_dsd.compare import ARMS, Comparison, Difference
+from hf_dsd.compare.table import format_p, markdown_table
+
+from .phase_scores import PhaseScore, plain_scores
+from .results import Results
+from .run_facts import Recipe
+from .score_text import in_order, percent, plain_name, score_text, score_title, signed_text, spread_text
+from .studies import Study
+
+
+def recipe_table(recipe: Recipe) -> list[str]:
+    """One row per phase: its length, learning rate and what was pruned."""
+    headings = ["phase", "epochs", "steps", "learning rate", "sparsity", "weights at zero"]
+    rows = [
+        [
+            phase.name,
+            f"{phase.epochs:.4g}" if phase.epochs is not None else "-",
+            str(phase.steps),
+            f"{phase.learning_rate:g}",
+            percent(phase.sparsity) if phase.kind == "sparse" else "-",
+            f"{phase.pruned:,}" if phase.kind == "sparse" else "-",
+        ]
+        for phase in recipe.phases
+    ]
+    return markdown_table(headings, rows)
+
+
+def all_scores_table(results: Results) -> list[str]:
+    """Every score of every arm, mean ± sd over seeds, and what DSD differs by from its control, seed by seed.
+
+    Empty where no arm has scores beside the headline's.
+    """
+    comparison = results.comparison
+    if comparison is None:
+        return []
+    scores = {arm: _scores_by_seed(comparison, arm) for arm in comparison.arms}
+    columns = in_order({name for seeds in scores.values() for one in seeds.values() for name in one})
+    if len(columns) < 2:
+        return []
+    first = _first_phase(results, comparison.split)
+    rows = [["first dense phase, shared by the arms", *_spreads(first, columns)]] if first else []
+    rows += [[comparison.arms[arm].label, *_spreads(list(scores[arm].values()), columns)] for arm in scores]
+    rows += _difference_rows(scores, columns)
+    return markdown_table([comparison.split, *(score_title(name) for name in columns)], rows)
+
+
+def own_scores_table(results: Results, split: str) -> list[str]:
+    """One row per phase of the run whose model is published; empty where it was not scored on the split."""
+    own = [score for score in results.own_scores() if score.split == split]
+    columns = in_order({name for score in own for name in score.scores})
+    rows = [[score.phase, *_spreads([score.scores], columns)] for score in own]
+    return markdown_table([split, *(score_title(name) for name in columns)], rows) if rows else []
+
+
+def validation_table(results: Results) -> list[str]:
+    """The headline score on the validation split at the end of each phase, by arm and seed; empty without any."""
+    if results.comparison is None:
+        return []
+    metric = plain_name(results.comparison.metric)
+    found = [s for s in results.phase_scores if s.split == "validation" and metric in s.scores]
+    if not found:
+        return []
+    count = 1 + max(score.index for score in found)
+    rows = []
+    for arm in (arm for arm in ARMS if any(score.arm == arm for score in found)):
+        of_arm = [score for score in found if score.arm == arm]
+        seeds = sorted({score.seed for score in of_arm})
+        for seed in seeds:
+            rows.append([ARMS[arm][1], str(seed), *_by_phase([s for s in of_arm if s.seed == seed], metric, count)])
+        if len(seeds) > 1:
+            rows.append([ARMS[arm][1], "mean ± sd", *_by_phase(of_arm, metric, count)])
+    return markdown_table(["arm", "seed", *(f"phase {index}" for index in range(count))], rows, words=2)
+
+
+def sparse_phases(results: Results) -> list[str]:
+    """Which columns of the validation table lie at the end of a sparse phase: `DSD phase 1 (80 %)`."""
+    lines = []
+    for arm, (_, label) in ARMS.items():
+        found = {s.index: s.sparsity for s in results.phase_scores if s.arm == arm and s.sparsity}
+        if found:
+            phases = ", ".join(f"phase {index} ({percent(found[index])})" for index in sorted(found))
+            lines.append(f"{label} {phases}")
+    return lines
+
+
+def study_table(study: Study) -> list[str]:
+    """One row per setting and arm, each against the equal-budget control of its own setting."""
+    headings = ["setting", "arm", "metric", "dense control", "arm's", "difference", "95 % interval", "p (seeds)", "n"]
+    rows = [
+        [setting, *row]
+        for setting, comparison in study.comparisons.items()
+        for row in (_study_row(comparison, difference) for difference in comparison.differences)
+    ]
+    return markdown_table(headings, rows, words=3) if rows else []
+
+
+def own_table(study: Study) -> list[str]:
+    """The table that a person gave a study; empty without one."""
+    return markdown_table(study.columns, study.rows) if study.columns else []
+
+
+def index_table(cards: Mapping[str, Results]) -> list[str]:
+    """One row per card: DSD against its control, and what can be said."""
+    headings = ["card", "recipe", "metric", "verdict", "dense control", "DSD", "DSD - control", "95 % interval", "p"]
+    rows = [[f"[{card.title.partition(':')[0]}]({name}/README.md)", *_index_row(card)] for name, card in cards.items()]
+    return markdown_table(headings, rows, words=4)
+
+
+def sparsity_text(results: Results) -> str:
+    """`50 %, then 25 %`."""
+    phases = results.recipe.phases if results.recipe is not None else []
+    return ", then ".join(percent(phase.sparsity) for phase in phases if phase.kind == "sparse")
+
+
+def interval_text(difference: Difference, metric: str) -> str:
+    """`-0.66 .. +0.32`."""
+    if difference.interval is None:
+        return "-"
+    low, high = difference.interval
+    return f"{signed_text(low, metric)} .. {signed_text(high, metric)}"
+
+
+def _scores_by_seed(comparison: Comparison, arm: str) -> dict[int, dict[str, float]]:
+    prefix = comparison.metric.removesuffix(plain_name(comparison.metric))
+    found: dict[int, dict[str, float]] = {}
+    for run in comparison.runs:
+        if run.arm == arm and run.status == "finished" and run.scores is not None:
+            of_split = {plain_name(name): value for name, value in run.scores.items() if name.startswith(prefix)}
+            found[run.seed] = plain_scores(of_split) | ({"loss": run.loss} if run.loss is not None else {})
+    return found
+
+
+def _first_phase(results: Results, split: str) -> list[dict[str, float]]:
+    return [s.scores for s in results.phase_scores if s.arm == "dsd" and s.index == 0 and s.split == split]
+
+
+def _spreads(scores: Sequence[Mapping[str, float]], columns: Iterable[str]) -> list[str]:
+    return [spread_text([one[name] for one in scores if name in one], name) for name in columns]
+
+
+def _difference_rows(
+    scores: Mapping[str, Mapping[int, Mapping[str, float]]], columns: Iterable[str]
+) -> list[list[str]]:
+    dsd, dense = scores.get("dsd", {}), scores.get("dense", {})
+    seeds = sorted(dsd.keys() & dense.keys())
+    if not seeds:
+        return []
+    cells = [
+        " / ".join(signed_text(dsd[seed][name] - dense[seed][name], name) for seed in seeds)
+        if all(name in dsd[seed] and name in dense[seed] for seed in seeds)
+        else "-"
+        for name in columns
+    ]
+    return [[f"DSD - dense control, seed {' / '.join(map(str, seeds))}", *cells]]
+
+
+def _by_phase(scores: Sequence[PhaseScore], metric: str, count: int) -> list[str]:
+    return [spread_text([s.scores[metric] for s in scores if s.index == index], metric) for index in range(count)]
+
+
+def _study_row(comparison: Comparison, difference: Difference) -> list[str]:
+    metric = comparison.metric
+    arms = [comparison.arms[difference.to], comparison.arms[difference.arm]]
+    return [
+        comparison.arms[difference.arm].label,
+        f"{comparison.split} {score_title(metric)}",
+        *(_mean_text(arm.mean, arm.sd, metric) for arm in arms),
+        signed_text(difference.mean, metric),
+        interval_text(difference, metric),
+        format_p(difference.p_seeds),
+        str(difference.n),
+    ]
+
+
+def _mean_text(mean: float, sd: float | None, metric: str) -> str:
+    return score_text(mean, metric) + (f" ± {score_text(sd, metric)}" if sd is not None else "")
+
+
+def _index_row(card: Results) -> list[str]:
+    comparison = card.comparison
+    recipe = sparsity_text(card)
+    if comparison is None:
+        return [recipe, "-", "no control was run", *["-"] * 5]
+    seeds = f"{len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else "one seed"
+    metric = comparison.metric
+    arms = [comparison.arms.get("dense"), comparison.arms.get("dsd")]
+    against = next((found for found in comparison.differences if found.arm == "dsd"), None)
+    return [
+        ", ".join(filter(None, [recipe, seeds])),
+        f"{comparison.split} {score_title(metric)}",
+        comparison.verdict.outcome if comparison.verdict is not None else "none",
+        *(_mean_text(arm.mean, arm.sd, metric) if arm is not None else "-" for arm in arms),
+        signed_text(against.mean, metric) if against is not None else "-",
+        interval_text(against, metric) if against is not None else "-",
+        format_p(against.p_seeds) if against is not None else "-",
+    ]

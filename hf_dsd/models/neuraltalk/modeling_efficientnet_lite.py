@@ -1,0 +1,157 @@
+"""EfficientNet-Lite: a convolutional network that turns pictures into image vectors.
+
+Shape legend: B pictures, C channels, h and w height and width of a feature map, F width of the image vectors.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+from transformers import initialization as init
+from transformers.modeling_outputs import BaseModelOutputWithPoolingAndNoAttention
+
+from .configuration_efficientnet_lite import EfficientNetLiteConfig
+
+
+class SameConv2d(nn.Conv2d):
+    """A convolution with TensorFlow's "SAME" padding, for which the weights were trained.
+
+    Its output is `ceil(size / stride)` wide. Where the padding is odd, the right and bottom edges get the odd pixel;
+    `nn.Conv2d` can only pad both sides alike, which shifts the picture.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """Maps `(B, C, h, w)` to `(B, C', ceil(h / stride), ceil(w / stride))`."""
+        edges: list[int] = []
+        for size, kernel, stride in zip(input.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+            missing = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            edges += [missing // 2, missing - missing // 2]  # F.pad begins with the last dimension
+        return F.conv2d(F.pad(input, edges), self.weight, self.bias, self.stride, groups=self.groups)
+
+
+class ConvNorm(nn.Module):
+    """A convolution without bias, a batch norm, and a rectifier clipped at 6 unless `is_linear`.
+
+    Args:
+        config: The batch norm's epsilon.
+        channels: Of the input and of the output.
+        kernel_size: Height and width of the kernel.
+        stride: Of the convolution.
+        groups: As at `nn.Conv2d`; as many as channels makes the convolution depthwise.
+        is_linear: True leaves the rectifier out.
+    """
+
+    def __init__(
+        self,
+        config: EfficientNetLiteConfig,
+        channels: tuple[int, int],
+        kernel_size: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        is_linear: bool = False,
+    ) -> None:
+        super().__init__()
+        self.conv = SameConv2d(*channels, kernel_size, stride, groups=groups, bias=False)
+        self.norm = nn.BatchNorm2d(channels[1], eps=config.batch_norm_eps)
+        self.activation = nn.Identity() if is_linear else nn.ReLU6()
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps `(B, C, h, w)` to `(B, C', h', w')`."""
+        activated: Tensor = self.activation(self.norm(self.conv(maps)))
+        return activated
+
+
+class InvertedBottleneck(nn.Module):
+    """Widens the maps, filters each by itself, narrows them again, and adds the input where the shapes agree.
+
+    Args:
+        config: The batch norms' epsilon.
+        channels: Of the input and of the output.
+        kernel_size: Of the depthwise convolution, like `stride`.
+        stride: Of the depthwise convolution.
+        expansion: How many times wider the maps are in between; 1 leaves the widening out.
+    """
+
+    def __init__(
+        self, config: EfficientNetLiteConfig, channels: tuple[int, int], kernel_size: int, stride: int, expansion: int
+    ) -> None:
+        super().__init__()
+        wide = channels[0] * expansion
+        self.expand = ConvNorm(config, (channels[0], wide)) if expansion > 1 else nn.Identity()
+        self.depthwise = ConvNorm(config, (wide, wide), kernel_size, stride, groups=wide)
+        self.project = ConvNorm(config, (wide, channels[1]), is_linear=True)
+        self.is_residual = stride == 1 and channels[0] == channels[1]
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Maps `(B, C, h, w)` to `(B, C', h', w')`."""
+        filtered: Tensor = self.project(self.depthwise(self.expand(maps)))
+        return filtered + maps if self.is_residual else filtered
+
+
+class EfficientNetLiteModel(PreTrainedModel):
+    """Turns pictures into image vectors.
+
+    Args:
+        config: The network's sizes.
+
+    References:
+        See `EfficientNetLiteConfig`. Stochastic depth and dropout are left out: the network is here to be read from,
+        not to be trained.
+    """
+
+    config_class = EfficientNetLiteConfig
+    base_model_prefix = ""
+    main_input_name = "pixel_values"
+    input_modalities = ("image",)
+
+    def __init__(self, config: EfficientNetLiteConfig) -> None:
+        super().__init__(config)
+        channels = config.stem_size
+        self.stem = ConvNorm(config, (config.num_channels, channels), kernel_size=3, stride=2)
+        blocks = []
+        for repeats, kernel_size, stride, expansion, width in config.stages:
+            for repeat in range(repeats):
+                blocks.append(
+                    InvertedBottleneck(
+                        config, (channels, width), kernel_size, 1 if repeat else stride, expansion=expansion
+                    )
+                )
+                channels = width
+        self.blocks = nn.ModuleList(blocks)
+        self.head = ConvNorm(config, (channels, config.feature_size))
+        self.post_init()
+
+    def forward(
+        self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs: Any
+    ) -> BaseModelOutputWithPoolingAndNoAttention | tuple[Tensor, ...]:
+        """Computes the last feature map and its spatial mean.
+
+        Args:
+            pixel_values: `(B, num_channels, height, width)`, for the published weights (x - 127) / 128 of RGB.
+            return_dict: False returns a tuple.
+            **kwargs: Ignored; options that every model must tolerate.
+
+        Returns:
+            `last_hidden_state` `(B, F, height / 32, width / 32)` and `pooler_output` `(B, F)`.
+        """
+        maps = self.stem(pixel_values)
+        for block in self.blocks:
+            maps = block(maps)
+        maps = self.head(maps)  # (B, F, h, w)
+        output = BaseModelOutputWithPoolingAndNoAttention(last_hidden_state=maps, pooler_output=maps.mean(dim=(2, 3)))
+        as_dict = self.config.return_dict if return_dict is None else return_dict
+        return output if as_dict else output.to_tuple()
+
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Starts convolutions so that signals keep their size (He et al., 2015); batch norms as transformers does."""
+        if isinstance(module, nn.Conv2d):
+            init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        else:
+            super()._init_weights(module)
+
+
+__all__: Sequence[str] = ["EfficientNetLiteModel"]

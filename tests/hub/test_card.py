@@ -1,0 +1,263 @@
+"""The card is what the code renders from results.json, for every card of this repository and for a user's own run."""
+
+import ast
+import re
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from card_runs import write_comparison, write_run
+from huggingface_hub import ModelCard
+from PIL import Image
+from transformers import ResNetConfig
+from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+from typer.testing import CliRunner
+
+from hf_dsd import (
+    DeepSpeech2Config,
+    DeepSpeech2ForCTC,
+    DeepSpeechConfig,
+    DeepSpeechForCTC,
+    DeepSpeechProcessor,
+    NeuralTalkConfig,
+    NeuralTalkForConditionalGeneration,
+    NeuralTalkProcessor,
+)
+from hf_dsd.cli import app
+from hf_dsd.compare import Comparison
+from hf_dsd.hub import Prose, Results, Study, render_card
+from hf_dsd.hub.card import LINE_WIDTH, command_lines
+from hf_dsd.hub.card_command import refresh_card, rendered_index
+from hf_dsd.hub.run_facts import ModelFacts
+from hf_dsd.models import DeepSpeechFeatureExtractor, build_caption_tokenizer, build_character_tokenizer
+
+CARDS = Path(__file__).parents[2] / "model_cards"
+FOLDERS = sorted(path.parent for path in CARDS.glob("*/results.json"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_card_is_rendered_from_its_results(folder: Path) -> None:
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    assert text == render_card(Results.read(folder / "results.json")), f"run: hf-dsd card model_cards/{folder.name}"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_the_hub_reads_every_card(folder: Path) -> None:
+    data = ModelCard.load(folder / "README.md", ignore_metadata_errors=False).data.to_dict()
+    results = data["model-index"][0]["results"]
+    names = [metric["name"] for result in results for metric in result["metrics"]]
+    assert any("DSD" in name for name in names)
+    assert any("dense control" in name for name in names)
+
+
+def test_every_folder_has_both_files() -> None:
+    cards = sorted(path.parent for path in CARDS.glob("*/README.md"))
+    assert cards == FOLDERS
+
+
+def test_the_table_of_all_results_is_rendered_from_them() -> None:
+    text = (CARDS / "README.md").read_text(encoding="utf-8")
+    assert text == rendered_index(CARDS), "run: hf-dsd card model_cards"
+    assert [line.count("](") for line in text.splitlines()].count(1) == len(FOLDERS)
+
+
+def test_a_run_without_a_control_says_so(tmp_path: Path) -> None:
+    text = render_card(Results.from_run(write_run(tmp_path / "run", (8, 7, 4))))
+    assert "**No equal-budget control was run, so these numbers do not say whether DSD helped.**" in text
+    assert "Verdict" not in text
+    assert "| phase-1-sparse | 1 | 10 | 0.001 | 50 % | 300 |" in text
+    assert "| phase-2-dense | 33.33 |" in text
+    assert "weights.png" not in text
+    assert "--data_dir digits" in text
+    assert "\n\n\n" not in text
+
+
+def test_a_run_with_a_control_has_table_and_verdict(tmp_path: Path) -> None:
+    out = write_comparison(tmp_path)
+    text = render_card(Results.from_run(out / "seed-2" / "dsd", repo_id="me/x", comparison=out))
+    assert "**Verdict: dsd and dense are not distinguishable with 3 seeds: -16.67 points of WER" in text
+    assert "| DSD | 36.11 | 12.73 | 3 | -16.67 | -37.37..+4.03 | 0.074 |" in text
+    assert "| DSD - dense control, seed 1 / 2 / 3 | -16.67 / -8.33 / -25.00 |" in text
+    assert "| first dense phase, shared by the arms | 66.67 ± 0.00 |" in text
+    assert "| DSD | mean ± sd | 50.00 ± 0.00 | 40.00 ± 0.00 | 30.00 ± 0.00 |" in text
+    assert "Ends of sparse phases: DSD phase 1 (50 %)." in text
+    assert 'model="me/x"' in text
+    assert "FOLDER" not in text
+    assert re.search(r"\(bootstrap over 3 examples\) is about ±\d+\.\d\d points of WER", text)
+
+
+def test_a_control_of_other_seeds_is_no_control(tmp_path: Path) -> None:
+    write_run(tmp_path / "seed-1" / "dsd", (8, 7, 4))
+    write_run(tmp_path / "seed-2" / "dense", (8, 7, 4), "dense", 2)
+    text = render_card(Results.from_comparison(tmp_path))
+    assert "**No verdict: it needs the dense control and another arm with the same seed.**" in text
+    assert "No equal-budget control" not in text
+
+
+def test_the_control_does_not_pass_for_dsd(tmp_path: Path) -> None:
+    text = render_card(Results.from_run(write_run(tmp_path / "run", (8, 7, 6), "dense")))
+    assert "# DeepSpeech2ForCTC on digits, the equal-budget dense control" in text
+    assert "These are the weights of the dense control" in text
+
+
+def test_words_studies_and_figure(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", (8, 7, 4))
+    (run / "figures").mkdir()
+    (run / "figures" / "weights.png").write_bytes(b"png")
+    prose = Prose("What | it is.", ["Found."], "The paper: 1.", "Tuned.", ["Small."], "Run `make`.")
+    two = Comparison.from_folder(write_comparison(tmp_path / "out", 2))
+    study = Study("Sparsity", "Why.", {"50 %": two}, ["kind", "a|b"], [["x", "1"]])
+    text = render_card(replace(Results.from_run(run), prose=prose, studies=[study]))
+    parts = ["What | it is.", "- Found.", "The paper: 1.", "Tuned.", "- Small.", "Run `make`.", "### Sparsity", "Why."]
+    assert [part for part in parts if f"\n{part}\n" not in text] == []
+    assert "](figures/weights.png)" in text
+    assert "| kind | a\\|b |\n| --- | ---: |\n| x | 1 |" in text
+    row = "| 50 % | DSD | test WER [%] | 54.17 ± 5.89 | 41.67 ± 11.79 | -12.50 | -65.44 .. +40.44 | 0.205 | 2 |"
+    assert row in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "line"),
+    [
+        (
+            ModelFacts("GPT2LMHeadModel", "gpt2", "transformers", "text-generation"),
+            'pipeline("text-generation", model="a/b")',
+        ),
+        (ModelFacts("GPT2Model", "gpt2", "transformers"), 'GPT2Model.from_pretrained("a/b")'),
+        (ModelFacts("Mine"), 'Mine.from_pretrained("a/b")'),
+    ],
+)
+def test_how_to_use_other_models(tmp_path: Path, facts: ModelFacts, line: str) -> None:
+    found = replace(Results.from_run(write_run(tmp_path / "run", (8, 7, 4))), model=facts, repo_id="a/b")
+    assert line in render_card(found)
+
+
+def test_commands_can_be_pasted() -> None:
+    words = ["python", "run.py", "--a", "x y", *(f"--option{index}" for index in range(30)), "--a", "1"]
+    text = command_lines(words)
+    assert max(map(len, text.splitlines())) <= LINE_WIDTH
+    assert text.replace(" \\\n   ", "").split(" --") == [
+        "python run.py",
+        "a 'x y'",
+        *(f"option{i}" for i in range(30)),
+        "a 1",
+    ]
+    assert command_lines("hf-dsd compare --out x -- run.py") == "hf-dsd compare --out x -- run.py"
+
+
+def blocks(results: Results) -> list[str]:
+    """The Python blocks of a card."""
+    found = re.findall(r"```python\n(.*?)```", render_card(results), re.DOTALL)
+    for block in found:
+        ast.parse(block)
+    return found
+
+
+def write_speech(folder: Path, model: Any) -> None:
+    model.save_pretrained(folder)
+    tokenizer = build_character_tokenizer()
+    DeepSpeechProcessor(DeepSpeechFeatureExtractor(), tokenizer).save_pretrained(folder)
+
+
+def write_deepspeech(folder: Path) -> None:
+    write_speech(folder, DeepSpeechForCTC(DeepSpeechConfig(hidden_size=8)))
+
+
+def write_deepspeech2(folder: Path) -> None:
+    write_speech(folder, DeepSpeech2ForCTC(DeepSpeech2Config(hidden_size=8, num_hidden_layers=1, conv_channels=[2, 2])))
+
+
+def write_neuraltalk(folder: Path) -> None:
+    tokenizer = build_caption_tokenizer(["a dog runs"] * 5)
+    config = NeuralTalkConfig(vocab_size=len(tokenizer), image_feature_size=6, hidden_size=8, word_embedding_size=8)
+    NeuralTalkForConditionalGeneration(config).save_pretrained(folder)
+    NeuralTalkProcessor(tokenizer=tokenizer).save_pretrained(folder)
+
+
+def write_picture_reader(folder: Path) -> None:
+    tokenizer = build_caption_tokenizer(["a dog runs"] * 5)
+    encoder = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
+    sizes = {"vocab_size": len(tokenizer), "image_feature_size": 8, "hidden_size": 8, "word_embedding_size": 8}
+    NeuralTalkForConditionalGeneration(NeuralTalkConfig(encoder_config=encoder, **sizes)).save_pretrained(folder)
+    NeuralTalkProcessor(ViTImageProcessorPil(size={"height": 16, "width": 16}), tokenizer).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("write", [write_deepspeech, write_deepspeech2, write_neuraltalk, write_picture_reader])
+def test_the_lines_of_use_run(
+    tmp_path: Path, write: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write(tmp_path / "model")
+    soundfile.write(tmp_path / "speech.flac", np.random.default_rng(0).uniform(-0.5, 0.5, 8000), 16000)
+    Image.new("RGB", (20, 24)).save(tmp_path / "picture.jpg")
+    monkeypatch.chdir(tmp_path)
+    run = write_run(tmp_path / "run", (8, 7, 4))
+    shutil.copyfile(tmp_path / "model" / "config.json", run / "config.json")
+    found = Results.from_run(run, repo_id="a/b")
+    assert "trust_remote_code=True" in blocks(found)[0]
+    for block in blocks(found):
+        if 'pipeline("automatic-speech-recognition"' in block:
+            block = block.replace('transcribe("speech.flac")', "transcribe(audio)")  # a file's name needs ffmpeg
+        audio, _ = soundfile.read(tmp_path / "speech.flac")
+        exec(block.replace("a/b", "model"), {"audio": audio, "image_features": torch.rand(2, 6)})
+    assert len(capsys.readouterr().out.splitlines()) >= len(blocks(found))
+
+
+def test_the_command_makes_refreshes_and_renders(tmp_path: Path) -> None:
+    card = tmp_path / "cards" / "digits"
+    two, three = (str(write_comparison(tmp_path / str(count), count)) for count in (2, 3))
+    run = CliRunner()
+    assert run.invoke(app, ["card", str(card), "--comparison", two]).exit_code == 0
+    results = Results.read(card / "results.json")
+    assert results.comparison is not None
+    assert results.comparison.seeds == [1, 2]
+    replace(results, title="Digits: long", prose=Prose(findings=["Mine."])).write(card / "results.json")
+
+    (card / "figures").mkdir()
+    (card / "figures" / "weights.png").write_bytes(b"png")
+    done = run.invoke(app, ["card", str(card), "--comparison", three, "--study", f"Fewer: two={two}"])
+    assert done.exit_code == 0
+    assert "results.json" in done.output
+    text = (card / "README.md").read_text()
+    assert "# Digits: long" in text
+    assert "- Mine." in text
+    assert "](figures/weights.png)" in text
+    assert "with 3 seeds" in text
+    assert "| two | DSD | test WER [%] |" in text
+
+    before = (card / "results.json").read_text()
+    (tmp_path / "cards" / "notes.md").write_text("About them all.\n")
+    assert run.invoke(app, ["card", str(tmp_path / "cards")]).exit_code == 0
+    index = (tmp_path / "cards" / "README.md").read_text()
+    assert "| [Digits](digits/README.md) | 50 %, 3 seeds | test WER [%] | not distinguishable | 52.78 ± 4.81 |" in index
+    assert "| 36.11 ± 12.73 | -16.67 | -37.37 .. +4.03 | 0.074 |" in index
+    assert "About them all." in index
+    assert (card / "results.json").read_text() == before
+
+    assert run.invoke(app, ["card", str(card), "--run", f"{two}/seed-1/dsd"]).exit_code == 0
+    text = (card / "README.md").read_text()
+    assert "# Digits: long" in text
+    assert "No equal-budget control was run" in text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["{tmp}/none"], "is missing: make it by"),
+        (["{tmp}/cards", "--comparison", "x"], "holds 1 cards: name the one"),
+        (["{tmp}/cards/a", "--comparison", "{tmp}/none"], "holds no finished run"),
+        (["{tmp}/cards/a", "--study", "x"], "--study must be"),
+    ],
+)
+def test_the_command_refuses(tmp_path: Path, arguments: list[str], message: str) -> None:
+    refresh_card(tmp_path / "cards" / "a", comparison=write_comparison(tmp_path / "out", 1))
+    before = (tmp_path / "cards" / "a" / "results.json").read_text()
+    done = CliRunner().invoke(app, ["card", *(word.format(tmp=tmp_path) for word in arguments)])
+    assert done.exit_code == 2
+    assert message in " ".join(done.output.split())
+    assert (tmp_path / "cards" / "a" / "results.json").read_text() == before
