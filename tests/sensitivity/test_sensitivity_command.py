@@ -93,7 +93,7 @@ def test_the_command(tmp_path: Path) -> None:
     [
         (["--metric", "wer"], "metric must be one of loss for this model, got 'wer'"),
         (["--sparsities", "much"], "sparsities must be fractions such as '0.2 0.4 0.6', got 'much'"),
-        (["--dense-modules", "conv"], "dense_modules pattern 'conv' matches no parameter"),
+        (["--dense-modules", "conv[a-z]"], "dense_modules pattern 'conv[a-z]' matches no parameter"),
         (["--sparsity-overrides", "{"], "sparsity_overrides must be JSON"),
     ],
 )
