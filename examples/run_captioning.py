@@ -37,6 +37,7 @@ from hf_dsd.data import (
 )
 from hf_dsd.metrics import caption_metrics, caption_scorer
 from hf_dsd.models import build_caption_tokenizer, encode_caption
+from hf_dsd.report import measure_run_landscape
 from hf_dsd.scores import score_phases
 
 
@@ -75,6 +76,9 @@ class TrainingArguments(DSDSeq2SeqTrainingArguments):
     per_device_eval_batch_size: int = 250
     do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
     do_predict: bool = field(default=True, metadata={"help": "Score the test split; false while you tune."})
+    landscape: bool = field(
+        default=False, metadata={"help": "Measure the loss around the phases' models: for the report."}
+    )
     eval_strategy: str = "epoch"
     logging_steps: float = 50
 
@@ -142,6 +146,8 @@ def main() -> None:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()
         trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
+    if training_arguments.landscape:
+        measure_run_landscape(trainer, validation_set)
     if not training_arguments.do_predict:
         return
     for result in score_phases(trainer, test_set, caption_scorer(tokenizer, test_set.images, test_set.references)):

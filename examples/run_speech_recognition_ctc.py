@@ -45,6 +45,7 @@ from hf_dsd.data import (
 )
 from hf_dsd.metrics import argmax_logits, ctc_metrics, transcript_scorer
 from hf_dsd.models import DeepSpeechFeatureExtractor, build_character_tokenizer, encode_transcript
+from hf_dsd.report import measure_run_landscape
 from hf_dsd.scores import score_phases
 
 DEEPSPEECH = {"deepspeech": (DeepSpeechConfig, DeepSpeechForCTC), "deepspeech2": (DeepSpeech2Config, DeepSpeech2ForCTC)}
@@ -89,6 +90,9 @@ class TrainingArguments(DSDTrainingArguments):
     per_device_eval_batch_size: int = 32
     do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
     do_predict: bool = field(default=True, metadata={"help": "Score the test split; false while you tune."})
+    landscape: bool = field(
+        default=False, metadata={"help": "Measure the loss around the phases' models: for the report."}
+    )
     eval_strategy: str = "epoch"
     logging_steps: float = 50
 
@@ -193,6 +197,8 @@ def main() -> None:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()
         trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
+    if training_arguments.landscape:
+        measure_run_landscape(trainer, trainer.eval_dataset)
     if not training_arguments.do_predict:
         return
     for result in score_phases(trainer, test_set, transcript_scorer(tokenizer, names, references)):

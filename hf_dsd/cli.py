@@ -65,64 +65,6 @@ def inspect_command(
 
 
 @app.command()
-def compare(
-    script: Annotated[
-        list[str] | None, typer.Argument(help="After --: a training script built on DSDTrainer, and its arguments.")
-    ] = None,
-    arms: Annotated[
-        list[str] | None, typer.Option(help="dsd dense random iterative sparse ema swa; default: dsd dense.")
-    ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
-    first_seed: Annotated[int, typer.Option(min=0, help="The seeds count up from here.")] = 1,
-    out: Annotated[Path, typer.Option(help="Folder of the runs, seed-S/ARM, and of comparison.json.")] = Path(
-        "runs/compare"
-    ),
-    num_processes: Annotated[int | None, typer.Option("--num_processes", help="Passed to accelerate launch.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Score to compare; default: the script's own headline.")] = None,
-    split: Annotated[str, typer.Option(help="Scored split to compare.")] = "test",
-    force: Annotated[bool, typer.Option("--force", help="Remove runs of another recipe and train anew.")] = False,
-    collect: Annotated[bool, typer.Option("--collect", help="Train nothing, compare the runs in --out.")] = False,
-) -> None:
-    """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
-    from .compare.command import collect_command, compare_command
-
-    if collect:
-        collect_command(out, split, metric)
-    else:
-        compare_command(
-            script or [],
-            arms or [],
-            range(first_seed, first_seed + seeds),
-            out,
-            num_processes,
-            split,
-            metric,
-            force=force,
-        )
-
-
-@app.command()
-def card(
-    folder: Annotated[Path, typer.Argument(help="A card's folder, or a folder of cards, to render them all.")],
-    comparison: Annotated[Path | None, typer.Option(help="Take the numbers from these runs, OUT/seed-S/ARM.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Make it the card of this finished run's model.")] = None,
-    study: Annotated[
-        list[str] | None, typer.Option(help="'TITLE: SETTING=OUT': put another comparison into a table; repeatable.")
-    ] = None,
-) -> None:
-    """Render README.md from results.json; first take new numbers from runs, where given. Your words stay."""
-    from .hub.card_command import refresh_card
-
-    try:
-        written = refresh_card(folder, comparison=comparison, run=run, studies=study or ())
-    except (FileNotFoundError, ValueError) as error:
-        Console().print(f"[red]error[/red] {escape(str(error))}", highlight=False)
-        raise typer.Exit(2) from error
-    for path in written:
-        Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
-
-
-@app.command()
 def sensitivity(
     model: Annotated[str, typer.Argument(help="A folder, such as a run's phase-0-dense, or a name on the Hub.")],
     data: Annotated[
@@ -158,6 +100,84 @@ def sensitivity(
         feature_columns,
         bleu=bleu,
     )
+
+
+@app.command()
+def compare(
+    script: Annotated[
+        list[str] | None, typer.Argument(help="After --: a training script built on DSDTrainer, and its arguments.")
+    ] = None,
+    arms: Annotated[
+        list[str] | None, typer.Option(help="dsd dense random iterative sparse ema swa; default: dsd dense.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
+    first_seed: Annotated[int, typer.Option(min=0, help="The seeds count up from here.")] = 1,
+    out: Annotated[Path, typer.Option(help="Folder of the runs, seed-S/ARM, and of comparison.json.")] = Path(
+        "runs/compare"
+    ),
+    num_processes: Annotated[int | None, typer.Option("--num_processes", help="Passed to accelerate launch.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Score to compare; default: the script's own headline.")] = None,
+    split: Annotated[str, typer.Option(help="Scored split to compare.")] = "test",
+    force: Annotated[bool, typer.Option("--force", help="Remove runs of another recipe and train anew.")] = False,
+    collect: Annotated[bool, typer.Option("--collect", help="Train nothing, compare the runs in --out.")] = False,
+) -> None:
+    """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
+    from .compare.command import collect_command, compare_command
+
+    if collect:
+        status = collect_command(out, split, metric)
+    else:
+        status = compare_command(
+            script or [],
+            arms or [],
+            range(first_seed, first_seed + seeds),
+            out,
+            num_processes,
+            split,
+            metric,
+            force=force,
+        )
+    report(out)
+    raise typer.Exit(status)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run's output_dir, finished or not, or a comparison's --out.")],
+    out: Annotated[Path | None, typer.Option(help="The page; default: FOLDER/report.html.")] = None,
+    layer: Annotated[str | None, typer.Option(help="Whose weights to draw; default: the largest pruned one.")] = None,
+) -> None:
+    """Write a run or a comparison as one self-contained HTML page, and its figures as PNG."""
+    from .report import write_report
+
+    console = Console()
+    try:
+        path = write_report(folder, out, layer=layer)
+    except (FileNotFoundError, ValueError) as error:
+        console.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        raise typer.Exit(2) from error
+    console.print(f"The report is in {escape(str(path))}.", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def card(
+    folder: Annotated[Path, typer.Argument(help="A card's folder, or a folder of cards, to render them all.")],
+    comparison: Annotated[Path | None, typer.Option(help="Take the numbers from these runs, OUT/seed-S/ARM.")] = None,
+    run: Annotated[Path | None, typer.Option(help="Make it the card of this finished run's model.")] = None,
+    study: Annotated[
+        list[str] | None, typer.Option(help="'TITLE: SETTING=OUT': put another comparison into a table; repeatable.")
+    ] = None,
+) -> None:
+    """Render README.md from results.json; first take new numbers from runs, where given. Your words stay."""
+    from .hub.card_command import refresh_card
+
+    try:
+        written = refresh_card(folder, comparison=comparison, run=run, studies=study or ())
+    except (FileNotFoundError, ValueError) as error:
+        Console().print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        raise typer.Exit(2) from error
+    for path in written:
+        Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
 
 
 @app.command("attach-encoder")

@@ -51,6 +51,7 @@ def test_captioning_from_files_by_accelerate(tmp_path: Path, caption_folder: Pat
     options += " --generation_num_beams 2 --phase_epochs 60 20 20 --learning_rate 2e-2"
     options += " --sparsity 0.3 --per_device_train_batch_size 4"
     options += " --eval_strategy no --save_strategy no --report_to none --disable_tqdm true --use_cpu true"
+    options += " --landscape true"
     run(*launch, script, "--data_dir", caption_folder, "--output_dir", out, *options.split())
     summary = json.loads((out / "dsd_summary.json").read_text())
     assert [phase["name"] for phase in summary["phases"]] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
@@ -61,6 +62,8 @@ def test_captioning_from_files_by_accelerate(tmp_path: Path, caption_folder: Pat
     assert scores["scores"]["signature"].startswith("nrefs:2|bs:1000")
     assert [example["id"] for example in scores["examples"]] == ["9.jpg", "10.jpg", "11.jpg"]
     assert summary["evaluations"]["test_phase-2-dense_bleu4"] == pytest.approx(100.0)
+    at_ends = {phase["name"]: phase["metrics"]["eval_loss"] for phase in summary["phases"]}
+    assert json.loads((out / "landscape.json").read_text())["losses"] == pytest.approx(at_ends, rel=1e-4)
     assert (out / "model.safetensors").exists()
     assert (out / "tokenizer.json").exists()
 

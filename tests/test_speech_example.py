@@ -78,6 +78,8 @@ def test_speech_recognition_from_files(model_type: str, tmp_path: Path, speech_f
     name = wav2vec2_folder if model_type == "wav2vec2" else model_type
     config = ["--config_overrides", json.dumps(SMALL[model_type])]
     folders = ["--data_dir", speech_folder, "--output_dir", out, "--model_type", name]
+    has_batch_norm = model_type == "deepspeech2"
+    options += f" --landscape {str(has_batch_norm).lower()}"
     text = run(sys.executable, script, *folders, *config, *options.split())
     summary = json.loads((out / "dsd_summary.json").read_text())
     layers = summary["phases"][1]["layers"]
@@ -91,6 +93,12 @@ def test_speech_recognition_from_files(model_type: str, tmp_path: Path, speech_f
         assert scores["scores"]["wer"] == 0.0, text
     assert re.search(r"phase-2-dense: WER \d+\.\d% CER \d+\.\d% nrefs:1\|.*decoding:greedy", text)
     assert (out / "vocab.json").exists()
+    assert (out / "landscape.json").exists() == has_batch_norm
+    if has_batch_norm:
+        landscape = json.loads((out / "landscape.json").read_text())
+        assert landscape["batch_norm"] == "statistics computed anew from 2 training batches for every loss"
+        own = summary["phases"][2]["metrics"]["eval_loss"]  # by the running statistics of training
+        assert landscape["losses"]["phase-2-dense"] == pytest.approx(own, abs=0.2)
 
 
 def test_bad_recordings_are_named_or_skipped(tmp_path: Path, speech_folder) -> None:

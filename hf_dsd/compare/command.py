@@ -31,8 +31,10 @@ def compare_command(
     metric: str | None,
     *,
     force: bool,
-) -> None:
-    """Runs the comparison; ends with status 1 if a run failed, 130 if interrupted, 2 if the arguments are wrong.
+) -> int:
+    """Runs the comparison and returns its exit status, 1 if a run failed; ends with 130 if interrupted.
+
+    Without a comparison it ends here: with 2 if the arguments are wrong, 1 if no run finished.
 
     Args:
         script: The positional arguments. `--arms a b c -- script` reaches typer as one arm and `b c script`, so arm
@@ -58,12 +60,11 @@ def compare_command(
         console.print("[red]error[/red]", escape(str(error)), highlight=False)
         raise typer.Exit(1 if isinstance(error, FileNotFoundError) else 2) from error
     _show(comparison, out, console)
-    if failed:
-        raise typer.Exit(1)
+    return 1 if failed else 0
 
 
-def collect_command(out: Path, split: str, metric: str | None) -> None:
-    """Compares the runs that are there and writes `comparison.json`."""
+def collect_command(out: Path, split: str, metric: str | None) -> int:
+    """Compares the runs that are there, writes `comparison.json` and returns the exit status; ends with 2 without."""
     console = Console()
     try:
         comparison = Comparison.from_folder(out, split, metric)
@@ -72,6 +73,7 @@ def collect_command(out: Path, split: str, metric: str | None) -> None:
         raise typer.Exit(2) from error
     comparison.write(out)
     _show(comparison, out, console)
+    return 0
 
 
 def _show(comparison: Comparison, out: Path, console: Console) -> None:

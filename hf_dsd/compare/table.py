@@ -4,6 +4,7 @@ Layer: rich, and the comparison next door.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -41,6 +42,39 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     for line in failures(comparison):
         console.print(f"[red]failed[/red] {escape(line)}", highlight=False)
     console.print(f"[bold]{escape(verdict_text(comparison))}[/bold]", highlight=False)
+
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """The table as text, for whoever lays it out.
+
+    Attributes:
+        title: What is compared on which split, and the metric's direction.
+        headings: Of the columns.
+        arms: One key of `Comparison.arms` per row.
+        rows: Cells, as many as headings.
+        notes: How to read it.
+        failures: One line per run that did not finish.
+    """
+
+    title: str
+    headings: Sequence[str]
+    arms: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+    failures: Sequence[str]
+
+
+def comparison_table(comparison: Comparison) -> ComparisonTable:
+    """The numbers of a comparison, formatted."""
+    return ComparisonTable(
+        _title(comparison),
+        _headings(comparison),
+        list(comparison.arms),
+        _rows(comparison),
+        _NOTES,
+        failures(comparison),
+    )
 
 
 def to_markdown(comparison: Comparison) -> str:

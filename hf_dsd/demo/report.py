@@ -5,6 +5,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from hf_dsd.report import write_report
+
 from .captioning import CaptioningDemo
 from .figure import draw_captioned_scenes
 from .speech import SpeechDemo
@@ -23,6 +25,7 @@ def run_captioning_demo(output_dir: Path, console: Console | None = None) -> Non
     figure = output_dir / "captions.png"
     draw_captioned_scenes([demo.scenes.image(name) for name in shown], list(shown.values()), figure)
     console.print(f"\nThe run is in {output_dir}, the captioned pictures in {figure}.")
+    console.print(f"The report is in {write_report(output_dir)}.")
 
 
 def run_speech_demo(output_dir: Path, console: Console | None = None) -> None:
@@ -33,6 +36,7 @@ def run_speech_demo(output_dir: Path, console: Console | None = None) -> None:
     console.print(results_table(demo, results))
     _print_examples(console, results)
     console.print(f"\nThe run is in {output_dir}.")
+    console.print(f"The report is in {write_report(output_dir)}.")
 
 
 def results_table(demo: TwoArmDemo, results: list[ArmResult]) -> Table:

@@ -86,11 +86,13 @@ class TwoArmDemo(ABC):
         set_seed(self.seed)
         trainer = self.build_trainer("dsd", save_strategy="steps", save_steps=dense_steps)
         trainer.train()
+        trainer.save_state()  # the log, for the report
         sparse = self._score(trainer, 1, f"sparse phase ({self.sparsity:.0%} pruned)")
         dsd = self._score(trainer, 2, "DSD")
         set_seed(self.seed)
         trainer = self.build_trainer("dense-control", dsd_control=True)
         trainer.train(resume_from_checkpoint=str(self.output_dir / "dsd" / f"checkpoint-{dense_steps}"))
+        trainer.save_state()
         return [self._score(trainer, 2, "dense control (same budget)"), sparse, dsd]
 
     def _score(self, trainer: DSDMixin, phase_index: int, label: str) -> ArmResult:

@@ -10,6 +10,7 @@ from hf_dsd.scores import PhaseScores, ScoredExample
 
 REFERENCES = ["one two three four", "five six seven eight", "nine zero one two"]
 STEPS = [20, 10, 10]
+_FINISHED = {"finished": True, "left_early": False, "learning_rate": 1e-3, "metrics": {}, "layers": []}
 _KINDS = {"dsd": ("dense", "sparse", "dense"), "dense": ("dense", "dense", "dense")}
 
 
@@ -19,12 +20,11 @@ def write_run(out: Path, seed: int, arm: str, texts: Mapping[str, list[str]] | N
     folder.mkdir(parents=True)
     ends = [sum(STEPS[: index + 1]) for index in range(3)]
     phases = [
-        {"index": index, "kind": kind, "start": end - steps, "end": end}
+        {"index": index, "kind": kind, "start": end - steps, "end": end, "sparsity": 0.5 * (kind == "sparse")}
         for index, (kind, steps, end) in enumerate(zip(_KINDS[arm], STEPS, ends, strict=True))
     ]
     records = [
-        {**phase, "name": f"phase-{phase['index']}-{phase['kind']}", "seconds": 60.0, "finished": True, "metrics": {}}
-        for phase in phases
+        {**phase, "name": f"phase-{phase['index']}-{phase['kind']}", "seconds": 60.0, **_FINISHED} for phase in phases
     ]
     content = {"schedule": phases, "phases": records, "steps_per_epoch": 10, "evaluations": {}, "versions": {"a": "1"}}
     (folder / "dsd_summary.json").write_text(json.dumps({**content, **summary}))

@@ -153,7 +153,9 @@ def test_collect_prints_the_same_as_the_card_says(tmp_path: Path) -> None:
         assert number in result.output
     assert "dsd is better than dense" in printed
     assert "dsd is better than dense" in card
-    assert max(map(len, result.output.splitlines())) <= 80
+    *table, report = result.output.splitlines()
+    assert max(map(len, table)) <= 80
+    assert report == f"The report is in {tmp_path / 'report.html'}."  # a path is not broken
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,149 @@
+"""Which examples a report shows: by a rule that cannot pick cherries.
+
+The rule: of all scored examples those with the largest gain of one model over the other, those with the largest loss,
+and evenly spaced ones whatever they say; ties go to the earlier example. Wins and losses are counted over all of them.
+
+Layer: the scores and the metrics.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import sacrebleu
+from numpy.typing import NDArray
+
+from hf_dsd.metrics import wer_statistics
+from hf_dsd.scores import PhaseScores, ScoredExample
+
+EXTREMES = 3
+SPACED = 4
+
+
+@dataclass(frozen=True)
+class ShownExample:
+    """One example that every model answered.
+
+    Attributes:
+        row: Its place in the split.
+        why: `gain`, `loss` or `evenly spaced`.
+        id: Its name.
+        references: What people said.
+        predictions: What each model said, in the order of the models.
+        qualities: How good each answer is: words right of those asked for, or a sentence BLEU; None without a measure.
+    """
+
+    row: int
+    why: str
+    id: str
+    references: Sequence[str]
+    predictions: Sequence[str]
+    qualities: Sequence[float | None]
+
+
+@dataclass(frozen=True)
+class ExampleChoice:
+    """The shown examples and how all of them came out.
+
+    Attributes:
+        labels: Of the models; `baseline` and `system` are indices into it.
+        baseline: The model compared with.
+        system: The model compared.
+        measure: What ranks the examples, in words; "" without one.
+        wins: Examples that the system answers better.
+        losses: Examples that the baseline answers better.
+        draws: The others.
+        shown: In the order gains, losses, evenly spaced.
+    """
+
+    labels: Sequence[str]
+    baseline: int
+    system: int
+    measure: str
+    wins: int
+    losses: int
+    draws: int
+    shown: Sequence[ShownExample]
+
+
+def choose_examples(models: Sequence[tuple[str, PhaseScores]], baseline: int, system: int) -> ExampleChoice | None:
+    """Applies the rule to the models' answers to one split; None if they did not answer the same examples.
+
+    Args:
+        models: (label, scores) of at least one model.
+        baseline: Index of the model compared with.
+        system: Index of the model compared.
+    """
+    answers = [scores.examples for _, scores in models]
+    if not answers[0] or any([row.id for row in found] != [row.id for row in answers[0]] for found in answers):
+        return None
+    metric = models[0][1].metric
+    qualities = [found for answer in answers if (found := example_qualities(metric, answer)) is not None]
+    difference = qualities[system] - qualities[baseline] if qualities else np.zeros(len(answers[0]))
+    shown = [
+        ShownExample(
+            row,
+            why,
+            answers[0][row].id,
+            answers[0][row].references,
+            [answer[row].prediction for answer in answers],
+            [float(quality[row]) for quality in qualities] or [None] * len(answers),
+        )
+        for row, why in chosen_rows(difference)
+    ]
+    return ExampleChoice(
+        labels=[label for label, _ in models],
+        baseline=baseline,
+        system=system,
+        measure=_measure(metric),
+        wins=int(np.count_nonzero(difference > 0)),
+        losses=int(np.count_nonzero(difference < 0)),
+        draws=int(np.count_nonzero(difference == 0)),
+        shown=shown,
+    )
+
+
+def chosen_rows(
+    difference: NDArray[np.float64], extremes: int = EXTREMES, spaced: int = SPACED
+) -> list[tuple[int, str]]:
+    """(row, why) by the rule; no row twice.
+
+    Args:
+        difference: (examples,) quality of the system minus the baseline's.
+        extremes: At most so many gains, and so many losses.
+        spaced: So many evenly spaced rows.
+    """
+    order = np.argsort(-difference, kind="stable")
+    gains = [int(row) for row in order[:extremes] if difference[row] > 0]
+    losses = [int(row) for row in np.argsort(difference, kind="stable")[:extremes] if difference[row] < 0]
+    count = len(difference)
+    even = [(2 * index + 1) * count // (2 * spaced) for index in range(spaced)] if count >= spaced else range(count)
+    rows: dict[int, str] = {}
+    for why, found in (("gain", gains), ("loss", losses), ("evenly spaced", even)):
+        for row in found:
+            rows.setdefault(row, why)
+    return list(rows.items())
+
+
+def example_qualities(metric: str, examples: Sequence[ScoredExample]) -> NDArray[np.float64] | None:
+    """How good every answer is, greater is better; None for a metric that has no value per example.
+
+    WER and CER: minus the number of word errors. BLEU: sentence BLEU-4, 0..100, smoothed (sacrebleu's "exp").
+    """
+    if metric in ("wer", "cer"):
+        counts = wer_statistics([row.prediction for row in examples], [row.references[0] for row in examples])
+        errors: NDArray[np.int64] = counts[:, :3].sum(axis=1)
+        return -errors.astype(np.float64)
+    if metric.startswith("bleu"):
+        scores = [
+            sacrebleu.sentence_bleu(row.prediction, list(row.references), tokenize="none", lowercase=True).score
+            for row in examples
+        ]
+        return np.array(scores, np.float64)
+    return None
+
+
+def _measure(metric: str) -> str:
+    if metric in ("wer", "cer"):
+        return "number of word errors"
+    return "sentence BLEU-4 (smoothed)" if metric.startswith("bleu") else ""

@@ -1,0 +1,116 @@
+"""`report.html`: the sections of a report, rendered as one file that asks the network for nothing.
+
+Layer: everything next door, and jinja2.
+"""
+
+import os
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hf_dsd.compare.verdict import format_value
+from hf_dsd.state_file import written_whole
+
+from .draw_landscape import short_phase
+from .page_sections import (
+    examples_section,
+    headline,
+    landscape_section,
+    layers_section,
+    runs_section,
+    scores_section,
+    timeline_section,
+    weights_section,
+)
+from .palette import COLOURS
+from .report_folder import read_report_folder
+from .word_marks import mark_words
+
+REPORT_FILE_NAME = "report.html"
+FIGURES_FOLDER_NAME = "figures"
+
+
+def write_report(
+    folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, layer: str | None = None
+) -> Path:
+    """Writes a run's or a comparison's report and returns its path.
+
+    Beside the page go `figures/*.png` for papers: `timeline`, `weights` (the paper's Figure 2), `fate` and `landscape`,
+    as far as the folder holds what they show. What it does not hold is said on the page, with how to get it.
+
+    Args:
+        folder: A run's `output_dir`, finished or not; a comparison's `out`; or a folder of runs.
+        out: Where to write the page; None means `folder/report.html`.
+        layer: Whose weights to draw; None means the largest pruned one.
+
+    Raises:
+        FileNotFoundError: If the folder holds no run.
+        ValueError: If `layer` is not pruned, or a file of a run is damaged.
+    """
+    path = Path(out) if out is not None else Path(folder) / REPORT_FILE_NAME
+    found = read_report_folder(Path(folder))
+    figures = path.parent / FIGURES_FOLDER_NAME
+    layers = layers_section(found)
+    content = {
+        "headline": headline(found),
+        "timeline": timeline_section(found, figures),
+        "scores": scores_section(found),
+        "weights": weights_section(found, figures, layer, layers.rows),
+        "layers": layers,
+        "examples": examples_section(found),
+        "landscape": landscape_section(found, figures),
+        "runs": runs_section(found),
+        "comparison": found.comparison,
+        "version": _own_version(),
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as partial:
+        partial.write_text(_render(content), encoding="utf-8")
+    return path
+
+
+def _render(content: dict[str, Any]) -> str:
+    environment = Environment(
+        loader=PackageLoader("hf_dsd.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": lambda value: f"{value:,}",
+        "percent": lambda value: f"{100 * value:.1f} %",
+        "short": lambda value: f"{value:.3g}",
+        "shape": lambda sizes: " × ".join(map(str, sizes)),
+        "phase": short_phase,
+        "score": format_value,
+        "duration": _duration,
+        "marked": mark_words,
+    }
+    return environment.get_template("report.html").render(**content, colours=_colour_variables()) + "\n"
+
+
+def _colour_variables() -> dict[str, Markup]:
+    """CSS declarations of the palette per scheme."""
+    return {
+        scheme: Markup(  # noqa: S704 (our own constants)
+            " ".join(f"--{role}: {getattr(colour, scheme)};" for role, colour in COLOURS.items())
+        )
+        for scheme in ("light", "dark")
+    }
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
+
+
+def _own_version() -> str:
+    try:
+        return version("hf-dsd")
+    except PackageNotFoundError:  # run from a source tree
+        return ""

@@ -1,0 +1,282 @@
+"""What each section of the page says, as plain data for the template: the numbers are made here, the words there.
+
+Layer: the readers, counters and drawings next door.
+"""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hf_dsd.compare.table import ComparisonTable, comparison_table, verdict_text
+from hf_dsd.scores import PhaseScores
+
+from .draw_landscape import draw_landscapes, landscape_height
+from .draw_timeline import draw_timeline, metric_title, timeline_height
+from .draw_weights import draw_fate, draw_moments
+from .example_choice import ExampleChoice, choose_examples
+from .landscape import LANDSCAPE_FILE_NAME, Landscape
+from .layer_table import DenseRow, LayerRow, dense_rows, layer_rows
+from .phase_weights import phase_models
+from .pruned_fate import Fate, add_fates, count_fate
+from .report_folder import ReportFolder
+from .run_record import RunRecord
+from .svg_figure import PageFigure, render_figure
+from .timeline import MAX_POINTS, find_metric, read_curves
+from .weight_moments import SparseLayer, SparseRound, choose_layer, find_sparse_round, five_moments, read_sparse_layer
+
+
+@dataclass(frozen=True)
+class Headline:
+    """The top of the page: what this is, how far it is, and what came out."""
+
+    title: str
+    folder: str
+    state: str
+    facts: Sequence[tuple[str, str]]
+    verdict: str
+    outcome: str
+    table: ComparisonTable | None
+    comparison_note: str
+
+
+@dataclass(frozen=True)
+class TimelineSection:
+    """The timeline; `figure` is None where no run has left a log or a metric; `thinned` where a log was too long."""
+
+    figure: PageFigure | None
+    primary: str
+    sources: Sequence[tuple[str, Sequence[str]]]
+    has_planned_rates: bool
+    thinned: bool
+
+
+@dataclass(frozen=True)
+class ScoreRow:
+    """One scored model."""
+
+    run: str
+    scores: PhaseScores
+    interval: Sequence[float] | None
+
+
+@dataclass(frozen=True)
+class WeightsSection:
+    """Figure 2 and the fate of the pruned weights; `layer` is None where there is no sparse phase to show."""
+
+    run: str
+    found: SparseRound | None
+    layer: SparseLayer | None
+    chosen_by: str
+    moments: PageFigure | None
+    fate_figure: PageFigure | None
+    fate: Fate | None
+    fate_of_all: Fate | None
+    extra_zeros: int
+
+
+@dataclass(frozen=True)
+class LayersSection:
+    """The layer table; `phases` are its columns of mean and standard deviation."""
+
+    phases: Sequence[str]
+    rows: Sequence[LayerRow]
+    dense: Sequence[DenseRow]
+
+
+@dataclass(frozen=True)
+class ExamplesSection:
+    """Side by side texts; `choice` is None where no model was scored on texts."""
+
+    split: str
+    choice: ExampleChoice | None
+
+
+@dataclass(frozen=True)
+class LandscapeSection:
+    """Loss between the models and their sharpness; `figure` is None where nobody measured it."""
+
+    figure: PageFigure | None
+    primary: str
+    found: Mapping[str, Landscape]
+
+
+def headline(report: ReportFolder) -> Headline:
+    """Title, state and the comparison's verdict."""
+    run, comparison = report.primary, report.comparison
+    model = str(run.summary.get("model", "a model"))
+    arms = list(dict.fromkeys(found.arm for found in report.runs))
+    seeds = sorted({found.seed for found in report.runs if found.seed is not None})
+    facts = [
+        ("arms", ", ".join(arms)),
+        ("seeds", ", ".join(map(str, seeds)) or "unknown"),
+        ("phases", _phases_in_words(run)),
+        ("optimizer", f"{run.summary.get('optimizer', 'unknown')}, batch {run.summary.get('batch_size', 'unknown')}"),
+    ]
+    finished = sum(found.is_finished for found in report.runs)
+    state = f"{finished} of {len(report.runs)} runs finished" if len(report.runs) > 1 else _state(run)
+    verdict = comparison.verdict if comparison is not None else None
+    return Headline(
+        title=f"{model}: dense, sparse, dense",
+        folder=report.folder.resolve().name,
+        state=state,
+        facts=facts,
+        verdict=verdict_text(comparison) if comparison is not None else "",
+        outcome=verdict.outcome if verdict is not None else "",
+        table=comparison_table(comparison) if comparison is not None else None,
+        comparison_note=report.comparison_note,
+    )
+
+
+def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
+    """Draws all runs over the same steps."""
+    metric = find_metric(report.runs)
+    curves = [found for run in report.runs if not (found := read_curves(run, metric)).is_empty]
+    sources = [(run.label, run.sources) for run in report.runs]
+    if not curves:
+        return TimelineSection(None, "", sources, has_planned_rates=False, thinned=False)
+    primary = next((found for found in curves if found.run is report.primary), curves[0])
+    shown = f", {metric_title(metric)}" if metric is not None else ""
+    alt = f"Loss{shown} and learning rate over the optimizer steps of {len(curves)} run(s), with their phases"
+    figure = render_figure("timeline", alt, draw_timeline(curves, primary, metric), timeline_height(curves), figures)
+    return TimelineSection(
+        figure,
+        primary.run.label,
+        sources,
+        has_planned_rates=any(found.peaks for found in curves),
+        thinned=any(len(run.log) > MAX_POINTS for run in report.runs),
+    )
+
+
+def scores_section(report: ReportFolder) -> list[ScoreRow]:
+    """Every scored model of every run."""
+    rows = []
+    for run in report.runs:
+        split = run.scored_split()
+        for scores in run.scores(split) if split is not None else []:
+            rows.append(ScoreRow(run.label, scores, scores.scores.get(f"{scores.metric}_ci")))
+    return rows
+
+
+def weights_section(
+    report: ReportFolder, figures: Path, wanted: str | None, rows: Sequence[LayerRow]
+) -> WeightsSection:
+    """Draws Figure 2 of one layer and the fate of its pruned weights; counts that of all layers' (`rows`)."""
+    run = report.primary
+    found = find_sparse_round(run)
+    if found is None:
+        if wanted is not None:
+            raise ValueError(f"layer {wanted!r} cannot be drawn: {run.folder} has no sparse phase with its weights yet")
+        return WeightsSection(run.label, None, None, "", None, None, None, None, 0)
+    name = choose_layer(found, wanted)
+    layer = read_sparse_layer(found, name)
+    if layer is None:
+        raise ValueError(f"layer {name} is not in {found.sparse.folder}: choose another by --layer")
+    fate = count_fate(layer)
+    return WeightsSection(
+        run=run.label,
+        found=found,
+        layer=layer,
+        chosen_by="chosen by --layer" if wanted is not None else "the largest pruned layer",
+        moments=_moments_figure(layer, figures),
+        fate_figure=_fate_figure(layer, figures) if fate is not None else None,
+        fate=fate,
+        fate_of_all=add_fates(row.fate for row in rows),
+        extra_zeros=sum(abs(row.miscounted) for row in rows),
+    )
+
+
+def _moments_figure(layer: SparseLayer, figures: Path) -> PageFigure:
+    moments = five_moments(layer)
+    titles = ", ".join(moment.title for moment in moments)
+    alt = f"Histograms of the weights of {layer.name} at {len(moments)} moments: {titles}"
+    return render_figure("weights", alt, draw_moments(moments), (2.7, 1.35 * len(moments) + 0.5), figures)
+
+
+def _fate_figure(layer: SparseLayer, figures: Path) -> PageFigure:
+    alt = f"Magnitudes of the weights of {layer.name} after re-dense training, and where the pruned ones went"
+    return render_figure("fate", alt, draw_fate(layer), (2.9, 5.4), figures)
+
+
+def layers_section(report: ReportFolder) -> LayersSection:
+    """The layer table of the primary run."""
+    run = report.primary
+    found = find_sparse_round(run)
+    rows = layer_rows(run, found) if found is not None else []
+    return LayersSection(list(phase_models(run)), rows, dense_rows(run))
+
+
+def examples_section(report: ReportFolder) -> ExamplesSection:
+    """The arms of the lowest seed side by side; for a single run its phases."""
+    run = report.primary
+    split = run.scored_split()
+    if split is None or not run.phase_scores(split):
+        return ExamplesSection(split or "", None)
+    models = [(run.arm, run.phase_scores(split)[-1])]
+    for other in report.runs:
+        if other is not run and other.seed == run.seed and other.phase_scores(split):
+            models.append((other.arm, other.phase_scores(split)[-1]))
+    if len(models) == 1:
+        models = [(scores.phase, scores) for scores in run.phase_scores(split)]
+        return ExamplesSection(split, choose_examples(models, 0, len(models) - 1))
+    baseline = next((index for index, (arm, _) in enumerate(models) if arm == "dense"), 1)
+    return ExamplesSection(split, choose_examples(models, baseline, 0))
+
+
+def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
+    """Draws what `landscape.json` files hold."""
+    measured = [run for run in report.runs if (run.folder / LANDSCAPE_FILE_NAME).is_file()]
+    if not measured:
+        return LandscapeSection(None, "", {})
+    several_seeds = len({run.seed for run in measured}) > 1
+    labels = [run.label if several_seeds else run.arm for run in measured]
+    found = {label: Landscape.read(run.folder) for label, run in zip(labels, measured, strict=True)}
+    primary = next((label for label, run in zip(labels, measured, strict=True) if run is report.primary), labels[0])
+    alt = f"Loss along the straight lines between the phases' models of {primary}, and the sharpness of every model"
+    figure = render_figure("landscape", alt, draw_landscapes(found, primary), landscape_height(found), figures)
+    return LandscapeSection(figure, primary, found)
+
+
+_RUN_FACTS = (
+    *("seed", "data_seed", "world_size", "optimizer", "lr_scheduler_type", "batch_size", "steps_per_epoch"),
+    *("mask_criterion", "reset_optimizer_state", "mask_gradients"),
+)
+
+
+def runs_section(report: ReportFolder) -> list[dict[str, Any]]:
+    """Every run's facts, phases, versions and command."""
+    return [
+        {
+            "label": run.label,
+            "state": _state(run),
+            "seconds": run.summary.get("seconds", sum(phase["seconds"] for phase in run.phases)),
+            "facts": [(name, run.summary[name]) for name in _RUN_FACTS if run.summary.get(name) is not None],
+            "phases": run.phases,
+            "versions": {name: value for name, value in run.summary.get("versions", {}).items() if value},
+            "command": shlex.join(run.summary.get("command", [])),
+        }
+        for run in report.runs
+    ]
+
+
+def _state(run: RunRecord) -> str:
+    if run.is_finished:
+        return "finished"
+    if not run.phases:
+        return "in its first phase"
+    last = run.phases[-1]
+    at = f", newest checkpoint {run.checkpoint.name.rpartition('-')[2]}" if run.checkpoint is not None else ""
+    return f"unfinished: {'after' if last['finished'] else 'in'} {last['name']}{at}"
+
+
+def _phases_in_words(run: RunRecord) -> str:
+    if not run.schedule:
+        return "unknown"
+    words = [
+        f"S {phase['sparsity']:.0%} {phase['end'] - phase['start']:,}"
+        if phase["kind"] == "sparse"
+        else f"D {phase['end'] - phase['start']:,}"
+        for phase in run.schedule
+    ]
+    return " → ".join(words) + " steps"

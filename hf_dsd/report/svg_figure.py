@@ -1,0 +1,128 @@
+"""Matplotlib figures as inline SVG for a page of either colour scheme, and as PNG for a paper.
+
+Layer: matplotlib and the palette next door.
+"""
+
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+from markupsafe import Markup, escape
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hf_dsd.state_file import written_whole
+
+from .palette import COLOURS, light
+
+WIDE, NARROW = 9.0, 3.9
+"""Inches: on a desktop and in print, and on a phone, where a figure of 9 inches would be unreadably small."""
+
+DPI = 300
+
+STYLE: Any = {
+    "text.parse_math": False,  # a layer's name may hold a dollar sign
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+    "font.size": 8.5,
+    "axes.titlesize": 9,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelsize": 8.5,
+    "axes.edgecolor": light("muted"),
+    "axes.labelcolor": light("ink"),
+    "axes.titlecolor": light("ink"),
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.formatter.use_mathtext": False,
+    "grid.color": light("rule"),
+    "grid.linewidth": 0.5,
+    "text.color": light("ink"),
+    "xtick.color": light("muted"),
+    "ytick.color": light("muted"),
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "lines.linewidth": 1.5,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
+    "svg.hashsalt": "hf_dsd",  # the same figure, the same bytes
+}
+
+Draw = Callable[[Figure, bool], None]
+"""Draws into an empty figure; True means wide."""
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure for the page, in the two widths, and its caption.
+
+    Attributes:
+        name: Of the PNG's file, and of the page's anchor.
+        alt: What it shows, in one sentence, for who cannot see it.
+        wide: Inline SVG for desktops.
+        narrow: Inline SVG for phones.
+    """
+
+    name: str
+    alt: str
+    wide: Markup
+    narrow: Markup
+
+
+def render_figure(name: str, alt: str, draw: Draw, height: tuple[float, float], png_folder: Path) -> PageFigure:
+    """Draws a figure as two SVGs and as `png_folder/NAME.png`.
+
+    Args:
+        name: Of the figure.
+        alt: What it shows.
+        draw: Draws it.
+        height: Inches, wide and narrow.
+        png_folder: Made if missing.
+    """
+    with mpl.rc_context(STYLE):
+        wide = _figure(draw, height[0], wide=True)
+        png_folder.mkdir(parents=True, exist_ok=True)
+        with written_whole(png_folder / f"{name}.png") as partial:
+            wide.savefig(partial, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+        narrow = _figure(draw, height[1], wide=False)
+        return PageFigure(name, alt, _svg(wide, f"{name}-w", alt), _svg(narrow, f"{name}-n", alt))
+
+
+def _figure(draw: Draw, height: float, *, wide: bool) -> Figure:
+    figure = Figure(figsize=(WIDE if wide else NARROW, height), layout="constrained", facecolor="none")
+    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.04)  # type: ignore[union-attr, call-arg]
+    draw(figure, wide)
+    return figure
+
+
+def _svg(figure: Figure, prefix: str, alt: str) -> Markup:
+    """The figure's <svg> element alone: own ids, colours as CSS variables, no metadata, no size of its own."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None})
+    text = buffer.getvalue()
+    text = text[text.index("<svg") :]
+    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    # Matplotlib's own ids repeat from figure to figure, and some of them change from call to call.
+    own = {name: f"{prefix}-{number}" for number, name in enumerate(re.findall(r'<[^<>]* id="([^"]+)"', text))}
+    text = re.sub(r'(\bid="|href="#|url\(#)([^")]+)', lambda found: found[1] + own.get(found[2], found[2]), text)
+    for role, colour in COLOURS.items():
+        text = text.replace(colour.light, f"var(--{role})")
+    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
+    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1))  # noqa: S704 (matplotlib's own)
+
+
+def label_panel(axes: Axes, title: str, x: str = "", y: str = "") -> None:
+    """Gives a panel its title and the labels of its axes, with their units."""
+    axes.set_title(title)
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)

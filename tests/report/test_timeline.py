@@ -1,0 +1,75 @@
+"""Which points are drawn, from a log, a checkpoint's log, or the phases' ends."""
+
+import json
+
+import pytest
+from report_runs import REFERENCES, write_dsd_run, write_summary
+
+from hf_dsd.report.draw_timeline import metric_title
+from hf_dsd.report.run_record import read_run
+from hf_dsd.report.timeline import find_metric, read_curves, thin
+
+LOG = [
+    {"step": 5, "loss": 3.0, "learning_rate": 0.1},
+    {"step": 10, "loss": float("nan"), "learning_rate": 0.0},
+    {"step": 10, "eval_loss": 2.5, "eval_wer": 0.6, "eval_runtime": 1.0},
+]
+
+
+def test_a_log_gives_all_curves(tmp_path):
+    folder = write_dsd_run(tmp_path / "run", finished=1)
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": LOG}))
+    curves = read_curves(read_run(folder), "eval_wer")
+    assert curves.train_loss == [(5, 3.0)]  # what is not a number is not drawn
+    assert curves.learning_rate == [(5, 0.1), (10, 0.0)]
+    assert curves.eval_loss == [(10, 2.0)]  # the summary's, of the same step
+    assert curves.metric == [(10, 0.5)]
+    assert curves.peaks == []
+
+
+def test_without_a_log_the_phases_ends_are_drawn(tmp_path):
+    run = read_run(write_dsd_run(tmp_path / "run"))
+    curves = read_curves(run, "eval_wer")
+    assert (curves.train_loss, curves.learning_rate) == ([], [])
+    assert curves.eval_loss == [(10, 2.0), (15, 1.5), (20, 1.0)]
+    assert curves.metric == [(10, 0.5), (15, pytest.approx(0.4)), (20, pytest.approx(0.3))]
+    assert curves.peaks == [(0, 10, 0.1), (10, 15, 0.1), (15, 20, 0.1)]
+    assert run.sources == ["dsd_summary.json"]
+
+
+def test_a_checkpoints_log_is_continued_by_the_phases_ends(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    for step in (5, 10):
+        (folder / f"checkpoint-{step}").mkdir()
+        log = [row for row in LOG if row["step"] <= step]
+        (folder / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    (folder / "checkpoint-15").mkdir()
+    (folder / "checkpoint-15" / "trainer_state.json").write_text('{"log_his')  # its writer died
+    run = read_run(folder)
+    assert run.sources == ["dsd_summary.json", "checkpoint-10/trainer_state.json"]
+    curves = read_curves(run, None)
+    assert curves.train_loss == [(5, 3.0)]
+    assert curves.eval_loss == [(10, 2.0), (15, 1.5), (20, 1.0)]
+    assert curves.peaks == [(10, 15, 0.1), (15, 20, 0.1)]
+
+
+def test_the_metric_is_the_scored_one_else_a_known_one(tmp_path):
+    scored = read_run(write_dsd_run(tmp_path / "scored", heard=REFERENCES))
+    assert find_metric([scored]) == "eval_wer"
+    write_summary(tmp_path, schedule=[], phases=[{"metrics": {"eval_loss": 1.0, "eval_cer": 0.1, "eval_bleu4": 2.0}}])
+    assert find_metric([read_run(tmp_path)]) == "eval_bleu4"
+    write_summary(tmp_path, schedule=[], phases=[{"metrics": {"eval_loss": 1.0, "eval_runtime": 0.1}}])
+    assert find_metric([read_run(tmp_path)]) is None
+
+
+def test_long_logs_are_drawn_as_means():
+    assert thin([(1, 1.0), (2, 3.0), (3, 5.0)], most=3) == [(1, 1.0), (2, 3.0), (3, 5.0)]
+    assert thin([(1, 1.0), (2, 3.0), (3, 5.0)], most=2) == [(2, 2.0), (3, 5.0)]
+    assert thin([]) == []
+
+
+@pytest.mark.parametrize(
+    ("metric", "title"), [("eval_wer", "WER [%]"), ("eval_bleu4", "BLEU-4"), ("eval_perplexity", "perplexity")]
+)
+def test_metrics_have_names_and_units(metric, title):
+    assert metric_title(metric) == title
