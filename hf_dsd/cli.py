@@ -65,6 +65,44 @@ def inspect_command(
 
 
 @app.command()
+def sensitivity(
+    model: Annotated[str, typer.Argument(help="A folder, such as a run's phase-0-dense, or a name on the Hub.")],
+    data: Annotated[
+        str | None, typer.Option(help="Captions, an audiofolder, or a text file; default: the embedded sets.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder of sensitivity.json and sensitivity.png.")] = Path(
+        "runs/sensitivity"
+    ),
+    sparsities: Annotated[str | None, typer.Option(help="Fractions to measure; default: 0.1 to 0.9.")] = None,
+    dense_modules: Annotated[
+        list[str] | None, typer.Option(help="Regex kept dense; repeat for several. Default: the model's own list.")
+    ] = None,
+    sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
+    metric: Annotated[str, typer.Option(help="Score that decides: loss, wer, bleu4 or perplexity.")] = "loss",
+    tolerance: Annotated[float, typer.Option(help="How much worse pruning may make it, as a fraction.")] = 0.05,
+    examples: Annotated[int, typer.Option(help="Validation examples to evaluate, at the most.")] = 128,
+    bleu: Annotated[bool, typer.Option("--bleu", help="Also let a captioner write, and score it.")] = False,
+    feature_columns: Annotated[str | None, typer.Option(help="Part of the image vectors, e.g. 0:1280.")] = None,
+) -> None:
+    """Prune without retraining, layer by layer and all at once: what each costs, and a sparsity to begin with."""
+    from .sensitivity.command import sensitivity_command
+
+    sensitivity_command(
+        model,
+        data,
+        out,
+        sparsities,
+        dense_modules,
+        sparsity_overrides,
+        metric,
+        tolerance,
+        examples,
+        feature_columns,
+        bleu=bleu,
+    )
+
+
+@app.command()
 def compare(
     script: Annotated[
         list[str] | None, typer.Argument(help="After --: a training script built on DSDTrainer, and its arguments.")
@@ -140,44 +178,6 @@ def card(
         raise typer.Exit(2) from error
     for path in written:
         Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def sensitivity(
-    model: Annotated[str, typer.Argument(help="A folder, such as a run's phase-0-dense, or a name on the Hub.")],
-    data: Annotated[
-        str | None, typer.Option(help="Captions, an audiofolder, or a text file; default: the embedded sets.")
-    ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of sensitivity.json and sensitivity.png.")] = Path(
-        "runs/sensitivity"
-    ),
-    sparsities: Annotated[str | None, typer.Option(help="Fractions to measure; default: 0.1 to 0.9.")] = None,
-    dense_modules: Annotated[
-        list[str] | None, typer.Option(help="Regex kept dense; repeat for several. Default: the model's own list.")
-    ] = None,
-    sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
-    metric: Annotated[str, typer.Option(help="Score that decides: loss, wer, bleu4 or perplexity.")] = "loss",
-    tolerance: Annotated[float, typer.Option(help="How much worse pruning may make it, as a fraction.")] = 0.05,
-    examples: Annotated[int, typer.Option(help="Validation examples to evaluate, at the most.")] = 128,
-    bleu: Annotated[bool, typer.Option("--bleu", help="Also let a captioner write, and score it.")] = False,
-    feature_columns: Annotated[str | None, typer.Option(help="Part of the image vectors, e.g. 0:1280.")] = None,
-) -> None:
-    """Prune without retraining, layer by layer and all at once: what each costs, and a sparsity to begin with."""
-    from .sensitivity.command import sensitivity_command
-
-    sensitivity_command(
-        model,
-        data,
-        out,
-        sparsities,
-        dense_modules,
-        sparsity_overrides,
-        metric,
-        tolerance,
-        examples,
-        feature_columns,
-        bleu=bleu,
-    )
 
 
 @app.command("attach-encoder")

@@ -7,6 +7,7 @@ import torch
 import transformers
 from accelerate import init_empty_weights
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 from torch import nn
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
@@ -107,7 +108,7 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     for parameter in inspection.parameters:
         shape = " x ".join(map(str, parameter.shape)) or "-"
         pruned = "" if parameter.dense_reason else f"{parameter.pruned:,}"
-        table.add_row(parameter.name, shape, f"{parameter.weights:,}", pruned, parameter.dense_reason)
+        table.add_row(parameter.name, shape, f"{parameter.weights:,}", pruned, escape(parameter.dense_reason))
     console.print(table)
     for weights, what in (
         (inspection.target_weights, "of the parameters that are pruned"),

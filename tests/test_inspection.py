@@ -58,11 +58,13 @@ def test_the_command(tmp_path: Path) -> None:
     config = DeepSpeechConfig(hidden_size=10, num_dense_layers=1)
     config.architectures = ["DeepSpeechForCTC"]
     config.save_pretrained(tmp_path)
-    options = ["--sparsity", "0.5", "--sparsity-overrides", '{"weight_hh$": 0.25}', "--dense-modules", "^output"]
+    options = ["--sparsity", "0.5", "--sparsity-overrides", '{"weight_hh$": 0.25}', "--dense-modules", "^output[a-z_]"]
     result = CliRunner().invoke(app, ["inspect", str(tmp_path), *options], env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.output
     assert re.search(r"recurrent\.recurrence\.weight_hh\s*│\s*10 x 10\s*│\s*100\s*│\s*25\s*│", result.output)
-    assert re.search(r"output_dense\.weight\s*│\s*10 x 10\s*│\s*100\s*│\s*│ dense_modules", result.output)
+    assert re.search(
+        r"output_dense\.weight\s*│\s*10 x 10\s*│\s*100\s*│\s*│ dense_modules pattern '\^output\[a-z_\]'", result.output
+    )
     assert re.search(r"([\d,]+) of ([\d,]+) weights of the model: \d", result.output)
 
 
@@ -71,7 +73,7 @@ def test_the_command(tmp_path: Path) -> None:
     [
         (["--sparsity", "30"], "sparsity must be a fraction in [0, 1), got 30; write 0.3 for 30 %"),
         (["--sparsity-overrides", "{"], "sparsity_overrides must be JSON"),
-        (["--dense-modules", "conv9"], "dense_modules pattern 'conv9' matches no parameter"),
+        (["--dense-modules", "conv[a-z]"], "dense_modules pattern 'conv[a-z]' matches no parameter"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(options, message, tmp_path):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from .comparison import Comparison
 from .run_results import ARMS
@@ -56,7 +57,7 @@ def compare_command(
         console.print("stopped: the same command goes on from the last checkpoints")
         raise typer.Exit(INTERRUPTED) from None
     except (ValueError, RuntimeError, FileNotFoundError) as error:
-        console.print(f"[red]error[/red] {error}", highlight=False)
+        console.print("[red]error[/red]", escape(str(error)), highlight=False)
         raise typer.Exit(1 if isinstance(error, FileNotFoundError) else 2) from error
     _show(comparison, out, console)
     return 1 if failed else 0
@@ -68,7 +69,7 @@ def collect_command(out: Path, split: str, metric: str | None) -> int:
     try:
         comparison = Comparison.from_folder(out, split, metric)
     except (ValueError, FileNotFoundError) as error:
-        console.print(f"[red]error[/red] {error}", highlight=False)
+        console.print("[red]error[/red]", escape(str(error)), highlight=False)
         raise typer.Exit(2) from error
     comparison.write(out)
     _show(comparison, out, console)

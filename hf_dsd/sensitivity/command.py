@@ -8,6 +8,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from hf_dsd.training_args import parse_overrides
 
@@ -73,7 +74,7 @@ def sensitivity_command(
         console.print("stopped: nothing was written, and the model is as it was")
         raise typer.Exit(INTERRUPTED) from None
     except (ValueError, OSError) as error:
-        console.print(f"[red]error[/red] {error}", highlight=False)
+        console.print("[red]error[/red]", escape(str(error)), highlight=False)
         raise typer.Exit(2) from error
     others = {name: greater for name, greater in evaluation.metrics.items() if name != metric}
     print_sensitivity(result, console, others)

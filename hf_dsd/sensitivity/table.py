@@ -55,7 +55,9 @@ def _relative(point: Point, result: Sensitivity) -> str:
 def _three_digits(value: float) -> str:
     if not math.isfinite(value):
         return str(value)
-    return ">999" if value > 999.5 else f"{value:.0f}" if abs(value) >= 9.95 else f"{value:.1f}"
+    if abs(value) < 9.95:
+        return f"{round(value, 1) + 0.0:.1f}"  # -0.0 + 0.0 is 0.0
+    return ">999" if value > 999.5 else f"{value:.0f}"
 
 
 def shown(value: float, metric: str) -> str:

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from hf_dsd.cli import app
 from hf_dsd.compare import Comparison, ScriptRuns
 from hf_dsd.compare.jobs import last_checkpoint, progress
 
@@ -159,6 +161,14 @@ def test_what_is_no_script_is_refused(tmp_path: Path, script: Path) -> None:
         ScriptRuns(["dnse", str(script)], ["dsd"], [1], tmp_path / "out").run()
     with pytest.raises(ValueError, match="compare sets --seed for every run"):
         ScriptRuns([str(script), "--seed", "3"], ["dsd"], [1], tmp_path / "out").run()
+
+
+def test_an_error_is_printed_as_it_is(tmp_path: Path, script: Path) -> None:
+    """Brackets are markup to rich, but values to a user."""
+    call = ["compare", "--arms", "dsd", "--out", str(tmp_path / "out"), "--", "[bold]no_script.py"]
+    result = CliRunner().invoke(app, call, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "'[bold]no_script.py'" in result.output
 
 
 def test_a_folder_at_work_is_refused(tmp_path: Path, script: Path) -> None:

@@ -42,6 +42,13 @@ def test_the_table(result, capsys):
     assert lines[-1] == """Suggested: --sparsity 0.2 --sparsity_overrides '{"b.weight": 0.1}'"""
 
 
+def test_a_difference_too_small_to_show_has_no_sign(capsys):
+    model = Quadratic()
+    result = measure_sensitivity(model, lambda: 1e6 - model.loss() / 1e3, (0.2, 0.9))  # 0.05 and 28.8 less than 1e6
+    print_sensitivity(result, Console(width=80))
+    assert re.search(r"^ *all layers at once +0\.0 +0\.0 ", capsys.readouterr().out, re.MULTILINE)
+
+
 def test_the_figure(result, tmp_path):
     figure = build_figure(result, {"wer": False})
     together, alone, wer, _ = figure.axes
@@ -93,7 +100,7 @@ def test_the_command(tmp_path: Path) -> None:
     [
         (["--metric", "wer"], "metric must be one of loss for this model, got 'wer'"),
         (["--sparsities", "much"], "sparsities must be fractions such as '0.2 0.4 0.6', got 'much'"),
-        (["--dense-modules", "conv"], "dense_modules pattern 'conv' matches no parameter"),
+        (["--dense-modules", "conv[a-z]"], "dense_modules pattern 'conv[a-z]' matches no parameter"),
         (["--sparsity-overrides", "{"], "sparsity_overrides must be JSON"),
     ],
 )
