@@ -204,7 +204,7 @@ def publish(
     license: Annotated[str | None, typer.Option(help="Of the weights, as the Hub calls it: apache-2.0.")] = None,
     language: Annotated[list[str] | None, typer.Option(help="Code for the card, such as en; may be repeated.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name for the card; default: from the run's command.")] = None,
-    results: Annotated[Path | None, typer.Option(help="results.json for the card; default: made from the run.")] = None,
+    results: Annotated[Path | None, typer.Option(help="A card's results.json whose words to keep.")] = None,
 ) -> None:
     """Publish a run on the Hub: main is its last model, branches are the earlier phases', and a card says it all.
 

@@ -42,7 +42,7 @@ def publish(
         repo_id: `user/name`; made if it does not exist.
         private: Make the repository private.
         dry_run: Print the list and end; needs no network and no token.
-        results: A file for the card, written by `Results.write`; None makes it from the run.
+        results: A card's results.json whose words, dataset and licence to keep; the numbers are the run's own.
         license: Of the weights, as the Hub calls it: `apache-2.0`.
         language: Code or codes for the card.
         dataset: Its name for the card; None takes it from the run's command.
@@ -67,6 +67,7 @@ def publish(
         listing = Listing(repo_id, stage_run(run_dir, revisions, content, Path(folder)), release_tag())
         print_listing(listing, console)
         if dry_run:
+            console.print("nothing was sent: leave --dry-run out to publish this list")
             return None
         repository = HubRepository.claim(repo_id, HfApi(token=token), private=private, is_ours=is_ours)
         return send(listing, repository, {revision.name: revision.phase for revision in revisions}, message, console)

@@ -8,6 +8,7 @@ from pathlib import Path
 import typer
 from rich.console import Console
 from rich.markup import escape
+from transformers.utils import logging
 
 from .publish import publish
 from .repository import PublishError
@@ -26,6 +27,7 @@ def publish_command(
 ) -> None:
     """Publishes a run; ends with status 1 if the Hub refuses or fails, 2 if the arguments are wrong."""
     console = Console()
+    logging.disable_progress_bar()  # of loading and saving the phases' models
     try:
         publish(
             run_dir,

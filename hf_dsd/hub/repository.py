@@ -104,7 +104,7 @@ class HubRepository:
                 self._api.create_branch(self.repo_id, branch=revision, revision=first, exist_ok=True)
             info = self._api.model_info(self.repo_id, revision=revision)
             there = {file.rfilename for file in info.siblings or ()}
-            stale = {path for path in there - wanted if any(fnmatchcase(path, pattern) for pattern in _REPLACED)}
+            stale = {path for path in there - wanted if _is_replaced(path)}
             return self._api.create_commit(
                 self.repo_id,
                 [
@@ -177,6 +177,8 @@ def explained(doing: str) -> Iterator[None]:
     again = "every revision on the Hub is whole, and the same command goes on where this one ended"
     try:
         yield
+    except PublishError:
+        raise
     except OfflineModeIsEnabled as error:
         raise PublishError(f"{doing}: HF_HUB_OFFLINE is set; unset it to publish") from error
     except HfHubHTTPError as error:
@@ -190,8 +192,22 @@ def explained(doing: str) -> Iterator[None]:
         raise PublishError(
             f"{doing}: the Hub answered {status} ({error.server_message or 'no reason'}): {remedy}"
         ) from error
-    except (HTTPError, ConnectionError, TimeoutError) as error:
-        raise PublishError(f"{doing}: the connection failed ({type(error).__name__}: {error}): {again}") from error
+    except (HTTPError, ConnectionError, TimeoutError, RuntimeError) as error:  # RuntimeError: uploads of large files
+        raise PublishError(f"{doing}: the connection failed ({_reason(error)}): {again}") from error
+
+
+def _reason(error: BaseException) -> str:
+    cause = f", {error.__cause__}" if error.__cause__ is not None else ""
+    return f"{type(error).__name__}: {error}{cause}"
+
+
+def _is_replaced(path: str) -> bool:
+    """Whether a pattern of `_REPLACED` means the path; `*` does not cross folders: `last-checkpoint/*` stays whole."""
+    parts = path.split("/")
+    return any(
+        len(parts) == len(pattern.split("/")) and all(map(fnmatchcase, parts, pattern.split("/")))
+        for pattern in _REPLACED
+    )
 
 
 def _some(names: Iterable[str]) -> str:

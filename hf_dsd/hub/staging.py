@@ -86,17 +86,28 @@ def read_results(
     language: str | list[str] | None = None,
     dataset: str | None = None,
 ) -> Results:
-    """What the card will say: from a file that `Results.write` wrote, or from the run.
+    """What the card will say: the run's numbers, with the words of a results.json where one is given.
 
-    The run's report is drawn first, because the card shows its figures.
+    The run's report is drawn first if it is missing or older than the run's numbers: the card shows its figures.
+
+    Raises:
+        ValueError: If `language` or `dataset` is given besides a results.json, which says them, too.
     """
-    write_report(run_dir)
+    run = Path(run_dir)
+    if not _is_drawn(run):
+        write_report(run)
+    new = Results.from_run(run, repo_id=repo_id, license=license, language=language, dataset=dataset)
     if results is None:
-        return Results.from_run(run_dir, repo_id=repo_id, license=license, language=language, dataset=dataset)
+        return new
     if language is not None or dataset is not None:
-        raise ValueError("language and dataset are read from the file given as results: change them there")
-    read = Results.read(results)
-    return replace(read, repo_id=repo_id, license=license or read.license)
+        raise ValueError(f"language and dataset are what {results} says: change them there")
+    words = Results.read(results)
+    return replace(words.with_run(new), repo_id=repo_id, license=license or words.license)
+
+
+def _is_drawn(run: Path) -> bool:
+    figure, numbers = run / "figures" / "weights.png", run / SUMMARY_FILE_NAME
+    return figure.is_file() and figure.stat().st_mtime >= numbers.stat().st_mtime
 
 
 def _stage_model(source: Path, target: Path) -> None:

@@ -30,7 +30,11 @@ class Finished:
 
 
 class ClientProcess:
-    """Starts commands and waits for them, one at a time."""
+    """Starts commands and waits for them, one at a time.
+
+    Attributes:
+        home: `HF_HOME`, empty at first.
+    """
 
     def __init__(self, home: Path, endpoint: str) -> None:
         variables = {
@@ -46,9 +50,10 @@ class ClientProcess:
         }
         environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
         self.home = home
+        self._environment = environment | variables
         self._process = subprocess.Popen(
             [sys.executable, __file__],
-            env=environment | variables,
+            env=self._environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -83,6 +88,18 @@ class ClientProcess:
         """Waits for the command that was started."""
         return Finished(self._read(), self._output.read_text(encoding="utf-8", errors="replace"))
 
+    def without_package(self, *arguments: Any) -> Any:
+        """Runs `pull` in a process that trusts the repository's code instead of importing hf_dsd; gives its answer."""
+        done = subprocess.run(
+            [sys.executable, __file__, "pull", *map(str, arguments)],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout.splitlines()[-1])
+
     def close(self) -> None:
         """Ends the process."""
         assert self._process.stdin is not None
@@ -113,13 +130,14 @@ def run_cli(*arguments: str) -> None:
 
 
 def pull(auto_class: str, repo_id: str, revision: str, cache: str) -> None:
-    """Loads a revision's model and processor as a user does; prints the model's weights' digests."""
+    """Loads a revision's model and processor as a user does; prints the weights' digests and hf_dsd's modules."""
     import transformers
 
-    model = getattr(transformers, auto_class).from_pretrained(repo_id, revision=revision, cache_dir=cache)
-    processor = transformers.AutoProcessor.from_pretrained(repo_id, revision=revision, cache_dir=cache)
-    print(type(processor).__name__)
-    print(json.dumps({"class": type(model).__name__, "weights": digests(model.state_dict())}))
+    options = {"revision": revision, "cache_dir": cache, "trust_remote_code": "hf_dsd" not in sys.modules}
+    model = getattr(transformers, auto_class).from_pretrained(repo_id, **options)
+    transformers.AutoProcessor.from_pretrained(repo_id, **options)
+    ours = [name for name in sys.modules if name.split(".")[0] == "hf_dsd"]
+    print(json.dumps({"weights": digests(model.state_dict()), "modules": ours}))
 
 
 def download(repo_id: str, path: str, cache: str) -> None:
@@ -217,4 +235,7 @@ def _run(request: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    _serve()
+    if len(sys.argv) > 1:
+        COMMANDS[sys.argv[1]](*sys.argv[2:])
+    else:
+        _serve()

@@ -5,13 +5,17 @@ import os
 import re
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub_client import ClientProcess, digests
 from hub_server import READ_TOKEN, STRANGERS_TOKEN, TOKEN, HubServer
 from safetensors.torch import load_file
 from tiny_runs import AUTO_CLASSES, BUILDERS
+
+from hf_dsd.hub import Prose, Results, render_card
 
 REPO = "user/tiny"
 PHASES = {"dense": "phase-0-dense", "sparse": "phase-1-sparse", "main": "phase-2-dense"}
@@ -53,6 +57,17 @@ def test_every_revision_comes_back_to_the_bit(
         assert pulled["weights"] == digests(load_file(run / phase / "model.safetensors")), revision
     weights = [digests(load_file(run / phase / "model.safetensors")) for phase in PHASES.values()]
     assert weights[0] != weights[1] != weights[2] != weights[0]  # else the comparison above could not fail
+
+
+def test_a_revision_loads_without_the_package(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
+) -> None:
+    """In a process that does not import hf_dsd: the code came with the weights."""
+    run = finished_run("deepspeech")
+    publish(client, run)
+    pulled = client.without_package("AutoModelForCTC", REPO, "sparse", tmp_path)
+    assert pulled["weights"] == digests(load_file(run / "phase-1-sparse" / "model.safetensors"))
+    assert pulled["modules"] == []
 
 
 def test_a_dry_run_lists_what_the_upload_then_sends(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
@@ -135,13 +150,50 @@ def test_what_would_be_loaded_instead_is_removed_and_the_rest_stays(
 ) -> None:
     """The repository of a run that pushed while it trained, to which its owner has added a file."""
     repository = hub.store.create(REPO)
-    there = ["dsd_summary.json", "pytorch_model.bin", "training_args.bin", "phase-1-sparse/config.json", "samples.md"]
+    checkpoint = {
+        "last-checkpoint/model.safetensors",
+        "last-checkpoint/optimizer.pt",
+        "last-checkpoint/training_args.bin",
+    }
+    stale = {"pytorch_model.bin", "training_args.bin", "phase-1-sparse/config.json", "model-00001-of-00002.safetensors"}
+    there = ["dsd_summary.json", "samples.md", *checkpoint, *stale]
     lines = [{"key": "file", "value": {"path": path, "data": b"old"}} for path in there]
     hub.store.commit(repository, "main", lines)
     publish(client, finished_run("deepspeech"))
     assert hub.files(REPO)["samples.md"] == b"old"
-    assert not {"pytorch_model.bin", "training_args.bin", "phase-1-sparse/config.json"} & hub.files(REPO).keys()
+    assert not stale & hub.files(REPO).keys()
+    assert checkpoint <= hub.files(REPO).keys()
     assert "samples.md" not in hub.files(REPO, "dense")  # a branch begins empty, not with what main has
+
+
+def test_the_words_of_a_card_are_kept_and_the_numbers_are_the_runs(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
+) -> None:
+    words = Results.from_run(finished_run("deepspeech2"), license="mit", language="en", dataset="digits")
+    replace(words, title="Digits, heard", prose=Prose(description="It hears digits.")).write(tmp_path / "results.json")
+    publish(client, finished_run("deepspeech"), "--results", str(tmp_path / "results.json"))
+    card = hub.files(REPO)["README.md"].decode()
+    assert "# Digits, heard" in card
+    assert "It hears digits." in card
+    assert "license: mit" in card
+    shown = json.loads(hub.files(REPO)["results.json"])
+    assert (shown["model"]["class_name"], shown["repo_id"]) == ("DeepSpeechForCTC", REPO)
+    (tmp_path / "again.json").write_bytes(hub.files(REPO)["results.json"])
+    assert card == render_card(Results.read(tmp_path / "again.json"))
+
+
+def test_the_report_is_drawn_when_it_is_missing_or_older_than_the_numbers(
+    client: ClientProcess, finished_run: Runs
+) -> None:
+    run = finished_run("deepspeech")
+    figure = run / "figures" / "weights.png"
+    publish(client, run, "--dry-run", token=None)
+    drawn = figure.stat().st_mtime_ns
+    publish(client, run, "--dry-run", token=None)
+    assert figure.stat().st_mtime_ns == drawn
+    os.utime(run / "dsd_summary.json")
+    publish(client, run, "--dry-run", token=None)
+    assert figure.stat().st_mtime_ns > drawn
 
 
 # Consistency and repetition
@@ -199,16 +251,23 @@ def test_a_fault_that_passes_is_ridden_out(
 
 @pytest.mark.parametrize(
     ("fault", "reason"),
-    [({"status": 500}, "the Hub answered 500"), ({"cut_after": 0}, "the connection failed")],
-    ids=["500", "cut connection"],
+    [
+        ({"request": r"POST .*/branch/sparse", "status": 500}, "the Hub answered 500"),
+        ({"request": r"POST .*/branch/sparse", "cut_after": 0}, "the connection failed"),
+        (
+            {"request": "PUT /lfs/", "after": 1, "status": 403},
+            "the connection failed (RuntimeError: Error while uploading",
+        ),
+    ],
+    ids=["500", "cut connection", "refused weights"],
 )
 def test_a_fault_that_stays_says_that_the_command_can_be_repeated(
-    hub: HubServer, client: ClientProcess, finished_run: Runs, fault: dict[str, int], reason: str
+    hub: HubServer, client: ClientProcess, finished_run: Runs, fault: dict[str, Any], reason: str
 ) -> None:
     run = finished_run("deepspeech")
-    hub.fail(r"POST .*/branch/sparse", **fault)
+    hub.fail(**fault)
     output = publish(client, run, status=1)
-    assert f"error sending revision sparse of {REPO}: {reason}" in output
+    assert f"error sending revision sparse of {REPO}: {reason}" in " ".join(output.split())
     assert "the same command goes on" in " ".join(output.split())
     hub.forget_faults()
     assert listed(publish(client, run)) == stored(hub)
