@@ -1,6 +1,7 @@
 """Dense-Sparse-Dense training (Han et al., ICLR 2017) for the Hugging Face Trainer."""
 
 from importlib.metadata import version as _version
+from typing import Any as _Any
 
 from .engine import DSD
 from .models import (
@@ -16,6 +17,16 @@ from .models import (
 from .schedule import Phase, PhaseKind, Schedule
 from .trainer import DSDMixin, DSDSeq2SeqTrainer, DSDTrainer
 from .training_args import DSDArgumentsMixin, DSDSeq2SeqTrainingArguments, DSDTrainingArguments
+
+
+def _publish_run(trainer: DSDMixin, **options: _Any) -> _Any:
+    """Publishing lies above the trainer, so the package hands it in; late, because it needs the report and the card."""
+    from .hub import publish_trainer
+
+    return publish_trainer(trainer, **options)
+
+
+DSDMixin.publish_run = _publish_run
 
 __version__ = _version("hf-dsd")
 

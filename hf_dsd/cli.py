@@ -193,3 +193,32 @@ def attach_encoder(
     processor = NeuralTalkProcessor.from_pretrained(model)
     save_with_code(attach_image_encoder(captioner, processor), processor, out)
     Console().print(f"{out} captions pictures", highlight=False)
+
+
+@app.command()
+def publish(
+    run_dir: Annotated[Path, typer.Argument(help="output_dir of a run that has finished its last phase.")],
+    repo_id: Annotated[str, typer.Option("--repo_id", help="user/name; made if it does not exist.")],
+    private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List every file with its size, and end.")] = False,
+    license: Annotated[str | None, typer.Option(help="Of the weights, as the Hub calls it: apache-2.0.")] = None,
+    language: Annotated[list[str] | None, typer.Option(help="Code for the card, such as en; may be repeated.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="Name for the card; default: from the run's command.")] = None,
+    results: Annotated[Path | None, typer.Option(help="A card's results.json whose words to keep.")] = None,
+) -> None:
+    """Publish a run on the Hub: main is its last model, branches are the earlier phases', and a card says it all.
+
+    The token is HF_TOKEN's or the one of `hf auth login`. The same command again goes on where one ended.
+    """
+    from .hub.publish_command import publish_command
+
+    publish_command(
+        run_dir,
+        repo_id,
+        private=private,
+        dry_run=dry_run,
+        license=license,
+        language=language,
+        dataset=dataset,
+        results=results,
+    )

@@ -15,6 +15,7 @@ from .engine import check_choice
 from .masks import CRITERIA
 from .optimizer_state import RESET_MODES
 from .schedule import Schedule, check_learning_rates, check_lengths, check_sparsity, default_learning_rates
+from .secret_text import keep_out_of_pickles
 from .weight_averaging import AVERAGES
 
 # Python callers may write one number; HfArgumentParser takes only one type per field and reads a list.
@@ -118,6 +119,7 @@ class DSDArgumentsMixin(_Arguments):
         self._check_combinations()
         self._check_kept_checkpoints()
         super().__post_init__()
+        keep_out_of_pickles(self, "hub_token")
 
     def resolve_phases(self) -> None:
         """Checks the phases' numbers and sets `num_train_epochs`, `max_steps` and `learning_rate` to agree with them.

@@ -13,6 +13,7 @@ PACKAGE = ROOT / "hf_dsd"
 CORE = {"schedule", "sharding", "agreement", "targets", "selection", "masks", "optimizer_state", "state_file", "engine"}
 TRAINING = CORE | {
     "zero_engine",
+    "secret_text",
     "training_args",
     "lr_scheduler",
     "phase_monitor",
@@ -41,7 +42,8 @@ ALLOWED: dict[str, set[str]] = {
     "trainer_sharding": {"sharding"},
     "summary": CORE,
     "weight_averaging": {"state_file"},
-    "training_args": CORE | {"weight_averaging"},
+    "secret_text": set(),
+    "training_args": CORE | {"weight_averaging", "secret_text"},
     "trainer_zero": {"training_args"},
     "trainer": TRAINING - {"trainer"},
     "models": set(),

@@ -1,0 +1,92 @@
+"""Publishes a run: lists every file, then sends exactly these, the card and the tag last.
+
+Order is what keeps the repository consistent when the connection ends half-way: the branches come first, then `main`,
+whose card speaks of them, then the tag. Each is whole or not there, and the same command goes on.
+"""
+
+import os
+import tempfile
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, HfApi
+from huggingface_hub.utils import validate_repo_id
+from rich.console import Console
+
+from .listing import Listing, print_listing
+from .repository import HubRepository
+from .revisions import MAIN, plan_revisions, release_tag
+from .staging import read_results, stage_run
+
+
+def publish(
+    run_dir: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    dry_run: bool = False,
+    results: str | os.PathLike[str] | None = None,
+    license: str | None = None,
+    language: str | list[str] | None = None,
+    dataset: str | None = None,
+    message: str | None = None,
+    token: str | None = None,
+    is_ours: bool = False,
+    console: Console | None = None,
+) -> CommitInfo | None:
+    """Publishes a finished run: `main` is its last model, branches are the earlier phases' (see `plan_revisions`).
+
+    Safe to repeat: files that are on the Hub already are not sent again.
+
+    Args:
+        run_dir: `output_dir` of a run that has finished its last phase.
+        repo_id: `user/name`; made if it does not exist.
+        private: Make the repository private.
+        dry_run: Print the list and end; needs no network and no token.
+        results: A card's results.json whose words, dataset and licence to keep; the numbers are the run's own.
+        license: Of the weights, as the Hub calls it: `apache-2.0`.
+        language: Code or codes for the card.
+        dataset: Its name for the card; None takes it from the run's command.
+        message: Of `main`'s commit.
+        token: For programs that hold one; None takes HF_TOKEN or the login. It is never written anywhere.
+        is_ours: The repository is known to be meant for this run, whatever it holds.
+        console: Where the list is printed.
+
+    Returns:
+        `main`'s commit; None after a dry run.
+
+    Raises:
+        FileNotFoundError: If the folder is not a run's.
+        ValueError: If the run is unfinished, a name is not as the Hub wants it, or a file would publish a secret.
+        PublishError: If the Hub refuses or cannot be reached; says what to do.
+    """
+    _check_repo_id(repo_id)
+    console = console or Console()
+    revisions = plan_revisions(run_dir)
+    content = read_results(run_dir, repo_id, results=results, license=license, language=language, dataset=dataset)
+    with tempfile.TemporaryDirectory(prefix="hf-dsd-publish-") as folder:
+        listing = Listing(repo_id, stage_run(run_dir, revisions, content, Path(folder)), release_tag())
+        print_listing(listing, console)
+        if dry_run:
+            console.print("nothing was sent: leave --dry-run out to publish this list")
+            return None
+        repository = HubRepository.claim(repo_id, HfApi(token=token), private=private, is_ours=is_ours)
+        return send(listing, repository, {revision.name: revision.phase for revision in revisions}, message, console)
+
+
+def send(
+    listing: Listing, repository: HubRepository, phases: dict[str, str], message: str | None, console: Console
+) -> CommitInfo:
+    """Sends a listing, revision by revision in its order, then sets the tag; returns `main`'s commit."""
+    for revision, folder in listing.folders.items():
+        text = message if revision == MAIN and message else f"{phases[revision]} (hf-dsd {listing.tag})"
+        done = repository.commit(revision, folder, listing.files(revision), text)
+        console.print(f"{revision}: {done.oid}", highlight=False)
+    repository.tag(listing.tag)
+    console.print(f"{listing.tag}: {done.oid}\n{done.repo_url}", highlight=False)
+    return done
+
+
+def _check_repo_id(repo_id: str) -> None:
+    validate_repo_id(repo_id)
+    if repo_id.count("/") != 1:
+        raise ValueError(f"repo_id must be user/name or organisation/name, got {repo_id!r}")

@@ -1,0 +1,45 @@
+"""What `hf-dsd publish` does with its arguments: publish, print, and end with a status that a script can test.
+
+Layer: publishing next door; typer for the exit status.
+"""
+
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from transformers.utils import logging
+
+from .publish import publish
+from .repository import PublishError
+
+
+def publish_command(
+    run_dir: Path,
+    repo_id: str,
+    *,
+    private: bool,
+    dry_run: bool,
+    license: str | None,
+    language: list[str] | None,
+    dataset: str | None,
+    results: Path | None,
+) -> None:
+    """Publishes a run; ends with status 1 if the Hub refuses or fails, 2 if the arguments are wrong."""
+    console = Console()
+    logging.disable_progress_bar()  # of loading and saving the phases' models
+    try:
+        publish(
+            run_dir,
+            repo_id,
+            private=private or None,
+            dry_run=dry_run,
+            results=results,
+            license=license,
+            language=language,
+            dataset=dataset,
+            console=console,
+        )
+    except (PublishError, ValueError, FileNotFoundError) as error:
+        console.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        raise typer.Exit(1 if isinstance(error, PublishError) else 2) from error

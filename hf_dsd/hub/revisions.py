@@ -1,0 +1,67 @@
+"""Which phase's model becomes which revision of the repository."""
+
+import json
+import os
+from collections import Counter
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from hf_dsd.schedule import Schedule
+from hf_dsd.summary import SUMMARY_FILE_NAME, finished_models
+
+MAIN = "main"
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One branch of the repository.
+
+    Attributes:
+        name: Of the branch: `main`, `dense`, `sparse`, `dense-2`, `ema`.
+        phase: Folder of the run that holds its model: `phase-2-dense`.
+    """
+
+    name: str
+    phase: str
+
+
+def plan_revisions(run_dir: str | os.PathLike[str]) -> list[Revision]:
+    """The revisions that a finished run is published as, in the order in which they are sent: `main` is last.
+
+    `main` is the last phase's model. Each earlier phase is a branch of its kind, counted from the second on: `dense`,
+    `sparse`, and in an iterative run `dense-2`, `sparse-2`. Averages of the last phase are `ema` and `swa`. A first
+    phase of length 0 left no model, and has no branch.
+
+    Raises:
+        FileNotFoundError: If the folder is not a run's, or has lost the last phase's model.
+        ValueError: If the run has not finished its last phase.
+    """
+    path = Path(run_dir) / SUMMARY_FILE_NAME
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: give the output_dir of a run that DSDTrainer has finished")
+    summary = json.loads(path.read_text(encoding="utf-8"))
+    phases = Schedule.from_dict(summary["schedule"]).phases
+    last = phases[-1].name
+    done = {phase["name"] for phase in summary["phases"] if phase["finished"]}
+    if last not in done:
+        raise ValueError(
+            f"{run_dir} has not finished {last}, only {sorted(done) or 'no phase'}: resume it by "
+            "train(resume_from_checkpoint=True), then publish"
+        )
+    if not (Path(run_dir) / last).is_dir():
+        raise FileNotFoundError(f"{Path(run_dir) / last} is missing: it holds the model that main would be")
+    models = finished_models(run_dir)
+    counts: Counter[str] = Counter()
+    names = {}
+    for phase in phases[:-1]:
+        counts[phase.kind.value] += 1
+        count = counts[phase.kind.value]
+        names[phase.name] = phase.kind.value if count == 1 else f"{phase.kind.value}-{count}"
+    names |= {f"{last}-{kind}": kind for kind in summary.get("weight_averages", ())}
+    return [*(Revision(name, phase) for phase, name in names.items() if phase in models), Revision(MAIN, last)]
+
+
+def release_tag() -> str:
+    """The tag of a publication: the package's version, `v0.1.0`."""
+    return f"v{version('hf-dsd')}"

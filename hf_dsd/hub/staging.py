@@ -1,0 +1,145 @@
+"""Puts what is to be published into a temporary folder, one per revision: what lies there is sent, and nothing else.
+
+Layer: the report, the card and the models' code; no network.
+"""
+
+import json
+import os
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+from huggingface_hub import get_token
+from transformers import AutoProcessor, PreTrainedModel
+
+import hf_dsd.models
+from hf_dsd.models.remote_code import save_with_code
+from hf_dsd.report import write_report
+from hf_dsd.summary import SUMMARY_FILE_NAME
+
+from .card import render_card
+from .public_files import check_public, clean_json
+from .results import RESULTS_FILE_NAME, Results
+from .revisions import MAIN, Revision
+
+CARD_FILE_NAME = "README.md"
+
+# What a phase's folder may hold of a model and its processor. A list of what may go, not of what may not: optimizer
+# states, pickled arguments, masks and whatever a later version of the Trainer writes stay at home.
+_MODEL_FILES = (
+    "model.safetensors",
+    "model-*-of-*.safetensors",
+    "model.safetensors.index.json",
+    "config.json",
+    "generation_config.json",
+    "adapter_model.safetensors",
+    "adapter_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "vocab.txt",
+    "merges.txt",
+    "*.model",
+    "*.jinja",
+)
+
+
+def stage_run(
+    run_dir: str | os.PathLike[str], revisions: list[Revision], results: Results, folder: Path
+) -> dict[str, Path]:
+    """Writes every revision's files into a folder of its own.
+
+    Args:
+        run_dir: A finished run's `output_dir`; its report is drawn anew, nothing else is changed.
+        revisions: From `plan_revisions`.
+        results: What the card says.
+        folder: An empty folder.
+
+    Returns:
+        Revision -> folder with exactly its files.
+
+    Raises:
+        ValueError: If a file holds a token or a path of this machine.
+    """
+    run = Path(run_dir)
+    staged = {}
+    for revision in revisions:
+        staged[revision.name] = folder / revision.name
+        _stage_model(run / revision.phase, staged[revision.name])
+    _stage_card(run, results, staged[MAIN])
+    for path in staged.values():
+        clean_json(path)
+        check_public(path, [get_token() or "", str(run.resolve()), f"{Path.home()}/"])
+    return staged
+
+
+def read_results(
+    run_dir: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    results: str | os.PathLike[str] | None = None,
+    license: str | None = None,
+    language: str | list[str] | None = None,
+    dataset: str | None = None,
+) -> Results:
+    """What the card will say: the run's numbers, with the words of a results.json where one is given.
+
+    The run's report is drawn first if it is missing or older than the run's numbers: the card shows its figures.
+
+    Raises:
+        ValueError: If `language` or `dataset` is given besides a results.json, which says them, too.
+    """
+    run = Path(run_dir)
+    if not _is_drawn(run):
+        write_report(run)
+    new = Results.from_run(run, repo_id=repo_id, license=license, language=language, dataset=dataset)
+    if results is None:
+        return new
+    if language is not None or dataset is not None:
+        raise ValueError(f"language and dataset are what {results} says: change them there")
+    words = Results.read(results)
+    return replace(words.with_run(new), repo_id=repo_id, license=license or words.license)
+
+
+def _is_drawn(run: Path) -> bool:
+    figure, numbers = run / "figures" / "weights.png", run / SUMMARY_FILE_NAME
+    return figure.is_file() and figure.stat().st_mtime >= numbers.stat().st_mtime
+
+
+def _stage_model(source: Path, target: Path) -> None:
+    """A model's files: of the classes that hf_dsd brings with their code, of others as the Trainer saved them."""
+    model_class = _own_class(source)
+    if model_class is None:
+        target.mkdir(parents=True)
+        for pattern in _MODEL_FILES:
+            for path in source.glob(pattern):
+                shutil.copyfile(path, target / path.name)
+        return
+    model = model_class.from_pretrained(source, dtype="auto")
+    has_processor = (source / "processor_config.json").is_file()
+    save_with_code(model, AutoProcessor.from_pretrained(source) if has_processor else None, target)
+
+
+def _own_class(source: Path) -> type[PreTrainedModel] | None:
+    """The class of hf_dsd whose model a folder holds; None for any other model."""
+    config = source / "config.json"
+    if not config.is_file():
+        return None
+    names = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [""]
+    found: type[PreTrainedModel] | None = getattr(hf_dsd.models, names[0], None)
+    return found
+
+
+def _stage_card(run: Path, results: Results, target: Path) -> None:
+    shutil.copyfile(run / SUMMARY_FILE_NAME, target / SUMMARY_FILE_NAME)
+    for figure in sorted((run / "figures").glob("*.png")):
+        (target / "figures").mkdir(exist_ok=True)
+        shutil.copyfile(figure, target / "figures" / figure.name)
+    results.write(target / RESULTS_FILE_NAME)
+    clean_json(target)  # first, so that the card is what its results.json renders
+    card = render_card(Results.read(target / RESULTS_FILE_NAME))
+    (target / CARD_FILE_NAME).write_text(card, encoding="utf-8")

@@ -1,0 +1,57 @@
+"""What is cut from JSON files, and what is left alone."""
+
+import json
+
+import pytest
+
+from hf_dsd.hub.public_files import check_public, clean_json, without_paths
+
+
+@pytest.mark.parametrize(
+    ("text", "public"),
+    [
+        ("/home/me/data/flickr8k", "flickr8k"),
+        ("--output_dir=/home/me/out", "--output_dir=out"),
+        ("C:\\Users\\me\\out", "out"),
+        ("user/model", "user/model"),
+        ("runs/out", "runs/out"),
+        ("https://arxiv.org/abs/1607.04381", "https://arxiv.org/abs/1607.04381"),
+        ("/", "/"),
+        ("//", "//"),
+        ("</s>", "</s>"),
+        ("|", "|"),
+        ("--learning_rate", "--learning_rate"),
+        ("a/b ratio of 1/2", "a/b ratio of 1/2"),
+    ],
+)
+def test_absolute_paths_are_cut_to_their_last_name(text, public):
+    assert without_paths({"a": [text, 1, None], "b": text}) == {"a": [public, 1, None], "b": public}
+
+
+def test_keys_are_kept():
+    assert without_paths({"/home/me": 1.5}) == {"/home/me": 1.5}
+
+
+def test_a_file_without_paths_keeps_its_bytes_and_vocabularies_are_left_alone(tmp_path):
+    odd = '{"b": 1,\n      "a": "x/y"}'
+    (tmp_path / "config.json").write_text(odd)
+    (tmp_path / "vocab.json").write_text('{"/usr/lib": 3}')
+    (tmp_path / "results.json").write_text('{"run": "/home/me/out"}')
+    clean_json(tmp_path)
+    assert (tmp_path / "config.json").read_text() == odd
+    assert (tmp_path / "vocab.json").read_text() == '{"/usr/lib": 3}'
+    assert json.loads((tmp_path / "results.json").read_text()) == {"run": "out"}
+
+
+@pytest.mark.parametrize("content", ["token: hf_" + "a1" * 17, "/home/me/run/phase-1", "mysecret"])
+def test_a_secret_is_found_wherever_it_is_and_not_told(tmp_path, content):
+    (tmp_path / "figures").mkdir()
+    (tmp_path / "figures" / "notes.txt").write_text(f"before {content} after")
+    with pytest.raises(ValueError, match=r"^figures/notes\.txt holds a token or a path") as error:
+        check_public(tmp_path, ["mysecret", "/home/me/run"])
+    assert content not in str(error.value)
+
+
+def test_what_is_no_secret_passes(tmp_path):
+    (tmp_path / "config.json").write_text('{"hf_version": "hf_dsd", "note": "hf_transfer"}')
+    check_public(tmp_path, ["", "mysecret"])

@@ -1,0 +1,432 @@
+"""`hf-dsd publish` against the server: what is sent, what comes back, and what happens when it goes wrong."""
+
+import json
+import os
+import re
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hub_client import ClientProcess, digests
+from hub_server import READ_TOKEN, STRANGERS_TOKEN, TOKEN, HubServer
+from safetensors.torch import load_file
+from tiny_runs import AUTO_CLASSES, BUILDERS
+
+from hf_dsd.hub import Prose, Results, render_card
+
+REPO = "user/tiny"
+PHASES = {"dense": "phase-0-dense", "sparse": "phase-1-sparse", "main": "phase-2-dense"}
+Runs = Callable[[str], Path]
+
+
+def publish(client: ClientProcess, run: Path, *options: str, token: str | None = TOKEN, status: int = 0) -> str:
+    """Runs the command, checks its status, and that it printed no token; gives what it printed."""
+    finished = client.run("hf-dsd", "publish", run, "--repo_id", REPO, *options, token=token)
+    assert finished.status == status, finished.output
+    assert token is None or token not in finished.output
+    return finished.output
+
+
+def listed(output: str) -> dict[tuple[str, str], int]:
+    """(revision, path) -> bytes of a printed list."""
+    rows = re.findall(r"^│ (\S+) +│ (\S+) +│ +([\d,]+) │$", output, re.MULTILINE)
+    return {(revision, path): int(size.replace(",", "")) for revision, path, size in rows}
+
+
+def stored(hub: HubServer) -> dict[tuple[str, str], int]:
+    """(revision, path) -> bytes of what the repository's branches hold."""
+    return {
+        (revision, path): len(data)
+        for revision in hub.store.repositories[REPO].branches
+        for path, data in hub.files(REPO, revision).items()
+    }
+
+
+@pytest.mark.parametrize("kind", BUILDERS)
+def test_every_revision_comes_back_to_the_bit(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path, kind: str
+) -> None:
+    run = finished_run(kind)
+    publish(client, run)
+    assert sorted(hub.store.repositories[REPO].branches) == ["dense", "main", "sparse"]
+    for revision, phase in PHASES.items():
+        pulled = client.answer("pull", AUTO_CLASSES[kind], REPO, revision, tmp_path / revision)
+        assert pulled["weights"] == digests(load_file(run / phase / "model.safetensors")), revision
+    weights = [digests(load_file(run / phase / "model.safetensors")) for phase in PHASES.values()]
+    assert weights[0] != weights[1] != weights[2] != weights[0]  # else the comparison above could not fail
+
+
+def test_a_revision_loads_without_the_package(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
+) -> None:
+    """In a process that does not import hf_dsd: the code came with the weights."""
+    run = finished_run("deepspeech")
+    publish(client, run)
+    pulled = client.without_package("AutoModelForCTC", REPO, "sparse", tmp_path)
+    assert pulled["weights"] == digests(load_file(run / "phase-1-sparse" / "model.safetensors"))
+    assert pulled["modules"] == []
+
+
+def test_a_dry_run_lists_what_the_upload_then_sends(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
+    run = finished_run("neuraltalk")
+    dry = publish(client, run, "--dry-run", token=None)
+    assert hub.requests == []  # no network, and no token
+    expected = listed(dry)
+    assert len(expected) > 15
+    assert listed(publish(client, run)) == expected
+    sent = {(revision, path): size for revision, log in hub.commits(REPO) for path, size in log.sent.items()}
+    assert sent == expected
+    assert stored(hub) == expected
+    assert f"{sum(expected.values()) / 1000:.1f} kB in all" in dry
+
+
+def test_nothing_but_the_model_its_card_and_its_figures_is_sent(
+    hub: HubServer, client: ClientProcess, finished_run: Runs
+) -> None:
+    run = finished_run("deepspeech")
+    (run / "phase-2-dense" / "optimizer.pt").write_bytes(b"state")
+    (run / "phase-2-dense" / "notes.md").write_text("mine")
+    try:
+        publish(client, run)
+    finally:
+        (run / "phase-2-dense" / "optimizer.pt").unlink()
+        (run / "phase-2-dense" / "notes.md").unlink()
+    assert (run / "checkpoint-3" / "optimizer.pt").is_file()  # what must not be sent was there
+    assert (run / "phase-2-dense" / "training_args.bin").is_file()
+    model = {"config.json", "model.safetensors", "processor_config.json", "tokenizer_config.json", "vocab.json"}
+    code = {path for path in hub.files(REPO) if path.endswith(".py")}
+    figures = {path for path in hub.files(REPO) if re.fullmatch(r"figures/\w+\.png", path)}
+    assert "figures/weights.png" in figures
+    assert "modeling_deepspeech.py" in code
+    for branch in ("dense", "sparse"):
+        assert hub.files(REPO, branch).keys() == model | code
+    assert hub.files(REPO).keys() == model | code | figures | {"README.md", "results.json", "dsd_summary.json"}
+
+
+def test_branches_come_first_then_main_then_the_tag(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
+    publish(client, finished_run("deepspeech"))
+    writes = [r.line for r in hub.requests if re.search(r"/(commit|branch|tag)/|repos/create", r.line)]
+    api = f"POST /api/models/{REPO}"
+    assert writes == [
+        "POST /api/repos/create",
+        f"{api}/branch/dense",
+        f"{api}/commit/dense",
+        f"{api}/branch/sparse",
+        f"{api}/commit/sparse",
+        f"{api}/commit/main",
+        f"{api}/tag/main",
+    ]
+    repository = hub.store.repositories[REPO]
+    assert repository.tags == {"v0.1.0": repository.branches["main"]}
+
+
+def test_publishing_again_sends_nothing(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
+    run = finished_run("deepspeech")
+    publish(client, run)
+    before, commits = stored(hub), len(hub.commits(REPO))
+    publish(client, run)
+    assert stored(hub) == before
+    assert len(hub.commits(REPO)) == commits
+
+
+def test_a_changed_run_replaces_only_what_changed(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
+    publish(client, finished_run("deepspeech"))
+    old, first = hub.store.repositories[REPO].tags["v0.1.0"], len(hub.commits(REPO))
+    publish(client, finished_run("deepspeech"), "--license", "mit")
+    assert [(revision, sorted(log.sent)) for revision, log in hub.commits(REPO)[first:]] == [
+        ("main", ["README.md", "results.json"])
+    ]
+    assert b"license: mit" in hub.files(REPO)["README.md"]
+    tags = hub.store.repositories[REPO].tags
+    assert tags["v0.1.0"] is hub.store.repositories[REPO].branches["main"]
+    assert tags["v0.1.0"] is not old
+
+
+def test_what_would_be_loaded_instead_is_removed_and_the_rest_stays(
+    hub: HubServer, client: ClientProcess, finished_run: Runs
+) -> None:
+    """The repository of a run that pushed while it trained, to which its owner has added a file."""
+    repository = hub.store.create(REPO)
+    checkpoint = {
+        "last-checkpoint/model.safetensors",
+        "last-checkpoint/optimizer.pt",
+        "last-checkpoint/training_args.bin",
+    }
+    stale = {"pytorch_model.bin", "training_args.bin", "phase-1-sparse/config.json", "model-00001-of-00002.safetensors"}
+    there = ["dsd_summary.json", "samples.md", *checkpoint, *stale]
+    lines = [{"key": "file", "value": {"path": path, "data": b"old"}} for path in there]
+    hub.store.commit(repository, "main", lines)
+    publish(client, finished_run("deepspeech"))
+    assert hub.files(REPO)["samples.md"] == b"old"
+    assert not stale & hub.files(REPO).keys()
+    assert checkpoint <= hub.files(REPO).keys()
+    assert "samples.md" not in hub.files(REPO, "dense")  # a branch begins empty, not with what main has
+
+
+def test_the_words_of_a_card_are_kept_and_the_numbers_are_the_runs(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
+) -> None:
+    words = Results.from_run(finished_run("deepspeech2"), license="mit", language="en", dataset="digits")
+    replace(words, title="Digits, heard", prose=Prose(description="It hears digits.")).write(tmp_path / "results.json")
+    publish(client, finished_run("deepspeech"), "--results", str(tmp_path / "results.json"))
+    card = hub.files(REPO)["README.md"].decode()
+    assert "# Digits, heard" in card
+    assert "It hears digits." in card
+    assert "license: mit" in card
+    shown = json.loads(hub.files(REPO)["results.json"])
+    assert (shown["model"]["class_name"], shown["repo_id"]) == ("DeepSpeechForCTC", REPO)
+    (tmp_path / "again.json").write_bytes(hub.files(REPO)["results.json"])
+    assert card == render_card(Results.read(tmp_path / "again.json"))
+
+
+def test_the_report_is_drawn_when_it_is_missing_or_older_than_the_numbers(
+    client: ClientProcess, finished_run: Runs
+) -> None:
+    run = finished_run("deepspeech")
+    figure = run / "figures" / "weights.png"
+    publish(client, run, "--dry-run", token=None)
+    drawn = figure.stat().st_mtime_ns
+    publish(client, run, "--dry-run", token=None)
+    assert figure.stat().st_mtime_ns == drawn
+    os.utime(run / "dsd_summary.json")
+    publish(client, run, "--dry-run", token=None)
+    assert figure.stat().st_mtime_ns > drawn
+
+
+# Consistency and repetition
+
+
+@pytest.mark.parametrize(
+    ("request_", "left"),
+    [
+        ("PUT /lfs/", {"main": 0}),
+        (r"POST .*/commit/dense", {"main": 0, "dense": 0}),
+        (r"POST .*/commit/sparse", {"main": 0, "dense": 1, "sparse": 0}),
+        (r"POST .*/commit/main", {"main": 0, "dense": 1, "sparse": 1}),
+        (r"POST .*/tag/main", {"main": 1, "dense": 1, "sparse": 1}),
+    ],
+    ids=["weights", "dense", "sparse", "main", "tag"],
+)
+def test_a_killed_upload_leaves_whole_revisions_and_goes_on(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, request_: str, left: dict[str, int]
+) -> None:
+    run = finished_run("deepspeech")
+    expected = listed(publish(client, run, "--dry-run", token=None))
+    held = hub.fail(request_, hold=True, times=1)
+    process = client.start("hf-dsd", "publish", run, "--repo_id", REPO, token=TOKEN)
+    assert held.reached.wait(60)
+    os.kill(process, signal.SIGKILL)
+    assert client.wait().status == -signal.SIGKILL
+    branches = hub.store.repositories[REPO].branches
+    for branch, whole in left.items():  # all of the revision's files, or none
+        found = {path: len(data) for path, data in hub.files(REPO, branch).items()}
+        assert found == ({path: size for (b, path), size in expected.items() if b == branch} if whole else {}), branch
+    assert hub.store.repositories[REPO].tags == {}
+    uploaded, done = set(hub.store.lfs), len(hub.commits(REPO))
+    hub.requests.clear()
+    hub.forget_faults()  # the held request is never carried out: its client is gone
+    publish(client, run)
+    assert stored(hub) == expected
+    assert set(hub.store.repositories[REPO].tags) == {"v0.1.0"}
+    again = {r.line.removeprefix("PUT /lfs/") for r in hub.requests if r.line.startswith("PUT /lfs/")}
+    assert not again & uploaded  # weights that had arrived are not sent again
+    assert len(hub.commits(REPO)) == 3 - done
+    assert branches is hub.store.repositories[REPO].branches
+
+
+@pytest.mark.parametrize(
+    "fault", [{"status": 503}, {"cut_after": 0}, {"seconds": 1.0}], ids=["503", "cut connection", "slow"]
+)
+def test_a_fault_that_passes_is_ridden_out(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, fault: dict[str, float]
+) -> None:
+    ordered = hub.fail("PUT /lfs/", times=1, **fault)
+    expected = listed(publish(client, finished_run("deepspeech")))
+    assert ordered.reached.is_set()
+    assert stored(hub) == expected
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        ({"request": r"POST .*/branch/sparse", "status": 500}, "the Hub answered 500"),
+        ({"request": r"POST .*/branch/sparse", "cut_after": 0}, "the connection failed"),
+        (
+            {"request": "PUT /lfs/", "after": 1, "status": 403},
+            "the connection failed (RuntimeError: Error while uploading",
+        ),
+    ],
+    ids=["500", "cut connection", "refused weights"],
+)
+def test_a_fault_that_stays_says_that_the_command_can_be_repeated(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, fault: dict[str, Any], reason: str
+) -> None:
+    run = finished_run("deepspeech")
+    hub.fail(**fault)
+    output = publish(client, run, status=1)
+    assert f"error sending revision sparse of {REPO}: {reason}" in " ".join(output.split())
+    assert "the same command goes on" in " ".join(output.split())
+    hub.forget_faults()
+    assert listed(publish(client, run)) == stored(hub)
+
+
+def test_a_commit_of_somebody_else_in_between_is_not_overwritten(
+    hub: HubServer, client: ClientProcess, finished_run: Runs
+) -> None:
+    run = finished_run("deepspeech")
+    held = hub.fail(r"POST .*/commit/main", hold=True, times=1)
+    client.start("hf-dsd", "publish", run, "--repo_id", REPO, token=TOKEN)
+    assert held.reached.wait(60)
+    other = [{"key": "file", "value": {"path": "LICENSE", "data": b"theirs"}}]
+    hub.store.commit(hub.store.repositories[REPO], "main", other)
+    held.release()
+    finished = client.wait()
+    assert finished.status == 1
+    assert "somebody else has just changed the repository" in " ".join(finished.output.split())
+    publish(client, run)
+    assert hub.files(REPO)["LICENSE"] == b"theirs"
+    assert "model.safetensors" in hub.files(REPO)
+
+
+# Whom the Hub lets in
+
+
+@pytest.mark.parametrize(
+    ("token", "message"),
+    [
+        (None, "no token: run `hf auth login`, or set HF_TOKEN in the environment"),
+        ("hf_wrong", "the Hub does not know this token: run `hf auth login` again, or set HF_TOKEN to a token from"),
+        (READ_TOKEN, "user may not create user/tiny: take a --repo_id that begins with user/ or with an organisation"),
+        (STRANGERS_TOKEN, "stranger may not create user/tiny: take a --repo_id that begins with stranger/"),
+    ],
+    ids=["no token", "wrong token", "read token", "another's name"],
+)
+def test_tokens_that_may_not(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, token: str | None, message: str
+) -> None:
+    output = publish(client, finished_run("deepspeech"), token=token, status=1)
+    assert message in " ".join(output.split())
+    assert hub.store.repositories == {}
+
+
+def test_a_token_that_may_only_read_an_existing_repository(
+    hub: HubServer, client: ClientProcess, finished_run: Runs
+) -> None:
+    hub.store.create(REPO)
+    output = publish(client, finished_run("deepspeech"), token=READ_TOKEN, status=1)
+    assert "the Hub answered 403" in output
+    assert "take one whose role is write" in " ".join(output.split())
+
+
+def test_a_name_that_is_taken(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
+    repository = hub.store.create(REPO)
+    lines = [{"key": "file", "value": {"path": path, "data": b"theirs"}} for path in ("config.json", "README.md")]
+    hub.store.commit(repository, "main", lines)
+    output = publish(client, finished_run("deepspeech"), status=1)
+    assert (
+        f"{REPO} is taken: it holds files that hf-dsd did not publish (config.json). Choose another --repo_id, or "
+        "delete that repository first"
+    ) in " ".join(output.split())
+    assert hub.files(REPO) == {"config.json": b"theirs", "README.md": b"theirs"}
+
+
+def test_a_name_that_is_taken_by_what_the_token_may_not_see(
+    hub: HubServer, client: ClientProcess, finished_run: Runs
+) -> None:
+    hub.fail("POST /api/repos/create", status=409)
+    output = publish(client, finished_run("deepspeech"), status=1)
+    assert f"{REPO} is taken by a repository that user may not see" in " ".join(output.split())
+
+
+def test_a_private_repository_is_for_its_owner(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
+) -> None:
+    publish(client, finished_run("deepspeech"), "--private")
+    assert hub.store.repositories[REPO].private
+    publish(client, finished_run("deepspeech"))  # the second time nobody says so; it stays
+    assert hub.store.repositories[REPO].private
+    for token, status, error in (
+        (None, 401, "RepositoryNotFoundError"),
+        (STRANGERS_TOKEN, 404, "RepositoryNotFoundError"),
+        ("hf_wrong", 401, "Invalid credentials in Authorization header"),
+    ):
+        hub.requests.clear()
+        finished = client.run("download", REPO, "config.json", tmp_path / f"{status}", token=token)
+        assert finished.status == 1
+        assert error in finished.output
+        assert {r.status for r in hub.requests} == {status}
+    assert client.run("download", REPO, "config.json", tmp_path / "owner", token=TOKEN).status == 0
+
+
+def test_a_public_repository_is_not_taken_for_a_private_one(
+    hub: HubServer, client: ClientProcess, finished_run: Runs
+) -> None:
+    hub.store.create(REPO)
+    output = publish(client, finished_run("deepspeech"), "--private", status=1)
+    assert f"{REPO} exists and is public: make it private in its settings" in " ".join(output.split())
+    assert hub.files(REPO) == {}
+
+
+# Downloads
+
+
+def test_a_download_that_was_cut_goes_on_where_it_ended(hub: HubServer, client: ClientProcess, tmp_path: Path) -> None:
+    chunk = 10 * 1024 * 1024  # what the client writes at a time
+    weights = os.urandom(chunk + 500_000)
+    file = hub.store.add_lfs_file(hub.store.create(REPO), "model.safetensors", weights)
+    hub.fail(r"GET .*/resolve/.*/model\.safetensors", cut_after=chunk + 1000, times=1)
+    assert client.answer("download", REPO, "model.safetensors", tmp_path) == file.sha256
+    gets = [r for r in hub.requests if re.match(r"GET .*/model\.safetensors", r.line)]
+    assert [r.status for r in gets] == [200, 206]
+    assert gets[0].range is None
+    assert chunk <= int(gets[1].range.removeprefix("bytes=").removesuffix("-")) <= chunk + 1000
+
+
+def test_tokens_and_paths_are_in_no_file(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
+) -> None:
+    run = finished_run("deepspeech")
+    summary = run / "dsd_summary.json"
+    before = summary.read_text()
+    command = ["train.py", "--output_dir", str(run), f"--data_dir={run.parent}", "--learning_rate", "0.1", "--x=/"]
+    summary.write_text(json.dumps(json.loads(before) | {"command": command}))
+    try:
+        publish(client, run)
+    finally:
+        summary.write_text(before)
+    shown = json.loads(hub.files(REPO)["dsd_summary.json"])["command"]
+    assert shown == [
+        "train.py",
+        "--output_dir",
+        run.name,
+        f"--data_dir={run.parent.name}",
+        "--learning_rate",
+        "0.1",
+        "--x=/",
+    ]
+    for revision in PHASES:
+        for path, data in hub.files(REPO, revision).items():
+            assert TOKEN.encode() not in data, path
+            assert str(run).encode() not in data, path
+            assert str(Path.home()).encode() + b"/" not in data, path
+    assert not [path for path in client.home.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
+
+
+@pytest.mark.parametrize("secret", [TOKEN, "hf_" + "SomebodyElsesTokenForTests" * 2], ids=["own", "another's"])
+def test_a_token_in_a_file_is_not_published(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, secret: str
+) -> None:
+    run = finished_run("deepspeech")
+    summary = run / "dsd_summary.json"
+    before = summary.read_text()
+    summary.write_text(json.dumps(json.loads(before) | {"note": f"made with {secret}"}))
+    try:
+        output = publish(client, run, status=2)
+    finally:
+        summary.write_text(before)
+    assert "dsd_summary.json holds a token or a path of this machine" in " ".join(output.split())
+    assert secret not in output
+    assert hub.requests == []
