@@ -205,6 +205,12 @@ def publish(
     language: Annotated[list[str] | None, typer.Option(help="Code for the card, such as en; may be repeated.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name for the card; default: from the run's command.")] = None,
     results: Annotated[Path | None, typer.Option(help="A card's results.json whose words to keep.")] = None,
+    image_encoder: Annotated[
+        bool,
+        typer.Option(
+            "--image-encoder", help="Add EfficientNet-Lite0 to a captioner of its vectors: it takes pictures."
+        ),
+    ] = False,
 ) -> None:
     """Publish a run on the Hub: main is its last model, branches are the earlier phases', and a card says it all.
 
@@ -221,4 +227,5 @@ def publish(
         language=language,
         dataset=dataset,
         results=results,
+        image_encoder=image_encoder,
     )

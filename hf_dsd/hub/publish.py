@@ -30,6 +30,7 @@ def publish(
     dataset: str | None = None,
     message: str | None = None,
     token: str | None = None,
+    image_encoder: bool = False,
     is_ours: bool = False,
     console: Console | None = None,
 ) -> CommitInfo | None:
@@ -48,6 +49,8 @@ def publish(
         dataset: Its name for the card; None takes it from the run's command.
         message: Of `main`'s commit.
         token: For programs that hold one; None takes HF_TOKEN or the login. It is never written anywhere.
+        image_encoder: Give every model of a captioner EfficientNet-Lite0, so that it takes pictures: for captioners of
+            that encoder's vectors (see `attach_image_encoder`).
         is_ours: The repository is known to be meant for this run, whatever it holds.
         console: Where the list is printed.
 
@@ -56,7 +59,9 @@ def publish(
 
     Raises:
         FileNotFoundError: If the folder is not a run's.
-        ValueError: If the run is unfinished, a name is not as the Hub wants it, or a file would publish a secret.
+        ValueError: If the run is unfinished, a name is not as the Hub wants it, or a file would publish a secret;
+            with `image_encoder`, if the model is no captioner of such vectors.
+        ImportError: With `image_encoder`, if its weights are not installed.
         PublishError: If the Hub refuses or cannot be reached; says what to do.
     """
     _check_repo_id(repo_id)
@@ -64,7 +69,8 @@ def publish(
     revisions = plan_revisions(run_dir)
     content = read_results(run_dir, repo_id, results=results, license=license, language=language, dataset=dataset)
     with tempfile.TemporaryDirectory(prefix="hf-dsd-publish-") as folder:
-        listing = Listing(repo_id, stage_run(run_dir, revisions, content, Path(folder)), release_tag())
+        staged = stage_run(run_dir, revisions, content, Path(folder), image_encoder=image_encoder)
+        listing = Listing(repo_id, staged, release_tag())
         print_listing(listing, console)
         if dry_run:
             console.print("nothing was sent: leave --dry-run out to publish this list")

@@ -24,6 +24,7 @@ def publish_command(
     language: list[str] | None,
     dataset: str | None,
     results: Path | None,
+    image_encoder: bool,
 ) -> None:
     """Publishes a run; ends with status 1 if the Hub refuses or fails, 2 if the arguments are wrong."""
     console = Console()
@@ -38,8 +39,9 @@ def publish_command(
             license=license,
             language=language,
             dataset=dataset,
+            image_encoder=image_encoder,
             console=console,
         )
-    except (PublishError, ValueError, FileNotFoundError) as error:
+    except (PublishError, ValueError, FileNotFoundError, ImportError) as error:
         console.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
         raise typer.Exit(1 if isinstance(error, PublishError) else 2) from error

@@ -13,6 +13,7 @@ from huggingface_hub import get_token
 from transformers import AutoProcessor, PreTrainedModel
 
 import hf_dsd.models
+from hf_dsd.models import NeuralTalkForConditionalGeneration, attach_image_encoder
 from hf_dsd.models.remote_code import save_with_code
 from hf_dsd.report import write_report
 from hf_dsd.summary import SUMMARY_FILE_NAME
@@ -49,7 +50,12 @@ _MODEL_FILES = (
 
 
 def stage_run(
-    run_dir: str | os.PathLike[str], revisions: list[Revision], results: Results, folder: Path
+    run_dir: str | os.PathLike[str],
+    revisions: list[Revision],
+    results: Results,
+    folder: Path,
+    *,
+    image_encoder: bool = False,
 ) -> dict[str, Path]:
     """Writes every revision's files into a folder of its own.
 
@@ -58,18 +64,20 @@ def stage_run(
         revisions: From `plan_revisions`.
         results: What the card says.
         folder: An empty folder.
+        image_encoder: Attach the image encoder to every captioner.
 
     Returns:
         Revision -> folder with exactly its files.
 
     Raises:
-        ValueError: If a file holds a token or a path of this machine.
+        ValueError: If a file holds a token or a path of this machine, or the encoder fits no such model.
+        ImportError: If the encoder's weights are not installed.
     """
     run = Path(run_dir)
     staged = {}
     for revision in revisions:
         staged[revision.name] = folder / revision.name
-        _stage_model(run / revision.phase, staged[revision.name])
+        _stage_model(run / revision.phase, staged[revision.name], image_encoder=image_encoder)
     _stage_card(run, results, staged[MAIN])
     for path in staged.values():
         clean_json(path)
@@ -110,9 +118,11 @@ def _is_drawn(run: Path) -> bool:
     return figure.is_file() and figure.stat().st_mtime >= numbers.stat().st_mtime
 
 
-def _stage_model(source: Path, target: Path) -> None:
+def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
     """A model's files: of the classes that hf_dsd brings with their code, of others as the Trainer saved them."""
     model_class = _own_class(source)
+    if image_encoder and model_class is not NeuralTalkForConditionalGeneration:
+        raise ValueError(f"an image encoder is for a NeuralTalk captioner, and {source} holds none: leave it out")
     if model_class is None:
         target.mkdir(parents=True)
         for pattern in _MODEL_FILES:
@@ -121,7 +131,10 @@ def _stage_model(source: Path, target: Path) -> None:
         return
     model = model_class.from_pretrained(source, dtype="auto")
     has_processor = (source / "processor_config.json").is_file()
-    save_with_code(model, AutoProcessor.from_pretrained(source) if has_processor else None, target)
+    processor = AutoProcessor.from_pretrained(source) if has_processor else None
+    if image_encoder:
+        attach_image_encoder(model, processor)
+    save_with_code(model, processor, target)
 
 
 def _own_class(source: Path) -> type[PreTrainedModel] | None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hub_client import ClientProcess
@@ -36,14 +37,14 @@ def client(running_client: ClientProcess, hub: HubServer) -> ClientProcess:
 
 
 @pytest.fixture(scope="session")
-def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Folder of a finished run of `neuraltalk`, `deepspeech` or `deepspeech2`; each is trained once."""
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Folder of a finished run of a kind that `make_trainer` knows; each is trained once."""
     folders: dict[str, Path] = {}
 
-    def run(kind: str) -> Path:
+    def run(kind: str, **options: Any) -> Path:
         if kind not in folders:
             folder = tmp_path_factory.mktemp("runs") / kind
-            make_trainer(kind, folder, save_strategy="steps", save_steps=3).train()
+            make_trainer(kind, folder, save_strategy="steps", save_steps=3, **options).train()
             folders[kind] = folder
         return folders[kind]
 

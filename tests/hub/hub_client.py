@@ -88,10 +88,10 @@ class ClientProcess:
         """Waits for the command that was started."""
         return Finished(self._read(), self._output.read_text(encoding="utf-8", errors="replace"))
 
-    def without_package(self, *arguments: Any) -> Any:
-        """Runs `pull` in a process that trusts the repository's code instead of importing hf_dsd; gives its answer."""
+    def without_package(self, command: str, *arguments: Any) -> Any:
+        """Runs a command in a process that trusts the repository's code and imports no hf_dsd; gives its answer."""
         done = subprocess.run(
-            [sys.executable, __file__, "pull", *map(str, arguments)],
+            [sys.executable, __file__, command, *map(str, arguments)],
             env=self._environment,
             capture_output=True,
             text=True,
@@ -140,6 +140,18 @@ def pull(auto_class: str, repo_id: str, revision: str, cache: str) -> None:
     print(json.dumps({"weights": digests(model.state_dict()), "modules": ours}))
 
 
+def ask(task: str, repo_id: str, revision: str, file: str) -> None:
+    """Asks a revision's pipeline for the text of a picture (.png) or a recording (.npy); prints it."""
+    import numpy
+    import transformers
+
+    trust = "hf_dsd" not in sys.modules
+    asked = transformers.pipeline(task, model=repo_id, revision=revision, trust_remote_code=trust)
+    answer = asked(numpy.load(file)) if file.endswith(".npy") else asked(file, text="")[0]
+    ours = [name for name in sys.modules if name.split(".")[0] == "hf_dsd"]
+    print(json.dumps({"text": answer.get("text", answer.get("generated_text")), "modules": ours}))
+
+
 def download(repo_id: str, path: str, cache: str) -> None:
     """Downloads one file; prints its sha256."""
     from huggingface_hub import hf_hub_download
@@ -183,6 +195,7 @@ def train_from_hub(kind: str, folder: str, options: dict[str, Any], repo_id: str
 COMMANDS: dict[str, Callable[..., None]] = {
     "hf-dsd": run_cli,
     "pull": pull,
+    "ask": ask,
     "download": download,
     "train": train,
     "train_and_push": train_and_push,

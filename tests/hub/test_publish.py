@@ -9,9 +9,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hub_client import ClientProcess, digests
 from hub_server import READ_TOKEN, STRANGERS_TOKEN, TOKEN, HubServer
+from PIL import Image
 from safetensors.torch import load_file
 from tiny_runs import AUTO_CLASSES, BUILDERS
 
@@ -19,7 +21,7 @@ from hf_dsd.hub import Prose, Results, render_card
 
 REPO = "user/tiny"
 PHASES = {"dense": "phase-0-dense", "sparse": "phase-1-sparse", "main": "phase-2-dense"}
-Runs = Callable[[str], Path]
+Runs = Callable[..., Path]
 
 
 def publish(client: ClientProcess, run: Path, *options: str, token: str | None = TOKEN, status: int = 0) -> str:
@@ -65,9 +67,35 @@ def test_a_revision_loads_without_the_package(
     """In a process that does not import hf_dsd: the code came with the weights."""
     run = finished_run("deepspeech")
     publish(client, run)
-    pulled = client.without_package("AutoModelForCTC", REPO, "sparse", tmp_path)
+    pulled = client.without_package("pull", "AutoModelForCTC", REPO, "sparse", tmp_path)
     assert pulled["weights"] == digests(load_file(run / "phase-1-sparse" / "model.safetensors"))
     assert pulled["modules"] == []
+
+
+@pytest.mark.parametrize("kind", ["neuraltalk-lite0", "deepspeech", "deepspeech2"])
+def test_pipelines_run_on_a_download_with_and_without_the_package(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path, kind: str
+) -> None:
+    random = np.random.default_rng(0)
+    if kind == "neuraltalk-lite0":
+        task, file, options = "image-text-to-text", tmp_path / "photo.png", ["--image-encoder"]
+        Image.fromarray(random.integers(0, 255, (50, 70, 3), dtype=np.uint8)).save(file)
+    else:
+        task, file, options = "automatic-speech-recognition", tmp_path / "speech.npy", []
+        np.save(file, random.standard_normal(16_000).astype(np.float32))
+    run = finished_run(kind, **({"phase_steps": [100] * 3, "learning_rate": 0.1} if options else {}))
+    publish(client, run, *options)
+    answer = client.answer("ask", task, REPO, "sparse", file)
+    assert "hf_dsd" in answer["modules"]
+    assert client.without_package("ask", task, REPO, "sparse", file) == {"text": answer["text"], "modules": []}
+    assert answer["text"].strip()
+
+
+def test_an_image_encoder_is_for_captioners(client: ClientProcess, finished_run: Runs) -> None:
+    output = publish(client, finished_run("deepspeech"), "--image-encoder", "--dry-run", token=None, status=2)
+    assert "an image encoder is for a NeuralTalk captioner" in output
+    output = publish(client, finished_run("neuraltalk"), "--image-encoder", "--dry-run", token=None, status=2)
+    assert "1280" in output  # its vectors have 6 numbers
 
 
 def test_a_dry_run_lists_what_the_upload_then_sends(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:

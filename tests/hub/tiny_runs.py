@@ -1,6 +1,7 @@
 """Finished DSD runs of the three models, as small as they can be: a real optimizer step or two per phase."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,13 @@ AUTO_CLASSES = {
 }
 
 
-def build_neuraltalk() -> tuple[PreTrainedModel, ProcessorMixin]:
+def build_neuraltalk(image_feature_size: int = 6) -> tuple[PreTrainedModel, ProcessorMixin]:
     """A captioner of image vectors, with the tokenizer of one sentence."""
     tokenizer = build_caption_tokenizer(["a dog runs on green grass"], min_count=1)
-    sizes = {"image_feature_size": 6, "hidden_size": 7, "word_embedding_size": 5, "encoder_dropout": 0.0}
-    config = NeuralTalkConfig(vocab_size=len(tokenizer), decoder_dropout=0.1, **sizes)
+    sizes = {"hidden_size": 7, "word_embedding_size": 5, "encoder_dropout": 0.0}
+    config = NeuralTalkConfig(
+        vocab_size=len(tokenizer), decoder_dropout=0.1, image_feature_size=image_feature_size, **sizes
+    )
     return NeuralTalkForConditionalGeneration(config), NeuralTalkProcessor(tokenizer=tokenizer)
 
 
@@ -54,6 +57,7 @@ BUILDERS: dict[str, Callable[[], tuple[PreTrainedModel, ProcessorMixin]]] = {
     "deepspeech": build_deepspeech,
     "deepspeech2": build_deepspeech2,
 }
+_OF_PICTURES = {"neuraltalk-lite0": partial(build_neuraltalk, 1280)}
 
 
 def rows_for(model: PreTrainedModel) -> list[dict[str, Any]]:
@@ -89,7 +93,7 @@ class StopAt(TrainerCallback):
 def make_trainer(kind: str, folder: Path, *, stop_at: int | None = None, **options: Any) -> DSDTrainer:
     """A trainer of one of the three models; two steps per phase unless `options` say otherwise."""
     torch.manual_seed(0)
-    model, processor = BUILDERS[kind]()
+    model, processor = (BUILDERS | _OF_PICTURES)[kind]()
     defaults: dict[str, Any] = {
         "phase_steps": [2, 2, 2],
         "sparsity": 0.5,
