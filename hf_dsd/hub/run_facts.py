@@ -13,6 +13,7 @@ from typing import Any
 import transformers
 from huggingface_hub.dataclasses import strict
 from transformers.modelcard import TASK_MAPPING
+from transformers.utils import CONFIG_NAME
 
 from hf_dsd.compare.arms import parse_options
 from hf_dsd.summary import SUMMARY_FILE_NAME
@@ -125,8 +126,12 @@ def read_summary(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def read_model(run_dir: str | os.PathLike[str], summary: Mapping[str, Any]) -> ModelFacts:
-    """Tells what model a run trained, by its summary and configuration."""
-    config = _read_json(Path(run_dir) / "config.json")
+    """Tells what model a run trained, by its summary and the configuration of its last phase.
+
+    The run's own folder holds one only after `trainer.save_model()`.
+    """
+    folders = (Path(run_dir) / summary["phases"][-1]["name"], Path(run_dir))
+    config = next(filter(None, (_read_json(folder / CONFIG_NAME) for folder in folders)), {})
     class_name, model_type = str(summary.get("model", "")), str(config.get("model_type", ""))
     source = "hf_dsd" if model_type in OUR_TASKS else "transformers" if hasattr(transformers, class_name) else ""
     parameters = summary.get("parameters", [])

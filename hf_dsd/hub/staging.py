@@ -78,7 +78,8 @@ def stage_run(
     for revision in revisions:
         staged[revision.name] = folder / revision.name
         _stage_model(run / revision.phase, staged[revision.name], image_encoder=image_encoder)
-    _stage_card(run, results, staged[MAIN])
+    model = replace(results.model, reads_pixels=results.model.reads_pixels or image_encoder)
+    _stage_card(run, replace(results, model=model), staged[MAIN])
     for path in staged.values():
         clean_json(path)
         check_public(path, [get_token() or "", str(run.resolve()), f"{Path.home()}/"])

@@ -41,7 +41,9 @@ def write_run(folder: Path, errors: tuple[int, ...], arm: str = "dsd", seed: int
         "versions": {"python": "3.11.7", "torch": "2.13.0", "sacrebleu": None},
     }
     (folder / "dsd_summary.json").write_text(json.dumps({**summary, **changes}))
-    (folder / "config.json").write_text(json.dumps({"model_type": "deepspeech2"}))
+    model_folder = folder / records[-1]["name"]
+    model_folder.mkdir()
+    (model_folder / "config.json").write_text(json.dumps({"model_type": "deepspeech2"}))
     for record, wrong in zip(records, errors, strict=True):
         _write_scores(folder, record["name"], wrong)
     return folder

@@ -197,7 +197,7 @@ def test_the_lines_of_use_run(
     Image.new("RGB", (20, 24)).save(tmp_path / "picture.jpg")
     monkeypatch.chdir(tmp_path)
     run = write_run(tmp_path / "run", (8, 7, 4))
-    shutil.copyfile(tmp_path / "model" / "config.json", run / "config.json")
+    shutil.copyfile(tmp_path / "model" / "config.json", run / "phase-2-dense" / "config.json")
     found = Results.from_run(run, repo_id="a/b")
     assert "trust_remote_code=True" in blocks(found)[0]
     for block in blocks(found):

@@ -75,7 +75,7 @@ def test_bleu_is_not_a_fraction(tmp_path: Path) -> None:
 
 def test_a_run_without_scores_has_a_valid_head(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", (8, 7, 4), model="MyModel", parameters=[])
-    for path in (*run.glob("test_*.json"), run / "config.json"):
+    for path in (*run.glob("test_*.json"), run / "phase-2-dense" / "config.json"):
         path.unlink()
     found = replace(Results.from_run(run), license="other", license_name="mine", license_link="https://example.org/l")
     data = head(found)

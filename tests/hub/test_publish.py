@@ -87,6 +87,9 @@ def test_pipelines_run_on_a_download_with_and_without_the_package(
     publish(client, run, *options)
     answer = client.answer("ask", task, REPO, "sparse", file)
     assert "hf_dsd" in answer["modules"]
+    card = hub.files(REPO)["README.md"].decode()
+    assert f"pipeline_tag: {task}\n" in card
+    assert f'pipeline("{task}", model="{REPO}")' in card
     assert client.without_package("ask", task, REPO, "sparse", file) == {"text": answer["text"], "modules": []}
     assert answer["text"].strip()
 

@@ -35,6 +35,13 @@ def test_a_run_tells_its_model_recipe_and_scores(tmp_path: Path) -> None:
     assert by_place["validation", 1].epochs == 3
 
 
+def test_a_run_that_kept_no_phase_folders_is_known_by_its_own_configuration(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", (8, 7, 4))
+    (run / "phase-2-dense" / "config.json").rename(run / "config.json")  # where trainer.save_model() puts it
+    found = Results.from_run(run).model
+    assert (found.model_type, found.source, found.task) == ("deepspeech2", "hf_dsd", "automatic-speech-recognition")
+
+
 def test_folders_of_the_machine_stay_there(tmp_path: Path) -> None:
     found = Results.from_run(write_run(tmp_path / "run", (8, 7, 4)))
     assert found.recipe is not None
