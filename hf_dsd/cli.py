@@ -154,7 +154,7 @@ def report(
     try:
         path = write_report(folder, out, layer=layer)
     except (FileNotFoundError, ValueError) as error:
-        console.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        console.print(f"[red]error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
     console.print(f"The report is in {escape(str(path))}.", highlight=False, soft_wrap=True)
 
@@ -174,7 +174,7 @@ def card(
     try:
         written = refresh_card(folder, comparison=comparison, run=run, studies=study or ())
     except (FileNotFoundError, ValueError) as error:
-        Console().print(f"[red]error[/red] {escape(str(error))}", highlight=False)
+        Console().print(f"[red]error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
     for path in written:
         Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
