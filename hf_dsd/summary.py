@@ -6,7 +6,7 @@ import platform
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -117,6 +117,25 @@ class RunSummary:
         with written_whole(path) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
         return path
+
+
+def phase_name(planned: Mapping[str, Any]) -> str:
+    """`phase-1-sparse` of an entry of a summary's schedule."""
+    return f"phase-{planned['index']}-{planned['kind']}"
+
+
+def has_finished(schedule: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[str, Any]]) -> bool:
+    """True if a run has trained its last phase to its end.
+
+    Records are not counted: a first phase of length 0, which starts from a trained model, has none.
+
+    Args:
+        schedule: The planned phases, as `Schedule.to_dict` gives them; empty where unknown.
+        phases: The records of those that have begun.
+    """
+    return bool(schedule) and any(
+        record["finished"] and record["name"] == phase_name(schedule[-1]) for record in phases
+    )
 
 
 def finished_phases(folder: str | os.PathLike[str]) -> list[str]:

@@ -37,7 +37,7 @@ from .lr_scheduler import PhasedLR
 from .optimizer_state import forget_optimizer_state_
 from .phase_monitor import PhaseMonitor
 from .schedule import Phase
-from .summary import SUMMARY_FILE_NAME, RunSummary, finished_models
+from .summary import SUMMARY_FILE_NAME, RunSummary, finished_models, has_finished
 from .targets import plan_targets
 from .trainer_sharding import (
     is_sharded,
@@ -433,10 +433,7 @@ class DSDMixin(Trainer):
 
     def _has_finished(self) -> bool:
         """True if this run has trained the schedule's last phase to its end."""
-        if self.dsd is None:
-            return False
-        last = self.dsd.schedule.phases[-1].name
-        return any(phase["name"] == last and phase["finished"] for phase in self.summary.phases)
+        return self.dsd is not None and has_finished(self.dsd.schedule.to_dict(), self.summary.phases)
 
     def _keeps_checkpoint(self, phase: Phase) -> bool:
         return phase.index in (self.args.keep_phase_checkpoints or ())

@@ -2,7 +2,7 @@
 
 import pytest
 
-from hf_dsd.summary import without_secrets
+from hf_dsd.summary import has_finished, without_secrets
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,23 @@ from hf_dsd.summary import without_secrets
 )
 def test_secrets_are_left_out_and_nothing_else(arguments, written):
     assert without_secrets(arguments.split()) == written.split()
+
+
+PLANNED = [{"index": 0, "kind": "dense"}, {"index": 1, "kind": "sparse"}, {"index": 2, "kind": "dense"}]
+BEGUN = ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
+
+
+@pytest.mark.parametrize(
+    ("schedule", "begun", "last_finished", "expected"),
+    [
+        (PLANNED, BEGUN, True, True),
+        (PLANNED, BEGUN, False, False),
+        (PLANNED, BEGUN[:2], True, False),
+        (PLANNED, BEGUN[1:], True, True),  # from a trained model: a first phase of length 0 has no record
+        (PLANNED, [], True, False),
+        ([], BEGUN, True, False),
+    ],
+)
+def test_a_run_has_finished_with_its_last_phase(schedule, begun, last_finished, expected):
+    records = [{"name": name, "finished": name != begun[-1] or last_finished} for name in begun]
+    assert has_finished(schedule, records) is expected

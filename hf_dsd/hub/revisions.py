@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from hf_dsd.schedule import Schedule
-from hf_dsd.summary import SUMMARY_FILE_NAME, finished_models
+from hf_dsd.summary import SUMMARY_FILE_NAME, finished_models, has_finished
 
 MAIN = "main"
 
@@ -43,8 +43,8 @@ def plan_revisions(run_dir: str | os.PathLike[str]) -> list[Revision]:
     summary = json.loads(path.read_text(encoding="utf-8"))
     phases = Schedule.from_dict(summary["schedule"]).phases
     last = phases[-1].name
-    done = {phase["name"] for phase in summary["phases"] if phase["finished"]}
-    if last not in done:
+    if not has_finished(summary["schedule"], summary["phases"]):
+        done = {phase["name"] for phase in summary["phases"] if phase["finished"]}
         raise ValueError(
             f"{run_dir} has not finished {last}, only {sorted(done) or 'no phase'}: resume it by "
             "train(resume_from_checkpoint=True), then publish"

@@ -16,7 +16,7 @@ from transformers.modelcard import TASK_MAPPING
 from transformers.utils import CONFIG_NAME
 
 from hf_dsd.compare.arms import parse_options
-from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished
 
 from .public_text import public_arguments
 
@@ -119,8 +119,7 @@ def read_summary(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give the output folder of a DSDTrainer run")
     summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    phases, last = summary["phases"], summary["schedule"][-1]
-    if not phases or not phases[-1]["finished"] or phases[-1]["name"] != f"phase-{last['index']}-{last['kind']}":
+    if not has_finished(summary["schedule"], summary["phases"]):
         raise ValueError(f"{path}: the run has not finished its last phase; resume it, then make its card")
     return summary
 

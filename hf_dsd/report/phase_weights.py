@@ -15,7 +15,9 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from .run_record import RunRecord, phase_name
+from hf_dsd.summary import phase_name
+
+from .run_record import RunRecord
 
 
 class WeightFile:

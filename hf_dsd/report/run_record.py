@@ -14,7 +14,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from hf_dsd.checkpoints import last_whole_checkpoint
 from hf_dsd.scores import PhaseScores
 from hf_dsd.state_file import STATE_FILE_NAME, read_state_file
-from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished, phase_name
 
 
 @dataclass(frozen=True)
@@ -59,8 +59,7 @@ class RunRecord:
     @property
     def is_finished(self) -> bool:
         """True once the last planned phase has ended."""
-        planned, begun = self.schedule, self.phases
-        return bool(planned and begun) and len(begun) == len(planned) and bool(begun[-1]["finished"])
+        return has_finished(self.schedule, self.phases)
 
     def scores(self, split: str = "test") -> list[PhaseScores]:
         """The scores of every scored model, in the order of their names: phase 0 first, averages after their phase."""
@@ -76,11 +75,6 @@ class RunRecord:
         """The split whose scores a report shows: `test`, else the first other one; None without score files."""
         splits = sorted({path.name.partition("_phase-")[0] for path in self.folder.glob("*_phase-*.json")})
         return "test" if "test" in splits else splits[0] if splits else None
-
-
-def phase_name(planned: Mapping[str, Any]) -> str:
-    """`phase-1-sparse` of an entry of the schedule."""
-    return f"phase-{planned['index']}-{planned['kind']}"
 
 
 def is_run(folder: Path) -> bool:

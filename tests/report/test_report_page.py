@@ -16,6 +16,7 @@ from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
 from hf_dsd.report import loss_landscape, write_report
 from hf_dsd.report.report_folder import read_report_folder
+from hf_dsd.report.run_record import read_run
 
 FIGURES = ["fate.png", "landscape.png", "timeline.png", "weights.png"]
 
@@ -238,3 +239,12 @@ def test_comparing_ends_with_the_report(tmp_path):
     assert done.exit_code == 0, done.output
     assert done.output.splitlines()[-1] == f"The report is in {out / 'report.html'}."
     assert json.loads((out / "comparison.json").read_text())["verdict"]["text"] in parse(out / "report.html").text
+
+
+def test_a_run_from_a_trained_model_has_finished(tmp_path):
+    """Its first phase has length 0 and left no record."""
+    folder = write_dsd_run(tmp_path)
+    summary = json.loads((folder / "dsd_summary.json").read_text())
+    summary["schedule"][0]["end"] = 0
+    (folder / "dsd_summary.json").write_text(json.dumps(summary | {"phases": summary["phases"][1:]}))
+    assert read_run(folder).is_finished
