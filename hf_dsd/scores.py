@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from transformers import EvalPrediction
 
 from .metrics import TextScorer
-from .state_file import written_whole
+from .state_file import write_json
 from .summary import finished_models
 from .trainer import DSDMixin
 
@@ -63,10 +63,7 @@ class PhaseScores:
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path."""
-        path = Path(folder) / f"{self.split}_{self.phase}.json"
-        with written_whole(path) as partial:
-            partial.write_text(json.dumps(asdict(self), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        return path
+        return write_json(Path(folder) / f"{self.split}_{self.phase}.json", asdict(self), ensure_ascii=False)
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str], phase: str, split: str = "test") -> "PhaseScores":

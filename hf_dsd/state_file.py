@@ -34,6 +34,13 @@ def written_whole(path: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
 
 
+def write_json(path: Path, content: Any, **options: Any) -> Path:
+    """Writes JSON-ready `content` as indented text, atomically, and returns `path`; `options` are `json.dumps`'."""
+    with written_whole(path) as partial:
+        partial.write_text(json.dumps(content, indent=1, **options) + "\n", encoding="utf-8")
+    return path
+
+
 def write_state_file(folder: str | os.PathLike[str], masks: dict[str, Tensor], meta: dict[str, Any]) -> Path:
     """Writes packed masks (name -> uint8) and JSON-ready `meta` into `folder`, atomically; returns the file's path."""
     path = Path(folder) / STATE_FILE_NAME

@@ -13,7 +13,7 @@ from typing import Any
 
 from .engine import DSD
 from .schedule import Phase
-from .state_file import written_whole
+from .state_file import write_json
 
 SUMMARY_FILE_NAME = "dsd_summary.json"
 _SECRETS = {"token", "key", "apikey", "password", "passwd", "secret"}
@@ -114,9 +114,7 @@ class RunSummary:
             "versions": {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}},
         }
         path.parent.mkdir(parents=True, exist_ok=True)
-        with written_whole(path) as partial:
-            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-        return path
+        return write_json(path, content)
 
 
 def phase_name(planned: Mapping[str, Any]) -> str:

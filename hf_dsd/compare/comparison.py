@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_dsd.state_file import written_whole
+from hf_dsd.state_file import write_json
 
 from .example_significance import ExampleTest, compare_examples, example_counts
 from .run_results import ARMS, RunResult, ScoredRun, read_runs
@@ -173,10 +173,7 @@ class Comparison:
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `comparison.json` into `folder`, atomically, and returns its path."""
-        path = Path(folder) / COMPARISON_FILE_NAME
-        with written_whole(path) as partial:
-            partial.write_text(json.dumps(self.to_dict(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        return path
+        return write_json(Path(folder) / COMPARISON_FILE_NAME, self.to_dict(), ensure_ascii=False)
 
     def to_dict(self) -> dict[str, Any]:
         """What `comparison.json` holds."""

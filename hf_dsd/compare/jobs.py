@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.state_file import STATE_FILE_NAME, written_whole
+from hf_dsd.state_file import STATE_FILE_NAME, write_json
 
 from .run_results import ARMS, status_file
 
@@ -61,8 +61,7 @@ class Job:
         """Notes that the job has finished, or why it failed, and the seconds of this sitting."""
         status = "finished" if error is None else "failed"
         content = {"recipe": self.digest, "status": status, "error": error, "seconds": round(seconds, 3)}
-        with written_whole(status_file(self.out, self.seed, self.arm)) as partial:
-            partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        write_json(status_file(self.out, self.seed, self.arm), content)
 
     def forget_status(self) -> None:
         """Called as the job begins: while it runs, and after it was killed, it has no status."""

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.state_file import written_whole
+from hf_dsd.state_file import write_json
 
 from .comparison import RECIPE_FILE_NAME
 from .jobs import remove_runs
@@ -61,8 +61,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
     content = {"version": 1, "recipe": recipe, "script": base["script"], "base": base, "arms": kept | dict(arms)}
     content["calls"] = [] if changed else old.get("calls", [])
     out.mkdir(parents=True, exist_ok=True)
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)
     return recipe
 
 
@@ -91,8 +90,7 @@ def note_call(out: Path, call: Mapping[str, Sequence[Any]], write: Callable[...,
     if not any(_covers(old, call) for old in calls):
         calls.append({key: list(values) for key, values in call.items()})
     content |= {"calls": calls, "command": " && ".join(write(**call) for call in calls)}
-    with written_whole(path) as partial:
-        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_json(path, content)
 
 
 def _covers(call: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]]) -> bool:

@@ -15,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from hf_dsd.compare import ARMS, Comparison
 from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
-from hf_dsd.state_file import written_whole
+from hf_dsd.state_file import write_json
 
 from .comparison_folder import read_comparison
 from .decoding import decode
@@ -231,11 +231,7 @@ class Results:
 
     def write(self, path: str | os.PathLike[str]) -> Path:
         """Writes the file, atomically, and returns its path."""
-        path = Path(path)
-        content = {"version": self.version, **asdict(self)}
-        with written_whole(path) as partial:
-            partial.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        return path
+        return write_json(Path(path), {"version": self.version, **asdict(self)}, ensure_ascii=False)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> "Results":

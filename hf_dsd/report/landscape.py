@@ -25,7 +25,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hf_dsd.state_file import written_whole
+from hf_dsd.state_file import write_json
 
 LANDSCAPE_FILE_NAME = "landscape.json"
 RADII = (0.05, 0.1)
@@ -97,10 +97,7 @@ class Landscape:
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `landscape.json` into a run's folder, atomically, and returns its path."""
-        path = Path(folder) / LANDSCAPE_FILE_NAME
-        with written_whole(path) as partial:
-            partial.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
-        return path
+        return write_json(Path(folder) / LANDSCAPE_FILE_NAME, asdict(self))
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "Landscape":

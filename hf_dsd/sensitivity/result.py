@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.state_file import written_whole
+from hf_dsd.state_file import write_json
 
 FILE_NAME = "sensitivity.json"
 _VERSION = 1
@@ -132,11 +132,8 @@ class Sensitivity:
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `sensitivity.json` into a folder, atomically, and returns its path."""
-        path = Path(folder) / FILE_NAME
         content = {"version": _VERSION, **_in_json(asdict(self))}
-        with written_whole(path) as partial:
-            partial.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-        return path
+        return write_json(Path(folder) / FILE_NAME, content, allow_nan=False)
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "Sensitivity":
