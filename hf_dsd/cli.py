@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from .demo import run_captioning_demo, run_speech_demo
+from .command_error import errors_end_command
 from .inspection import build_without_weights, inspect_model, print_inspection
 
 app = typer.Typer(help="Dense-Sparse-Dense training for Hugging Face models.", no_args_is_help=True)
@@ -34,6 +34,8 @@ def demo(
     output_dir: Annotated[Path | None, typer.Option(help="Folder of the runs; default: runs/demo-TASK.")] = None,
 ) -> None:
     """Train DSD and its equal-budget dense control on a small embedded set, and compare them."""
+    from .demo import run_captioning_demo, run_speech_demo
+
     run = {DemoTask.CAPTIONING: run_captioning_demo, DemoTask.SPEECH: run_speech_demo}[task]
     run(output_dir or Path(f"runs/demo-{task.value}"))
 
@@ -50,18 +52,14 @@ def inspect_command(
     """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
     from .training_args import parse_overrides
 
-    console = Console()
-    try:
+    with errors_end_command({ValueError: 2, OSError: 2}):
         inspection = inspect_model(
             build_without_weights(model),
             sparsity,
             dense_modules=dense_modules,
             sparsity_overrides=parse_overrides(sparsity_overrides),
         )
-    except (ValueError, OSError) as error:
-        console.print("[red]error[/red]", escape(str(error)), highlight=False)
-        raise typer.Exit(2) from error
-    print_inspection(inspection, console)
+    print_inspection(inspection, Console())
 
 
 @app.command()
@@ -150,13 +148,9 @@ def report(
     """Write a run or a comparison as one self-contained HTML page, and its figures as PNG."""
     from .report import write_report
 
-    console = Console()
-    try:
+    with errors_end_command({FileNotFoundError: 2, ValueError: 2}):
         path = write_report(folder, out, layer=layer)
-    except (FileNotFoundError, ValueError) as error:
-        console.print(f"[red]error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
-    console.print(f"The report is in {escape(str(path))}.", highlight=False, soft_wrap=True)
+    Console().print(f"The report is in {escape(str(path))}.", highlight=False, soft_wrap=True)
 
 
 @app.command()
@@ -171,11 +165,8 @@ def card(
     """Render README.md from results.json; first take new numbers from runs, where given. Your words stay."""
     from .hub.card_command import refresh_card
 
-    try:
+    with errors_end_command({FileNotFoundError: 2, ValueError: 2}):
         written = refresh_card(folder, comparison=comparison, run=run, studies=study or ())
-    except (FileNotFoundError, ValueError) as error:
-        Console().print(f"[red]error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from error
     for path in written:
         Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
 

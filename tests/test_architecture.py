@@ -51,17 +51,21 @@ ALLOWED: dict[str, set[str]] = {
     "data": set(),
     "inspection": {"schedule", "targets", "selection", "models"},
     "scores": TRAINING | PARTS,
-    "compare": TRAINING | PARTS | {"scores"},
-    "sensitivity": CORE | PARTS | {"training_args"},
+    "compare": TRAINING | PARTS | {"scores", "command_error"},
+    "command_error": set(),
+    "sensitivity": CORE | PARTS | {"training_args", "command_error"},
     "report": TRAINING | PARTS | {"scores", "compare"},
-    "hub": TRAINING | PARTS | {"scores", "compare", "report"},
+    "hub": TRAINING | PARTS | {"scores", "compare", "report", "command_error"},
     "demo": TRAINING | PARTS | {"scores", "compare", "report"},
-    "cli": TRAINING | PARTS | {"inspection", "sensitivity", "scores", "compare", "report", "hub", "demo"},
+    "cli": TRAINING
+    | PARTS
+    | {"command_error", "inspection", "sensitivity", "scores", "compare", "report", "hub", "demo"},
     "__main__": {"cli"},
 }
 
 # Module -> the packages that it may import; a module that is not here may import any. transformers comes in above.
 OUTSIDE: dict[str, set[str]] = {
+    "command_error": {"typer", "rich"},
     "schedule": set(),
     "phase_monitor": set(),
     "sharding": {"torch"},

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.markup import escape
+
+from hf_dsd.command_error import errors_end_command
 
 from .comparison import Comparison
 from .run_results import ARMS
@@ -52,13 +53,11 @@ def compare_command(
     runs = ScriptRuns(script[len(more) :], [*arms, *more] or ["dsd", "dense"], list(seeds), out, num_processes)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end the run at work, too
     try:
-        comparison, failed = compare_script(runs, force=force, split=split, metric=metric, console=console)
+        with errors_end_command({FileNotFoundError: 1, ValueError: 2, RuntimeError: 2}, console):
+            comparison, failed = compare_script(runs, force=force, split=split, metric=metric, console=console)
     except KeyboardInterrupt:
         console.print("stopped: the same command goes on from the last checkpoints")
         raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, RuntimeError, FileNotFoundError) as error:
-        console.print("[red]error[/red]", escape(str(error)), highlight=False)
-        raise typer.Exit(1 if isinstance(error, FileNotFoundError) else 2) from error
     _show(comparison, out, console)
     return 1 if failed else 0
 
@@ -66,11 +65,8 @@ def compare_command(
 def collect_command(out: Path, split: str, metric: str | None) -> int:
     """Compares the runs that are there, writes `comparison.json` and returns the exit status; ends with 2 without."""
     console = Console()
-    try:
+    with errors_end_command({ValueError: 2, FileNotFoundError: 2}, console):
         comparison = Comparison.from_folder(out, split, metric)
-    except (ValueError, FileNotFoundError) as error:
-        console.print("[red]error[/red]", escape(str(error)), highlight=False)
-        raise typer.Exit(2) from error
     comparison.write(out)
     _show(comparison, out, console)
     return 0

@@ -5,10 +5,10 @@ Layer: publishing next door; typer for the exit status.
 
 from pathlib import Path
 
-import typer
 from rich.console import Console
-from rich.markup import escape
 from transformers.utils import logging
+
+from hf_dsd.command_error import errors_end_command
 
 from .publish import publish
 from .repository import PublishError
@@ -29,7 +29,7 @@ def publish_command(
     """Publishes a run; ends with status 1 if the Hub refuses or fails, 2 if the arguments are wrong."""
     console = Console()
     logging.disable_progress_bar()  # of loading and saving the phases' models
-    try:
+    with errors_end_command({PublishError: 1, ValueError: 2, FileNotFoundError: 2, ImportError: 2}, console):
         publish(
             run_dir,
             repo_id,
@@ -42,6 +42,3 @@ def publish_command(
             image_encoder=image_encoder,
             console=console,
         )
-    except (PublishError, ValueError, FileNotFoundError, ImportError) as error:
-        console.print(f"[red]error[/red] {escape(str(error))}", highlight=False)
-        raise typer.Exit(1 if isinstance(error, PublishError) else 2) from error

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 
+from hf_dsd.command_error import errors_end_command
 from hf_dsd.training_args import parse_overrides
 
 from .evaluation import load_evaluation
@@ -51,31 +51,31 @@ def sensitivity_command(
     """
     console = Console()
     try:
-        out.mkdir(parents=True, exist_ok=True)
-        fractions = SPARSITIES if sparsities is None else _fractions(sparsities)
-        overrides = parse_overrides(sparsity_overrides)
-        evaluation = load_evaluation(model, data, examples, bleu=bleu, feature_columns=feature_columns)
-        if metric not in evaluation.metrics:
-            raise ValueError(f"metric must be one of {', '.join(evaluation.metrics)} for this model, got {metric!r}")
-        result = measure_sensitivity(
-            evaluation.model,
-            evaluation.evaluate,
-            fractions,
-            dense_modules=dense_modules,
-            sparsity_overrides=overrides,
-            metric=metric,
-            greater_is_better=evaluation.metrics[metric],
-            tolerance=tolerance,
-            name=model,
-            data=evaluation.data,
-            console=console,
-        )
+        with errors_end_command({ValueError: 2, OSError: 2}, console):
+            out.mkdir(parents=True, exist_ok=True)
+            fractions = SPARSITIES if sparsities is None else _fractions(sparsities)
+            overrides = parse_overrides(sparsity_overrides)
+            evaluation = load_evaluation(model, data, examples, bleu=bleu, feature_columns=feature_columns)
+            if metric not in evaluation.metrics:
+                raise ValueError(
+                    f"metric must be one of {', '.join(evaluation.metrics)} for this model, got {metric!r}"
+                )
+            result = measure_sensitivity(
+                evaluation.model,
+                evaluation.evaluate,
+                fractions,
+                dense_modules=dense_modules,
+                sparsity_overrides=overrides,
+                metric=metric,
+                greater_is_better=evaluation.metrics[metric],
+                tolerance=tolerance,
+                name=model,
+                data=evaluation.data,
+                console=console,
+            )
     except KeyboardInterrupt:
         console.print("stopped: nothing was written, and the model is as it was")
         raise typer.Exit(INTERRUPTED) from None
-    except (ValueError, OSError) as error:
-        console.print("[red]error[/red]", escape(str(error)), highlight=False)
-        raise typer.Exit(2) from error
     others = {name: greater for name, greater in evaluation.metrics.items() if name != metric}
     print_sensitivity(result, console, others)
     written, drawn = result.write(out), draw_sensitivity(result, out, others)
