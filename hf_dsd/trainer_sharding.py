@@ -4,14 +4,12 @@ The Trainer keeps sharded weights in files of FSDP's own, or refuses to. A phase
 `from_pretrained` reads it, whatever it was trained on.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
 from torch.distributed.fsdp import FSDPModule
@@ -19,8 +17,8 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import Trainer
 from transformers.trainer import FSDP_MODEL_NAME, OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.training_args import ParallelMode
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from .model_folder import has_weights, read_weights
 from .sharding import reshard_
 
 
@@ -85,12 +83,10 @@ def load_whole_model(model: nn.Module, folder: str | os.PathLike[str]) -> bool:
     """
     if not is_sharded(model):
         return False
-    names = os.listdir(folder)
-    whole = SAFE_WEIGHTS_NAME in names or SAFE_WEIGHTS_INDEX_NAME in names
-    if not whole or any(name.startswith(FSDP_MODEL_NAME) for name in names):
+    if not has_weights(Path(folder)) or any(name.startswith(FSDP_MODEL_NAME) for name in os.listdir(folder)):
         return False
     reshard_(model)
-    state: dict[str, Any] = _read_weights(Path(folder)) if dist.get_rank() == 0 else {}
+    state: dict[str, Any] = read_weights(Path(folder)) if dist.get_rank() == 0 else {}
     options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)  # tied weights: one entry
     set_model_state_dict(model, state, options=options)
     return True
@@ -123,11 +119,3 @@ def _like(parameter: Tensor, value: Any) -> Any:
         return value
     mesh = parameter.device_mesh
     return distribute_tensor(value.to(mesh.device_type), mesh, parameter.placements)
-
-
-def _read_weights(folder: Path) -> dict[str, Any]:
-    index = folder / SAFE_WEIGHTS_INDEX_NAME
-    if not index.is_file():
-        return load_file(folder / SAFE_WEIGHTS_NAME)
-    files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    return {name: tensor for file in files for name, tensor in load_file(folder / file).items()}

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .phase_weights import open_weights, phase_models
+from hf_dsd.model_folder import open_weights
+
+from .phase_weights import phase_models
 from .pruned_fate import Fate, count_fate
 from .run_record import RunRecord
 from .weight_moments import SparseRound, flat_weights, read_sparse_layer

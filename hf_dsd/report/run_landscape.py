@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from hf_dsd.model_folder import read_weights
 from hf_dsd.summary import finished_phases
 from hf_dsd.trainer import DSDMixin
 
@@ -29,7 +30,6 @@ from .landscape import (
     Weights,
     loss_landscape,
 )
-from .phase_weights import read_weights
 
 logger = logging.getLogger(__name__)
 

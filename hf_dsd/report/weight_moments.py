@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from hf_dsd.model_folder import WeightFile, open_weights
 from hf_dsd.summary import phase_name
 
-from .phase_weights import PhaseModel, WeightFile, open_weights, phase_models, start_of_next
+from .phase_weights import PhaseModel, phase_models, start_of_next
 from .run_record import RunRecord
 
 Floats = NDArray[np.float32]
