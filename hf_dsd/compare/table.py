@@ -11,8 +11,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hf_dsd.metrics import is_rate, rate_unit
+
 from .comparison import CONTROL, ArmSummary, Comparison, Difference
-from .verdict import format_value, is_rate
+from .verdict import format_value
 
 _NOTES = (
     "Difference: arm - dense control, paired by seed, with its 95 % interval (Student's t). p (seeds): paired t over "
@@ -28,7 +30,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     console = console or Console()
     console.print(f"[bold]{escape(_title(comparison))}[/bold]", highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    headings = ["arm", f"mean ± sd{_unit(comparison.metric)}", f"vs {CONTROL}\n95 % interval", "p seeds"]
+    headings = ["arm", f"mean ± sd{rate_unit(comparison.metric)}", f"vs {CONTROL}\n95 % interval", "p seeds"]
     for heading in [*headings, "p examples\nrandomised\nbootstrap", "epochs", "steps", "min"]:
         table.add_column(heading, justify="right" if heading != "arm" else "left", no_wrap=heading.startswith("vs"))
     for name, row in zip(comparison.arms, _rows(comparison), strict=True):
@@ -118,13 +120,9 @@ def _title(comparison: Comparison) -> str:
 
 
 def _headings(comparison: Comparison) -> list[str]:
-    headings = ["arm", f"mean{_unit(comparison.metric)}", "sd", "n", f"difference to {CONTROL}", "95 % interval"]
+    headings = ["arm", f"mean{rate_unit(comparison.metric)}", "sd", "n", f"difference to {CONTROL}", "95 % interval"]
     headings += ["p (seeds)", "p (examples), randomisation", "p (examples), bootstrap"]
     return [*headings, "epochs", "steps", "minutes"]
-
-
-def _unit(metric: str) -> str:
-    return " [%]" if is_rate(metric) else ""
 
 
 def _rows(comparison: Comparison) -> list[list[str]]:

@@ -1,10 +1,12 @@
 """What a comparison says in one sentence.
 
-Layer: plain Python and the test next door.
+Layer: the names of scores, and the test next door.
 """
 
 from dataclasses import dataclass
 from typing import Literal
+
+from hf_dsd.metrics import is_rate, plain_name
 
 from .seed_significance import ALPHA, POWER, SeedTest, seeds_needed
 
@@ -66,11 +68,6 @@ def _reason(test: SeedTest, needed: int | None) -> str:
     return f" (paired t, p = {test.p:.3f}); a difference of this size would need about {needed} seeds {power}"
 
 
-def is_rate(metric: str) -> bool:
-    """True for error rates kept as fractions, which people read in percent."""
-    return metric.removeprefix("eval_").removeprefix("test_") in ("wer", "cer")
-
-
 def format_value(value: float, metric: str) -> str:
     """`31.4 %` for an error rate, `17.52` for BLEU (0..100), four digits for a loss."""
     if is_rate(metric):
@@ -80,7 +77,7 @@ def format_value(value: float, metric: str) -> str:
 
 def format_difference(value: float, metric: str) -> str:
     """`-0.40 points of WER`: a signed difference with its unit."""
-    name = metric.removeprefix("eval_").removeprefix("test_")
+    name = plain_name(metric)
     if is_rate(metric):
         return f"{100 * value:+.2f} points of {name.upper()}"
     if name.startswith("bleu"):

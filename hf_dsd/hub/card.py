@@ -10,12 +10,12 @@ from statistics import fmean
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hf_dsd.compare.table import verdict_text
-from hf_dsd.compare.verdict import is_rate
+from hf_dsd.metrics import is_rate, plain_name, score_title
 
 from . import tables
 from .model_index import card_data
 from .results import Results
-from .score_text import percent, plain_name, score_text, score_title
+from .score_text import percent, score_text
 
 LINE_WIDTH = 120
 

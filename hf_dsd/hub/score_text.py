@@ -1,4 +1,4 @@
-"""Scores as a card shows them: names, units and digits.
+"""Scores as a card shows them: their order, units and digits.
 
 Layer: the comparison's own formats.
 """
@@ -6,25 +6,10 @@ Layer: the comparison's own formats.
 from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
-from hf_dsd.compare.verdict import format_value, is_rate
+from hf_dsd.compare.verdict import format_value
+from hf_dsd.metrics import is_rate, plain_name
 
 _ORDER = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty", "bleu4_without_penalty", "wer", "cer")
-_TITLES = {"bleu4_without_penalty": "BLEU-4 without it", "brevity_penalty": "brevity penalty", "loss": "loss"}
-
-
-def plain_name(metric: str) -> str:
-    """`wer` of `eval_wer`."""
-    return metric.removeprefix("eval_").removeprefix("test_")
-
-
-def score_title(metric: str) -> str:
-    """`WER [%]`, `BLEU-4`, `loss`: a heading with its unit."""
-    name = plain_name(metric)
-    if is_rate(name):
-        return f"{name.upper()} [%]"
-    if name in _TITLES:
-        return _TITLES[name]
-    return f"BLEU-{name[4:]}" if name.startswith("bleu") else name.replace("_", " ")
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hf_dsd.compare import ARMS, Comparison, Difference
 from hf_dsd.compare.table import format_p, markdown_table
+from hf_dsd.metrics import plain_name, score_title
 
 from .phase_scores import PhaseScore, plain_scores
 from .results import Results
 from .run_facts import Recipe
-from .score_text import in_order, percent, plain_name, score_text, score_title, signed_text, spread_text
+from .score_text import in_order, percent, score_text, signed_text, spread_text
 from .studies import Study
 
 

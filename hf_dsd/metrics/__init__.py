@@ -5,6 +5,7 @@ from .bleu_statistics import bleu_from_statistics, bleu_statistics, brevity_pena
 from .bootstrap import bootstrap_totals, percentile_interval
 from .caption_metrics import caption_metrics, normalize_caption, tokenizer_normalizer
 from .ctc_metrics import argmax_logits, ctc_metrics, decode_paths
+from .score_names import is_rate, plain_name, rate_unit, score_title
 from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, transcript_scorer
 from .wer import WER, score_transcripts
 from .wer_statistics import WER_COLUMNS, error_rates, normalize_transcript, wer_statistics
@@ -25,11 +26,15 @@ __all__ = [
     "ctc_metrics",
     "decode_paths",
     "error_rates",
+    "is_rate",
     "ngram_precisions",
     "normalize_caption",
     "normalize_transcript",
     "percentile_interval",
+    "plain_name",
+    "rate_unit",
     "score_captions",
+    "score_title",
     "score_transcripts",
     "tokenizer_normalizer",
     "transcript_scorer",

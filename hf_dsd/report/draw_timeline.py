@@ -12,9 +12,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from hf_dsd.compare.run_results import smaller_is_better
-from hf_dsd.compare.verdict import is_rate
+from hf_dsd.metrics import is_rate, rate_unit, score_title
 
-from .palette import ARM_DASHES, arm_role, light
+from .palette import arm_role, light, line_style
 from .svg_figure import Draw, label_panel
 from .timeline import Curves, Points
 
@@ -55,14 +55,6 @@ def timeline_height(curves: Sequence[Curves]) -> tuple[float, float]:
     rows = 0.26 * len(_schedules(curves))
     panels = 5.6 if any(found.metric for found in curves) else 4.2
     return panels + rows, panels + rows + 0.4
-
-
-def metric_title(metric: str) -> str:
-    """`WER [%]`, `BLEU-4`: a metric of the log with its unit."""
-    name = metric.removeprefix("eval_")
-    if is_rate(metric):
-        return f"{name.upper()} [%]"
-    return f"BLEU-{name[4:]}" if name.startswith("bleu") and name[4:].isdigit() else name
 
 
 def _schedules(curves: Sequence[Curves]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
@@ -130,7 +122,9 @@ def _show(axes: Axes, points: Points, seen_from: float) -> None:
 def _draw_metric(axes: Axes, curves: Sequence[Curves], metric: str, seen_from: float) -> None:
     factor = 100 if is_rate(metric) else 1
     better = "smaller is better" if smaller_is_better(metric) else "greater is better"
-    label_panel(axes, f"validation {metric_title(metric).removesuffix(' [%]')}, {better}", y=metric_title(metric))
+    label_panel(
+        axes, f"validation {score_title(metric).removesuffix(rate_unit(metric))}, {better}", y=score_title(metric)
+    )
     for found in curves:
         _line(axes, found, [(step, factor * value) for step, value in found.metric], marker="o", width=1.4)
     _show(axes, [(step, factor * value) for found in curves for step, value in found.metric], seen_from)
@@ -156,12 +150,11 @@ def _line(axes: Axes, found: Curves, points: Points, *, marker: str, width: floa
     if not points:
         return
     arm = found.run.arm
-    dashes = ARM_DASHES.get(arm)
     axes.plot(
         [step for step, _ in points],
         [value for _, value in points],
         color=light(arm_role(arm)),
-        linestyle=(0, dashes) if dashes else "solid",
+        linestyle=line_style(arm),
         linewidth=width,
         marker=marker,
         markersize=3.5,
@@ -184,7 +177,7 @@ def _legend(figure: Figure, curves: Sequence[Curves], *, wide: bool) -> None:
             [],
             [],
             color=light(arm_role(arm)),
-            linestyle=(0, ARM_DASHES[arm]) if arm in ARM_DASHES else "solid",
+            linestyle=line_style(arm),
             linewidth=1.6,
             label=arm,
         )

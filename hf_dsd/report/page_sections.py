@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from hf_dsd.compare.table import ComparisonTable, comparison_table, verdict_text
+from hf_dsd.metrics import score_title
 from hf_dsd.scores import PhaseScores
 
 from .draw_landscape import draw_landscapes, landscape_height
-from .draw_timeline import draw_timeline, metric_title, timeline_height
+from .draw_timeline import draw_timeline, timeline_height
 from .draw_weights import draw_fate, draw_moments
 from .example_choice import ExampleChoice, choose_examples
 from .landscape import LANDSCAPE_FILE_NAME, Landscape
@@ -137,7 +138,7 @@ def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
     if not curves:
         return TimelineSection(None, "", sources, has_planned_rates=False, thinned=False)
     primary = next((found for found in curves if found.run is report.primary), curves[0])
-    shown = f", {metric_title(metric)}" if metric is not None else ""
+    shown = f", {score_title(metric)}" if metric is not None else ""
     alt = f"Loss{shown} and learning rate over the optimizer steps of {len(curves)} run(s), with their phases"
     figure = render_figure("timeline", alt, draw_timeline(curves, primary, metric), timeline_height(curves), figures)
     return TimelineSection(

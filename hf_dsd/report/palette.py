@@ -8,7 +8,7 @@ References:
 """
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 class Colour(NamedTuple):
@@ -43,7 +43,11 @@ ARM_COLOURS: Mapping[str, str] = {
     "swa": "teal",
 }
 
-ARM_DASHES: Mapping[str, tuple[float, ...]] = {"dense": (5, 1.5), "random": (1.2, 1.2), "iterative": (6, 1.5, 1.2, 1.5)}
+_ARM_DASHES: Mapping[str, tuple[float, ...]] = {
+    "dense": (5, 1.5),
+    "random": (1.2, 1.2),
+    "iterative": (6, 1.5, 1.2, 1.5),
+}
 """Lines differ in more than their colour: (on, off, ...) in line widths; solid where nothing is said."""
 
 
@@ -55,3 +59,8 @@ def light(role: str) -> str:
 def arm_role(arm: str) -> str:
     """The role of an arm's colour; arms of other names share the greys."""
     return ARM_COLOURS.get(arm, "grey")
+
+
+def line_style(arm: str) -> Any:
+    """How matplotlib draws an arm's lines."""
+    return (0, _ARM_DASHES[arm]) if arm in _ARM_DASHES else "solid"

@@ -12,10 +12,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from hf_dsd.metrics import is_rate
 from hf_dsd.state_file import written_whole
 
 from .result import Curve, Sensitivity
-from .table import RATES
 
 FILE_NAME = "sensitivity.png"
 
@@ -62,7 +62,7 @@ def _draw_together(axes: Axes, result: Sensitivity, metric: str) -> None:
     _plot(axes, result.together, metric, color="black", marker="o", zorder=3)
     dense = result.dense[metric]
     axes.axhline(dense, color="0.6", linewidth=1, linestyle=":")
-    if metric in RATES:
+    if is_rate(metric):
         axes.yaxis.set_major_formatter(PercentFormatter(1.0))
     if metric != result.metric:
         return

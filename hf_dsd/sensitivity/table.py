@@ -11,10 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .result import Point, Sensitivity
+from hf_dsd.metrics import is_rate, rate_unit
 
-RATES = ("wer", "cer")
-"""Scores that are kept as fractions and read in percent."""
+from .result import Point, Sensitivity
 
 
 def print_sensitivity(result: Sensitivity, console: Console, others: Mapping[str, bool] | None = None) -> None:
@@ -29,7 +28,7 @@ def print_sensitivity(result: Sensitivity, console: Console, others: Mapping[str
     console.print(f"[bold]{escape(result.model)}[/bold]", f"{escape(result.data)}\n", sep="\n", highlight=False)
     dense = shown(result.dense[result.metric], result.metric)
     lines = [f"{result.metric}: % worse than the dense model's {dense}, red beyond {100 * result.tolerance:g}"]
-    lines += [f"{name}{_unit(name)}: the dense model's is {shown(result.dense[name], name)}" for name in others]
+    lines += [f"{name}{rate_unit(name)}: the dense model's is {shown(result.dense[name], name)}" for name in others]
     console.print(*lines, sep="\n", highlight=False)
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("pruned", overflow="fold")
@@ -40,10 +39,6 @@ def print_sensitivity(result: Sensitivity, console: Console, others: Mapping[str
         table.add_row(escape(curve.name), *cells, f"{curve.within(result.allowed).sparsity:.3g}")
     console.print(table)
     _print_suggestion(result, others, console)
-
-
-def _unit(metric: str) -> str:
-    return " [%]" if metric in RATES else ""
 
 
 def _relative(point: Point, result: Sensitivity) -> str:
@@ -64,7 +59,7 @@ def shown(value: float, metric: str) -> str:
     """A score in three or four digits; rates in percent."""
     if not math.isfinite(value):
         return str(value)
-    if metric in RATES:
+    if is_rate(metric):
         return f"{100 * value:.1f}"
     return f"{value:.3f}" if "loss" in metric else f"{value:.1f}" if metric.startswith("bleu") else f"{value:.3g}"
 
@@ -82,6 +77,8 @@ def _print_suggestion(result: Sensitivity, others: Mapping[str, bool], console: 
 def _other(name: str, greater_is_better: bool, result: Sensitivity) -> str:
     """What the suggestion does to a score that did not decide."""
     value, dense = result.suggestion.scores[name], result.dense[name]
-    text = f"With the suggestion {name}{_unit(name)} is {shown(value, name)}, the dense model's {shown(dense, name)}"
+    text = (
+        f"With the suggestion {name}{rate_unit(name)} is {shown(value, name)}, the dense model's {shown(dense, name)}"
+    )
     worse_by = dense - value if greater_is_better else value - dense
     return f"{text}." if worse_by <= result.tolerance * abs(dense) else f"{text}: to decide by it, --metric {name}."

@@ -5,7 +5,7 @@ import json
 import pytest
 from report_runs import REFERENCES, write_dsd_run, write_summary
 
-from hf_dsd.report.draw_timeline import metric_title
+from hf_dsd.metrics import score_title
 from hf_dsd.report.run_record import read_run
 from hf_dsd.report.timeline import find_metric, read_curves, thin
 
@@ -72,4 +72,4 @@ def test_long_logs_are_drawn_as_means():
     ("metric", "title"), [("eval_wer", "WER [%]"), ("eval_bleu4", "BLEU-4"), ("eval_perplexity", "perplexity")]
 )
 def test_metrics_have_names_and_units(metric, title):
-    assert metric_title(metric) == title
+    assert score_title(metric) == title
