@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from pathlib import Path
+from typing import Any
 
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import sort_checkpoints
@@ -26,7 +27,7 @@ def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
     """
     folders = [Path(folder) for folder in reversed(sort_checkpoints(output_dir=str(output_dir)))]
     for folder in folders:
-        if _is_whole(folder):
+        if read_trainer_state(folder) is not None:
             return str(folder)
         logger.warning("%s was not written to its end and is passed over", folder)
     if not folders:
@@ -37,9 +38,13 @@ def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
     )
 
 
-def _is_whole(folder: Path) -> bool:
+def read_trainer_state(checkpoint: Path) -> dict[str, Any] | None:
+    """A checkpoint's `trainer_state.json`; None where there is none that can be read, so that it is not whole.
+
+    A run at work may be writing or removing it at this moment.
+    """
     try:
-        json.loads((folder / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+        state: dict[str, Any] = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
-        return False
-    return True
+        return None
+    return state

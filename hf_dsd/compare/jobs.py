@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hf_dsd.checkpoints import read_trainer_state
 from hf_dsd.state_file import STATE_FILE_NAME, write_json
 
 from .run_results import ARMS, status_file
 
-_TRAINER_STATE = "trainer_state.json"
 _KEPT = "phase-0-dense-checkpoint"  # what keep_phase_checkpoints=[0] leaves
 
 
@@ -88,22 +88,13 @@ def last_checkpoint(folder: Path) -> Path | None:
 def progress(folder: Path) -> float:
     """Fraction of its optimizer steps that a run has done, by its last checkpoint; 0 without one."""
     checkpoint = last_checkpoint(folder)
-    state = None if checkpoint is None else _trainer_state(checkpoint)
+    state = None if checkpoint is None else read_trainer_state(checkpoint)
     return 0.0 if state is None else float(state["global_step"]) / max(int(state["max_steps"]), 1)
 
 
 def _is_whole(checkpoint: Path) -> bool:
     """The Trainer writes its state last, so a readable one means that the rest is there."""
-    return (checkpoint / STATE_FILE_NAME).is_file() and _trainer_state(checkpoint) is not None
-
-
-def _trainer_state(checkpoint: Path) -> dict[str, Any] | None:
-    """The Trainer's state, None where there is none that can be read: a run at work may be writing or removing it."""
-    try:
-        state: dict[str, Any] = json.loads((checkpoint / _TRAINER_STATE).read_text(encoding="utf-8"))
-    except (FileNotFoundError, json.JSONDecodeError):
-        return None
-    return state
+    return (checkpoint / STATE_FILE_NAME).is_file() and read_trainer_state(checkpoint) is not None
 
 
 def remove_runs(out: Path, arm: str) -> None:
