@@ -63,7 +63,7 @@ class ScriptRuns:
         check_arguments(self.script[1:])
         with locked(self.out) as lock:
             jobs = self._jobs(force=force)
-            note_call(self.out, {"arms": self.arms, "seeds": self.seeds}, self._command)
+            note_call(self.out, {"arms": self.arms, "seeds": self.seeds}, self.command)
             failed = []
             with RunProgress(jobs, console) as shown:
                 for job in jobs:
@@ -71,11 +71,8 @@ class ScriptRuns:
                         failed.append(job)
         return failed
 
-    def command(self) -> str:
-        """The command line that repeats these runs; the folder is left to the reader."""
-        return self._command(self.arms, self.seeds)
-
-    def _command(self, arms: Sequence[str], seeds: Sequence[int]) -> str:
+    def command(self, arms: Sequence[str], seeds: Sequence[int]) -> str:
+        """The command line that makes such runs; the folder is left to the reader."""
         numbers = f"--seeds {len(seeds)} --first-seed {seeds[0]}"
         processes = f" --num_processes {self.num_processes}" if self.num_processes is not None else ""
         script = shlex.join(without_secrets(self.script))

@@ -4,7 +4,7 @@ Layer: the results and the card next door.
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -46,11 +46,12 @@ def refresh_card(
     """
     folder = Path(folder)
     changes = comparison is not None or run is not None or bool(studies)
-    cards = sorted(path.parent for path in folder.glob(f"*/{RESULTS_FILE_NAME}"))
-    if cards and not (folder / RESULTS_FILE_NAME).is_file():
+    cards = _cards_in(folder) if not (folder / RESULTS_FILE_NAME).is_file() else {}
+    if cards:
         if changes:
             raise ValueError(f"{folder} holds {len(cards)} cards: name the one that the numbers are for")
-        return [*(_write_card(card, Results.read(card / RESULTS_FILE_NAME)) for card in cards), _write_index(cards)]
+        written = [_write_card(folder / name, results) for name, results in cards.items()]
+        return [*written, _write(folder / README, _index(folder, cards))]
     results = _results(folder, comparison, run)
     for study in studies:
         title, setting, out = parse_study(study)
@@ -65,30 +66,32 @@ def refresh_card(
 
 def rendered_index(folder: str | os.PathLike[str]) -> str:
     """The README.md of a folder of cards, with its `notes.md`, if there is one, at the end."""
-    cards = sorted(path.parent for path in Path(folder).glob(f"*/{RESULTS_FILE_NAME}"))
-    notes = Path(folder) / NOTES
-    found = {card.name: Results.read(card / RESULTS_FILE_NAME) for card in cards}
-    return render_index(found, notes.read_text(encoding="utf-8") if notes.is_file() else "")
+    return _index(Path(folder), _cards_in(Path(folder)))
+
+
+def _cards_in(folder: Path) -> dict[str, Results]:
+    paths = sorted(folder.glob(f"*/{RESULTS_FILE_NAME}"))
+    return {path.parent.name: Results.read(path) for path in paths}
+
+
+def _index(folder: Path, cards: Mapping[str, Results]) -> str:
+    notes = folder / NOTES
+    return render_index(cards, notes.read_text(encoding="utf-8") if notes.is_file() else "")
 
 
 def _results(folder: Path, comparison: str | os.PathLike[str] | None, run: str | os.PathLike[str] | None) -> Results:
     path = folder / RESULTS_FILE_NAME
-    old = Results.read(path) if path.is_file() or (comparison is None and run is None) else None
+    old = Results.read(path) if path.is_file() else None
     if run is not None:
         new = Results.from_run(run, comparison=comparison)
         return new if old is None else old.with_run(new)
-    if comparison is None:
-        return Results.read(path)
-    return Results.from_comparison(comparison) if old is None else old.with_comparison(comparison)
+    if comparison is not None:
+        return Results.from_comparison(comparison) if old is None else old.with_comparison(comparison)
+    return Results.read(path) if old is None else old  # where there is none, reading says how to make it
 
 
 def _write_card(folder: Path, results: Results) -> Path:
     return _write(folder / README, render_card(results))
-
-
-def _write_index(cards: Sequence[Path]) -> Path:
-    folder = cards[0].parent
-    return _write(folder / README, rendered_index(folder))
 
 
 def _write(path: Path, text: str) -> Path:

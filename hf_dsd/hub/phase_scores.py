@@ -3,7 +3,6 @@
 Layer: the files that a run leaves.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,10 +77,9 @@ def _scores_of(run: Path, arm: str, seed: int, summary: Mapping[str, Any]) -> It
         at_end = plain_scores({name.removeprefix("eval_"): value for name, value in record["metrics"].items()})
         if at_end:
             yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "validation", at_end)
-        path = run / f"test_{record['name']}.json"
-        if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            scores = plain_scores({**content["scores"], "loss": content["loss"]})
+        if (run / f"test_{record['name']}.json").is_file():
+            found = PhaseScores.read(run, record["name"], "test")
+            scores = plain_scores({**found.scores, "loss": found.loss})
             yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "test", scores)
 
 

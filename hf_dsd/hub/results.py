@@ -148,14 +148,36 @@ class Results:
             ValueError: If the run has not finished, an argument is not as the Hub wants it, or the comparison's run of
                 this arm and seed is another one.
         """
-        run = Path(run_dir)
+        results = cls._of_run(Path(run_dir), repo_id, license, language, dataset)
+        if comparison is None:
+            comparison = _comparison_around(Path(run_dir))
+        if comparison is None:
+            return results
+        compared = results.with_comparison(comparison)
+        if results.recipe is not None and compared.own_scores() != results.own_scores():
+            raise ValueError(
+                f"{comparison} holds another run as {results.recipe.arm} of seed {results.recipe.seed} than {run_dir}: "
+                "give the run's own comparison, or none"
+            )
+        return compared
+
+    @classmethod
+    def _of_run(
+        cls,
+        run: Path,
+        repo_id: str | None = None,
+        license: str | None = None,
+        language: str | list[str] | None = None,
+        dataset: str | None = None,
+    ) -> "Results":
+        """The run alone, whatever comparison it is in."""
         summary = read_summary(run)
         model, recipe = read_model(run, summary), read_recipe(summary)
         if (arm := _arm_of(run)) is not None:  # an iterative run calls itself dsd
             recipe = replace(recipe, arm=arm)
         data = dataset or data_name(recipe) or "data of the user's own"
         phase = recipe.phases[-1].name
-        results = cls(
+        return cls(
             f"{model.class_name} on {data}, {_HOW.get(recipe.arm, 'trained dense-sparse-dense')}",
             model,
             DatasetFacts(data, as_id(data)),
@@ -168,17 +190,6 @@ class Results:
             phase_scores=read_phase_scores(run, recipe.arm, recipe.seed),
             figures=[figure for figure in FIGURES if (run / figure).is_file()],
         )
-        if comparison is None:
-            comparison = _comparison_around(run)
-        if comparison is None:
-            return results
-        compared = results.with_comparison(comparison)
-        if compared.own_scores() != results.own_scores():
-            raise ValueError(
-                f"{comparison} holds another run as {recipe.arm} of seed {recipe.seed} than {run_dir}: give the run's "
-                "own comparison, or none"
-            )
-        return compared
 
     @classmethod
     def from_comparison(cls, out: str | os.PathLike[str], *, dataset: str | None = None) -> "Results":
@@ -191,7 +202,7 @@ class Results:
         runs = [run for run in found.runs if run.arm == "dsd" and run.status == "finished"]
         if not runs:
             raise FileNotFoundError(f"{out} holds no finished run of the dsd arm; train it, then make the card")
-        results = cls.from_run(Path(out) / runs[0].folder, dataset=dataset)
+        results = cls._of_run(Path(out) / runs[0].folder, dataset=dataset)
         return replace(results, phase=None)._with_comparison(Path(out), found)
 
     def with_comparison(self, out: str | os.PathLike[str]) -> "Results":

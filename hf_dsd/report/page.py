@@ -4,7 +4,7 @@ Layer: everything next door, and jinja2.
 """
 
 import os
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -64,7 +64,7 @@ def write_report(
         "landscape": landscape_section(found, figures),
         "runs": runs_section(found),
         "comparison": found.comparison,
-        "version": _own_version(),
+        "version": version("hf-dsd"),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
@@ -107,10 +107,3 @@ def _duration(seconds: float) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
-
-
-def _own_version() -> str:
-    try:
-        return version("hf-dsd")
-    except PackageNotFoundError:  # run from a source tree
-        return ""

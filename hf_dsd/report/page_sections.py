@@ -20,7 +20,7 @@ from .example_choice import ExampleChoice, choose_examples
 from .landscape import LANDSCAPE_FILE_NAME, Landscape
 from .layer_table import DenseRow, LayerRow, dense_rows, layer_rows
 from .phase_weights import phase_models
-from .pruned_fate import Fate, add_fates, count_fate
+from .pruned_fate import Fate, add_fates
 from .report_folder import ReportFolder
 from .run_record import RunRecord
 from .svg_figure import PageFigure, render_figure
@@ -174,7 +174,7 @@ def weights_section(
     layer = read_sparse_layer(found, name)
     if layer is None:
         raise ValueError(f"layer {name} is not in {found.sparse.folder}: choose another by --layer")
-    fate = count_fate(layer)
+    fate = next(row.fate for row in rows if row.name == name)
     return WeightsSection(
         run=run.label,
         found=found,
@@ -212,14 +212,15 @@ def examples_section(report: ReportFolder) -> ExamplesSection:
     """The arms of the lowest seed side by side; for a single run its phases."""
     run = report.primary
     split = run.scored_split()
-    if split is None or not run.phase_scores(split):
+    own = run.phase_scores(split) if split is not None else []
+    if split is None or not own:
         return ExamplesSection(split or "", None)
-    models = [(run.arm, run.phase_scores(split)[-1])]
+    models = [(run.arm, own[-1])]
     for other in report.runs:
-        if other is not run and other.seed == run.seed and other.phase_scores(split):
-            models.append((other.arm, other.phase_scores(split)[-1]))
+        if other is not run and other.seed == run.seed and (scored := other.phase_scores(split)):
+            models.append((other.arm, scored[-1]))
     if len(models) == 1:
-        models = [(scores.phase, scores) for scores in run.phase_scores(split)]
+        models = [(scores.phase, scores) for scores in own]
         return ExamplesSection(split, choose_examples(models, 0, len(models) - 1))
     baseline = next((index for index, (arm, _) in enumerate(models) if arm == "dense"), 1)
     return ExamplesSection(split, choose_examples(models, baseline, 0))

@@ -244,7 +244,7 @@ def test_another_tokenizer_is_another_recipe(tmp_path: Path, script: Path) -> No
     runs = [ScriptRuns([str(script), "--tokenizer_name", name], ["dsd"], [1], tmp_path) for name in ("gpt2", "opt")]
     runs[0]._jobs(force=False)
     (tmp_path / "seed-1" / "dsd").mkdir(parents=True)
-    assert runs[0].command().endswith("--tokenizer_name gpt2")
+    assert runs[0].command(["dsd"], [1]).endswith("--tokenizer_name gpt2")
     with pytest.raises(ValueError, match=r"holds runs of another recipe \(script: \S+ --tokenizer_name gpt2 -> "):
         runs[1]._jobs(force=False)
 
