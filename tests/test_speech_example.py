@@ -10,13 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 from scripts import ROOT, run
-from transformers import (
-    Wav2Vec2Config,
-    Wav2Vec2CTCTokenizer,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2ForCTC,
-    Wav2Vec2Processor,
-)
+from tiny import save_wav2vec2
 
 
 @pytest.fixture
@@ -41,24 +35,7 @@ def speech_folder(tmp_path: Path) -> Path:
 def wav2vec2_folder(tmp_path: Path) -> Path:
     """A checkpoint of wav2vec 2.0 with random weights, and its processor with upper-case letters."""
     folder = tmp_path / "wav2vec2"
-    vocabulary = tmp_path / "vocab.json"
-    vocabulary.write_text(json.dumps({symbol: row for row, symbol in enumerate(["<pad>", "<unk>", "|", *"AHO"])}))
-    tokenizer = Wav2Vec2CTCTokenizer(str(vocabulary), bos_token=None, eos_token=None)
-    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
-    config = Wav2Vec2Config(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=[8, 8],
-        conv_stride=[20, 16],
-        conv_kernel=[40, 16],
-        num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2,
-        mask_time_prob=0.0,
-        pad_token_id=0,
-    )
-    Wav2Vec2ForCTC(config).save_pretrained(folder)
+    save_wav2vec2(folder)
     return folder
 
 

@@ -1,8 +1,19 @@
 """Models and data small enough to train in milliseconds."""
 
+import json
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    Wav2Vec2Config,
+    Wav2Vec2CTCTokenizer,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2ForCTC,
+    Wav2Vec2Processor,
+)
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 
@@ -108,3 +119,29 @@ def make_trainer(folder: object, model: nn.Module | None = None, rows: int = 24,
     model = build(TinyLSTM) if model is None else model
     data = rows_for(type(model), rows)
     return DSDTrainer(model, arguments(folder, **kwargs), train_dataset=data, eval_dataset=data[:8])
+
+
+def save_wav2vec2(folder: Path) -> Wav2Vec2ForCTC:
+    """Saves a wav2vec 2.0 of random weights and its processor, which has upper-case letters and gives no mask."""
+    folder.mkdir()
+    vocabulary = folder / "symbols.json"
+    vocabulary.write_text(json.dumps({symbol: row for row, symbol in enumerate(["<pad>", "<unk>", "|", *"AHO"])}))
+    tokenizer = Wav2Vec2CTCTokenizer(str(vocabulary), bos_token=None, eos_token=None)
+    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
+    config = Wav2Vec2Config(
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=32,
+        conv_dim=[8, 8],
+        conv_stride=[20, 16],
+        conv_kernel=[40, 16],
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        mask_time_prob=0.0,
+        pad_token_id=0,
+        vocab_size=6,
+    )
+    model = Wav2Vec2ForCTC(config)
+    model.save_pretrained(folder)
+    return model.eval()

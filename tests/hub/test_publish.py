@@ -4,7 +4,8 @@ import json
 import os
 import re
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,18 @@ def publish(client: ClientProcess, run: Path, *options: str, token: str | None =
     assert finished.status == status, finished.output
     assert token is None or token not in finished.output
     return finished.output
+
+
+@contextmanager
+def summary_with(run: Path, **fields: Any) -> Iterator[None]:
+    """The run's summary says so within the block; other tests publish the same run."""
+    summary = run / "dsd_summary.json"
+    before = summary.read_text()
+    summary.write_text(json.dumps(json.loads(before) | fields))
+    try:
+        yield
+    finally:
+        summary.write_text(before)
 
 
 def listed(output: str) -> dict[tuple[str, str], int]:
@@ -420,14 +433,9 @@ def test_tokens_and_paths_are_in_no_file(
     hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
 ) -> None:
     run = finished_run("deepspeech")
-    summary = run / "dsd_summary.json"
-    before = summary.read_text()
     command = ["train.py", "--output_dir", str(run), f"--data_dir={run.parent}", "--learning_rate", "0.1", "--x=/"]
-    summary.write_text(json.dumps(json.loads(before) | {"command": command}))
-    try:
+    with summary_with(run, command=command):
         publish(client, run)
-    finally:
-        summary.write_text(before)
     shown = json.loads(hub.files(REPO)["dsd_summary.json"])["command"]
     assert shown == [
         "train.py",
@@ -451,13 +459,8 @@ def test_a_token_in_a_file_is_not_published(
     hub: HubServer, client: ClientProcess, finished_run: Runs, secret: str
 ) -> None:
     run = finished_run("deepspeech")
-    summary = run / "dsd_summary.json"
-    before = summary.read_text()
-    summary.write_text(json.dumps(json.loads(before) | {"note": f"made with {secret}"}))
-    try:
+    with summary_with(run, note=f"made with {secret}"):
         output = publish(client, run, status=2)
-    finally:
-        summary.write_text(before)
     assert "dsd_summary.json holds a token or a path of this machine" in " ".join(output.split())
     assert secret not in output
     assert hub.requests == []

@@ -13,11 +13,6 @@ from transformers import (
     GPT2Config,
     GPT2LMHeadModel,
     PreTrainedTokenizerFast,
-    Wav2Vec2Config,
-    Wav2Vec2CTCTokenizer,
-    Wav2Vec2FeatureExtractor,
-    Wav2Vec2ForCTC,
-    Wav2Vec2Processor,
 )
 
 from hf_dsd import (
@@ -93,31 +88,6 @@ def save_deepspeech2(folder: Path) -> DeepSpeech2ForCTC:
     model = DeepSpeech2ForCTC(config)
     model.save_pretrained(folder)
     DeepSpeechProcessor(DeepSpeechFeatureExtractor(), tokenizer).save_pretrained(folder)
-    return model.eval()
-
-
-def save_wav2vec2(folder: Path) -> Wav2Vec2ForCTC:
-    """A processor with upper-case letters that gives no attention mask, and a loss that sums."""
-    folder.mkdir()
-    vocabulary = folder / "symbols.json"
-    vocabulary.write_text(json.dumps({symbol: row for row, symbol in enumerate(["<pad>", "<unk>", "|", *"AHO"])}))
-    tokenizer = Wav2Vec2CTCTokenizer(str(vocabulary), bos_token=None, eos_token=None)
-    Wav2Vec2Processor(Wav2Vec2FeatureExtractor(), tokenizer).save_pretrained(folder)
-    config = Wav2Vec2Config(
-        hidden_size=16,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        intermediate_size=32,
-        conv_dim=[8, 8],
-        conv_stride=[20, 16],
-        conv_kernel=[40, 16],
-        num_conv_pos_embeddings=4,
-        num_conv_pos_embedding_groups=2,
-        pad_token_id=0,
-        vocab_size=6,
-    )
-    model = Wav2Vec2ForCTC(config)
-    model.save_pretrained(folder)
     return model.eval()
 
 

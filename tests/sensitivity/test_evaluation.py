@@ -11,11 +11,11 @@ from checkpoints import (
     save_captioner,
     save_deepspeech2,
     save_gpt2,
-    save_wav2vec2,
     write_captions,
     write_speech,
     write_text,
 )
+from tiny import save_wav2vec2
 from transformers import AutoProcessor, AutoTokenizer, BertConfig, BertModel
 
 from hf_dsd.data import CaptionCollator, CaptionEvaluationSet, SpeechCollator, load_captions, load_speech
