@@ -25,3 +25,4 @@ if __name__ == "__main__":
     final = {name: whole_weight(p).detach().clone() for name, p in model.named_parameters()}
     if args.process_index == 0:
         torch.save({"weights": final, "ranks": args.world_size}, Path(folder) / "final.pt")
+    torch.distributed.destroy_process_group()  # as at the end of zero_loop.py
