@@ -207,16 +207,21 @@ def publish(
 
     The token is HF_TOKEN's or the one of `hf auth login`. The same command again goes on where one ended.
     """
-    from .hub.publish_command import publish_command
+    from transformers.utils import logging
 
-    publish_command(
-        run_dir,
-        repo_id,
-        private=private,
-        dry_run=dry_run,
-        license=license,
-        language=language,
-        dataset=dataset,
-        results=results,
-        image_encoder=image_encoder,
-    )
+    from .hub import PublishError
+    from .hub import publish as publish_run
+
+    logging.disable_progress_bar()  # of loading and saving the phases' models
+    with errors_end_command({PublishError: 1, ValueError: 2, FileNotFoundError: 2, ImportError: 2}):
+        publish_run(
+            run_dir,
+            repo_id,
+            private=private or None,
+            dry_run=dry_run,
+            results=results,
+            license=license,
+            language=language,
+            dataset=dataset,
+            image_encoder=image_encoder,
+        )
