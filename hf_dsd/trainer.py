@@ -20,10 +20,10 @@ for steps that an fp16 overflow skipped, too: then applying the mask changes not
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import nn
@@ -37,8 +37,9 @@ from .lr_scheduler import PhasedLR
 from .optimizer_state import forget_optimizer_state_
 from .phase_monitor import PhaseMonitor
 from .schedule import Phase
-from .summary import SUMMARY_FILE_NAME, RunSummary, finished_models, has_finished
+from .summary import RunSummary, finished_models
 from .targets import plan_targets
+from .trainer_push import PushMixin
 from .trainer_sharding import (
     is_sharded,
     load_whole_model,
@@ -54,10 +55,8 @@ from .zero_engine import ZeroDSD
 
 logger = logging.getLogger(__name__)
 
-PUSH_FOLDER_NAME = "_pushed"
 
-
-class DSDMixin(Trainer):
+class DSDMixin(PushMixin, Trainer):
     """Adds Dense-Sparse-Dense training to any Trainer subclass: `class MyTrainer(DSDMixin, SomeTrainer)`.
 
     Takes the Trainer's own arguments, with `args` a `DSDTrainingArguments` (or any arguments class with
@@ -66,15 +65,12 @@ class DSDMixin(Trainer):
     Attributes:
         dsd: The engine of the current or last `train()`; None before the first.
         summary: What is written to `dsd_summary.json`.
-        publish_run: Publishes a finished run. Handed in by `hf_dsd/__init__`, because publishing needs scores, reports
-            and cards, which lie above the trainer.
 
     Raises:
         TypeError: If `args` lacks the DSD fields.
         ValueError: If the model or the distributed set-up cannot be trained by DSD (see `plan_targets`).
     """
 
-    publish_run: ClassVar[Callable[..., Any]]
     dsd: DSD | None = None
     lr_scheduler: Any
     model: Any
@@ -121,40 +117,6 @@ class DSDMixin(Trainer):
                 f"ZeRO 3 cannot load a phase in place: use from_pretrained({str(self.run_folder / name)!r})"
             )
         self._load_from_checkpoint(str(self.run_folder / name))
-
-    def push_to_hub(
-        self,
-        commit_message: str | None = "End of training",
-        blocking: bool = True,
-        token: str | None = None,
-        revision: str | None = None,
-        private: bool | None = None,
-        **kwargs: Any,
-    ) -> Any:
-        """Publishes the run as `hf-dsd publish` does: the last phase's model as `main`, the earlier ones as branches.
-
-        With a `revision`, or before the last phase has ended, the Trainer's own: the current model alone is pushed.
-
-        Args:
-            commit_message: Of `main`'s commit.
-            blocking: False publishes in the background and returns a future.
-            token: Write token; None takes `hub_token`, HF_TOKEN or the login.
-            revision: Where to push the current model.
-            private: Make a new repository private; None takes `hub_private_repo`.
-            kwargs: `license`, `language` and `dataset` for the card.
-
-        Returns:
-            `main`'s commit, or a future of it; None on other processes than the main one.
-        """
-        revision = revision or self.args.hub_revision
-        if revision is not None or not self._has_finished():
-            with self._pushing_model_only():
-                return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
-        self.callback_handler.on_push_begin(self.args, self.state, self.control)
-        if not self.is_world_process_zero():
-            return None
-        self._finish_current_push()
-        return self.publish_run(message=commit_message, blocking=blocking, token=token, private=private, **kwargs)
 
     @property
     def run_folder(self) -> Path:
@@ -246,10 +208,6 @@ class DSDMixin(Trainer):
             folder = Path(self._get_output_dir(trial)) / f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
             (folder / TRAINER_STATE_NAME).unlink(missing_ok=True)
         super()._save_checkpoint(model, trial)
-
-    def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
-        with self._pushing_model_only():
-            super()._push_from_checkpoint(checkpoint_folder)
 
     def _save_rng_state(self, output_dir: str) -> None:
         super()._save_rng_state(output_dir)
@@ -411,29 +369,6 @@ class DSDMixin(Trainer):
             yield
         finally:
             self.model = own
-
-    @contextmanager
-    def _pushing_model_only(self) -> Iterator[None]:
-        """Has the Trainer push a folder of its own, where it puts the model, instead of all that the run has written.
-
-        It would upload every phase's weights and masks into the root of `main`. The folder stays, for an upload in the
-        background; its name keeps it out of pushes of the folder around it.
-        """
-        own = self.args.output_dir
-        folder = Path(own) / PUSH_FOLDER_NAME
-        if self.args.should_save:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(phase["finished"] for phase in self.summary.phases):  # else the folder may have an older run's
-                shutil.copyfile(self.run_folder / SUMMARY_FILE_NAME, folder / SUMMARY_FILE_NAME)
-        self.args.output_dir = str(folder)
-        try:
-            yield
-        finally:
-            self.args.output_dir = own
-
-    def _has_finished(self) -> bool:
-        """True if this run has trained the schedule's last phase to its end."""
-        return self.dsd is not None and has_finished(self.dsd.schedule.to_dict(), self.summary.phases)
 
     def _keeps_checkpoint(self, phase: Phase) -> bool:
         return phase.index in (self.args.keep_phase_checkpoints or ())

@@ -23,6 +23,8 @@ TRAINING = CORE | {
     "weight_averaging",
     "trainer_sharding",
     "trainer_zero",
+    "trainer_push",
+    "public_text",
     "trainer",
 }
 PARTS = {"models", "metrics", "data"}
@@ -47,6 +49,8 @@ ALLOWED: dict[str, set[str]] = {
     "secret_text": set(),
     "training_args": CORE | {"weight_averaging", "secret_text"},
     "trainer_zero": {"training_args"},
+    "public_text": set(),
+    "trainer_push": {"engine", "public_text", "state_file", "summary"},
     "trainer": TRAINING - {"trainer"},
     "models": set(),
     "metrics": set(),
@@ -70,6 +74,7 @@ OUTSIDE: dict[str, set[str]] = {
     "command_error": {"typer", "rich"},
     "schedule": set(),
     "phase_monitor": set(),
+    "public_text": set(),
     "sharding": {"torch"},
     "agreement": {"torch"},
     "targets": {"torch"},

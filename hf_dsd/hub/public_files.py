@@ -4,9 +4,8 @@ import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from .public_text import without_folders
+from hf_dsd.public_text import without_paths
 
 # Files whose strings may be paths of this machine. Vocabularies are left alone: their entries may look like paths.
 JSON_WITH_PATHS = (
@@ -19,16 +18,7 @@ JSON_WITH_PATHS = (
     "dsd_summary.json",
     "results.json",
 )
-_TOKEN = re.compile(rb"hf_[A-Za-z0-9]{30,}")
-
-
-def without_paths(value: Any) -> Any:
-    """JSON content whose texts name no folder of this machine."""
-    if isinstance(value, dict):
-        return {key: without_paths(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [without_paths(item) for item in value]
-    return without_folders(value) if isinstance(value, str) else value
+_TOKEN = re.compile(rb"hf_(?:[a-z]+_)?[A-Za-z0-9]{30,}")  # of a user, an organisation, or OAuth: hf_oauth_...
 
 
 def clean_json(folder: Path) -> None:
@@ -41,23 +31,31 @@ def clean_json(folder: Path) -> None:
                 path.write_text(json.dumps(public, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
-def check_public(folder: Path, secrets: Iterable[str]) -> None:
+def check_public(folder: Path, tokens: Iterable[str] = (), folders: Iterable[str | Path] = ()) -> None:
     """Refuses to publish a file that holds a secret.
 
     Args:
         folder: Staged files; weights are not searched.
-        secrets: Texts that may occur in none of them, such as the token in use and the run's own path.
+        tokens: Texts that may occur in none of them, such as the token in use; anything like the Hub's tokens may not,
+            either.
+        folders: Absolute folders of this machine, none of which may be named, such as the run's own and the user's.
 
     Raises:
         ValueError: Names the file, never the secret.
     """
-    texts = [secret.encode() for secret in secrets if secret]
+    secrets = [_TOKEN, *(re.compile(re.escape(token.encode())) for token in tokens if token)]
+    secrets += [_path_pattern(path) for path in map(Path, folders) if path != Path(path.anchor)]
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.suffix == ".safetensors":
             continue
         content = path.read_bytes()
-        if _TOKEN.search(content) or any(text in content for text in texts):
+        if any(secret.search(content) for secret in secrets):
             raise ValueError(
                 f"{path.relative_to(folder)} holds a token or a path of this machine: take it out of the run's folder "
                 "(or of the file given with --results), then publish"
             )
+
+
+def _path_pattern(folder: Path) -> re.Pattern[bytes]:
+    """The folder as a path or the beginning of one: `/out` is neither in `runs/out` nor in `/outer`."""
+    return re.compile(rb"(?:(?<![\w./~-])|(?<=file://))" + re.escape(str(folder).encode()) + rb"(?![\w.-])")

@@ -20,7 +20,7 @@ from hf_dsd.state_file import write_json
 from .comparison_folder import read_comparison
 from .decoding import decode
 from .phase_scores import PhaseScore, count_examples, read_all_phase_scores, read_phase_scores
-from .public_text import public_comparison
+from .public_comparison import public_comparison
 from .run_facts import ModelFacts, Recipe, data_name, read_model, read_recipe, read_summary
 from .studies import Study
 
@@ -280,5 +280,5 @@ def _arm_of(run: Path) -> str | None:
 
 
 def _comparison_around(run: Path) -> Path | None:
-    out = Path(os.path.abspath(run)).parents[1]
+    out = Path(os.path.abspath(run)).parent.parent  # of the root, the root
     return out if _arm_of(run) is not None and (out / COMPARISON_FILE_NAME).is_file() else None

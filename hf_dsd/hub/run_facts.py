@@ -16,9 +16,8 @@ from transformers.modelcard import TASK_MAPPING
 from transformers.utils import CONFIG_NAME
 
 from hf_dsd.compare.arms import parse_options
+from hf_dsd.public_text import without_paths
 from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished
-
-from .public_text import public_arguments
 
 # Model type of ours -> task of the Hub.
 OUR_TASKS: Mapping[str, str] = {
@@ -154,7 +153,7 @@ def read_recipe(summary: Mapping[str, Any]) -> Recipe:
         str(summary.get("arm", "dsd")),
         int(summary.get("seed", 0)),
         [_phase(record, per_epoch) for record in summary["phases"]],
-        command=public_arguments(summary.get("command", [])),
+        command=without_paths(summary.get("command", [])),
         versions=dict(summary.get("versions") or {}),
         **facts,
     )

@@ -9,7 +9,7 @@ from huggingface_hub.dataclasses import strict
 
 from hf_dsd.compare import Comparison
 
-from .public_text import public_comparison
+from .public_comparison import public_comparison
 
 
 @strict

@@ -51,6 +51,7 @@ class ClientProcess:
         environment = {k: v for k, v in os.environ.items() if k not in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")}
         self.home = home
         self._environment = environment | variables
+        self._running = False
         self._process = subprocess.Popen(
             [sys.executable, __file__],
             env=self._environment,
@@ -72,6 +73,8 @@ class ClientProcess:
 
     def start(self, command: str, *arguments: Any, token: str | None = None) -> int:
         """Starts a command; gives its process number."""
+        if self._running:  # its test ended before it waited
+            self.wait()
         self._output = self.home.with_suffix(".output")
         request = {
             "command": command,
@@ -82,11 +85,14 @@ class ClientProcess:
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(request) + "\n")
         self._process.stdin.flush()
+        self._running = True
         return self._read()
 
     def wait(self) -> Finished:
         """Waits for the command that was started."""
-        return Finished(self._read(), self._output.read_text(encoding="utf-8", errors="replace"))
+        status = self._read()
+        self._running = False
+        return Finished(status, self._output.read_text(encoding="utf-8", errors="replace"))
 
     def without_package(self, command: str, *arguments: Any) -> Any:
         """Runs a command in a process that trusts the repository's code and imports no hf_dsd; gives its answer."""
@@ -104,7 +110,7 @@ class ClientProcess:
         """Ends the process."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(30)
+        self._process.wait(150)  # a command that no test waited for ends within 120 seconds: see `_run`
 
     def _read(self) -> int:
         assert self._process.stdout is not None
@@ -127,6 +133,13 @@ def run_cli(*arguments: str) -> None:
     from hf_dsd.cli import app
 
     app(list(arguments))
+
+
+def publish_run(run: str, repo_id: str, token: str) -> None:
+    """Publishes with a token that the program holds."""
+    from hf_dsd.hub import publish
+
+    publish(run, repo_id, token=token)
 
 
 def pull(auto_class: str, repo_id: str, revision: str, cache: str) -> None:
@@ -165,6 +178,7 @@ def train(
     """Trains one of the tiny models; `resume` is a checkpoint's folder, `stop_at` the last step."""
     from tiny_runs import make_trainer
 
+    sys.argv[1:] = ["--output_dir", folder]  # as a script would be called: the run's summary holds its command
     trainer = make_trainer(kind, Path(folder), stop_at=stop_at, **options)
     trainer.train(resume_from_checkpoint=resume)
     print(json.dumps(trainer.state.global_step))
@@ -194,6 +208,7 @@ def train_from_hub(kind: str, folder: str, options: dict[str, Any], repo_id: str
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "hf-dsd": run_cli,
+    "publish": publish_run,
     "pull": pull,
     "ask": ask,
     "download": download,

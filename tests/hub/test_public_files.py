@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from hf_dsd.hub.public_files import check_public, clean_json, without_paths
+from hf_dsd.hub.public_files import check_public, clean_json
+from hf_dsd.public_text import without_paths
 
 
 @pytest.mark.parametrize(
@@ -48,10 +49,32 @@ def test_a_secret_is_found_wherever_it_is_and_not_told(tmp_path, content):
     (tmp_path / "figures").mkdir()
     (tmp_path / "figures" / "notes.txt").write_text(f"before {content} after")
     with pytest.raises(ValueError, match=r"^figures/notes\.txt holds a token or a path") as error:
-        check_public(tmp_path, ["mysecret", "/home/me/run"])
+        check_public(tmp_path, ["mysecret"], ["/home/me/run"])
     assert content not in str(error.value)
 
 
 def test_what_is_no_secret_passes(tmp_path):
     (tmp_path / "config.json").write_text('{"hf_version": "hf_dsd", "note": "hf_transfer"}')
     check_public(tmp_path, ["", "mysecret"])
+
+
+@pytest.mark.parametrize(
+    ("folder", "found", "allowed"),
+    [
+        ("/", [], ["https://huggingface.co", "a // b", "/"]),
+        ("/out", ["/out", "--data=/out/x", '"/out"'], ["figures/out", "/outer", "runs/out/x"]),
+        (
+            "/home/me",
+            ["/home/me", "file:///home/me/.cache", "PYTHONPATH=src:/home/me"],
+            ["/home/men", "https://x.org/home/me"],
+        ),
+    ],
+)
+def test_a_folder_is_found_as_a_path_and_not_inside_other_words(tmp_path, folder, found, allowed):
+    for text in found:
+        (tmp_path / "notes.txt").write_text(text)
+        with pytest.raises(ValueError, match=r"^notes\.txt holds a token or a path"):
+            check_public(tmp_path, folders=[folder])
+    for text in allowed:
+        (tmp_path / "notes.txt").write_text(text)
+        check_public(tmp_path, folders=[folder])

@@ -8,6 +8,8 @@ from hub_client import ClientProcess, digests
 from hub_server import TOKEN, HubServer
 from safetensors.torch import load_file
 
+from hf_dsd.hub.revisions import release_tag
+
 REPO = "user/live"
 PUSHING = {
     "push_to_hub": True,
@@ -34,6 +36,7 @@ def test_every_save_pushes_the_model_and_neither_phases_nor_masks(
     history = [set(c.files) - {".gitattributes"} for c in hub.store.repositories[REPO].find("main").history]
     assert all(files <= PUSHED | {"dsd_summary.json"} for files in history)
     assert len(history) > 1
+    assert json.loads(hub.files(REPO)["dsd_summary.json"])["command"] == ["hub_client.py", "--output_dir", "run"]
     (tmp_path / "pulled").mkdir()
     (tmp_path / "pulled" / "model.safetensors").write_bytes(hub.files(REPO)["model.safetensors"])
     assert weights(tmp_path / "pulled") == weights(tmp_path / "run" / "phase-2-dense")
@@ -65,6 +68,26 @@ def test_a_run_goes_on_from_the_checkpoint_on_the_hub(hub: HubServer, client: Cl
     assert len(losses[0]) == 6
 
 
+def test_all_checkpoints_are_pushed_with_their_masks(hub: HubServer, client: ClientProcess, tmp_path: Path) -> None:
+    client.answer("train", "deepspeech", tmp_path, PUSHING | {"hub_strategy": "all_checkpoints"}, token=TOKEN)
+    files = hub.files(REPO)
+    for step in range(1, 7):
+        for name in ("model.safetensors", "dsd_masks.safetensors", "optimizer.pt", "trainer_state.json"):
+            path = f"checkpoint-{step}/{name}"
+            assert files[path] == (tmp_path / path).read_bytes(), path
+    assert {path for path in files if not path.startswith("checkpoint-")} == PUSHED | {"dsd_summary.json"}
+
+
+def test_at_the_end_means_at_the_end(hub: HubServer, client: ClientProcess, tmp_path: Path) -> None:
+    options = PUSHING | {"hub_strategy": "end"}
+    client.answer("train", "deepspeech", tmp_path / "run", options, token=TOKEN)
+    assert hub.files(REPO) == {}  # the repository is made at the start, and stays empty
+    oid = client.answer("train_and_push", "deepspeech", tmp_path / "again", options, {}, token=TOKEN)
+    repository = hub.store.repositories[REPO]
+    assert sorted(repository.branches) == ["dense", "main", "sparse"]
+    assert repository.find("main").oid == oid
+
+
 @pytest.mark.parametrize("blocking", [True, False])
 def test_push_to_hub_publishes_every_phase(
     hub: HubServer, client: ClientProcess, tmp_path: Path, blocking: bool
@@ -76,7 +99,7 @@ def test_push_to_hub_publishes_every_phase(
     assert repository.private
     assert sorted(repository.branches) == ["dense", "main", "sparse"]
     assert (repository.find("main").oid, repository.find("main").title) == (oid, "Done")
-    assert repository.tags == {"v0.1.0": repository.find("main")}
+    assert repository.tags == {release_tag(): repository.find("main")}
     for revision, phase in {"dense": "phase-0-dense", "sparse": "phase-1-sparse", "main": "phase-2-dense"}.items():
         (tmp_path / "model.safetensors").write_bytes(hub.files(REPO, revision)["model.safetensors"])
         assert weights(tmp_path) == weights(tmp_path / "run" / phase), revision

@@ -13,9 +13,9 @@ from card_runs import write_comparison, write_run
 from hf_dsd.compare import Comparison
 from hf_dsd.hub import DatasetFacts, Prose, Results, Study
 from hf_dsd.hub.comparison_folder import read_comparison
-from hf_dsd.hub.public_text import without_folders
-from hf_dsd.hub.results import as_id
+from hf_dsd.hub.results import _comparison_around, as_id
 from hf_dsd.hub.studies import parse_study, with_comparison
+from hf_dsd.public_text import without_folders
 
 
 def test_a_run_tells_its_model_recipe_and_scores(tmp_path: Path) -> None:
@@ -70,6 +70,11 @@ def test_folders_of_the_machine_stay_there(tmp_path: Path) -> None:
 )
 def test_what_counts_as_a_folder_of_the_machine(text: str, public: str | None) -> None:
     assert without_folders(text) == (text if public is None else public)
+
+
+def test_a_run_at_the_root_of_the_file_system_is_in_no_comparison() -> None:
+    assert _comparison_around(Path("/out")) is None
+    assert _comparison_around(Path("/")) is None
 
 
 def test_a_run_inside_a_comparison_finds_it(tmp_path: Path) -> None:
