@@ -177,12 +177,13 @@ def attach_encoder(
     out: Annotated[Path, typer.Argument(help="Folder for the captioner of pictures, with its code.")],
 ) -> None:
     """Give a captioner trained on image vectors the encoder that made them: picture in, caption out."""
-    from .models import NeuralTalkForConditionalGeneration, NeuralTalkProcessor, attach_image_encoder
-    from .models.remote_code import save_with_code
+    from transformers.utils import logging
 
-    captioner = NeuralTalkForConditionalGeneration.from_pretrained(model)
-    processor = NeuralTalkProcessor.from_pretrained(model)
-    save_with_code(attach_image_encoder(captioner, processor), processor, out)
+    from .models.picture_captioner import save_picture_captioner
+
+    logging.disable_progress_bar()  # of loading and saving
+    with errors_end_command({ValueError: 2, OSError: 2, ImportError: 2}):
+        save_picture_captioner(model, out)
     Console().print(f"{out} captions pictures", highlight=False)
 
 

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 from hf_dsd import DSD, Schedule
 from hf_dsd.cli import app
 from hf_dsd.models import (
+    DeepSpeechConfig,
     EfficientNetLiteConfig,
     EfficientNetLiteModel,
     NeuralTalkProcessor,
@@ -107,6 +108,22 @@ def test_the_command_makes_a_folder_that_captions_pictures(make_captioner, proce
     attach_image_encoder(model, processor)
     expected = model.generate(**processor(images=picture, return_tensors="pt"))
     assert caption.strip() == processor.decode(expected[0], skip_special_tokens=True)
+
+
+def test_the_command_says_what_it_cannot_take(make_captioner, processor, tmp_path):
+    def error(folder):
+        result = CliRunner().invoke(app, ["attach-encoder", str(folder), str(tmp_path / "pixels")])
+        assert result.exit_code == 2
+        assert len(result.output.splitlines()) == 1
+        return result.output
+
+    DeepSpeechConfig().save_pretrained(tmp_path / "speech")
+    assert "holds a deepspeech, got no neuraltalk: give the folder of a captioner" in error(tmp_path / "speech")
+    make_captioner(vocab_size=len(processor.tokenizer), image_feature_size=7).save_pretrained(tmp_path / "narrow")
+    processor.save_pretrained(tmp_path / "narrow")
+    assert "encoder must make vectors of image_feature_size=7, got 1280" in error(tmp_path / "narrow")
+    assert "nowhere" in error(tmp_path / "nowhere")
+    assert not (tmp_path / "pixels").exists()
 
 
 def test_what_cannot_fit_is_refused_by_name(make_model, encoder, processor):

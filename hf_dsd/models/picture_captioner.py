@@ -1,0 +1,36 @@
+"""A captioner of image vectors becomes a captioner of pictures, from folder to folder."""
+
+from pathlib import Path
+
+from transformers import AutoConfig
+
+from hf_dsd.models.neuraltalk import (
+    NeuralTalkConfig,
+    NeuralTalkForConditionalGeneration,
+    NeuralTalkProcessor,
+    attach_image_encoder,
+)
+from hf_dsd.models.remote_code import save_with_code
+
+
+def save_picture_captioner(source: str | Path, target: str | Path) -> None:
+    """Saves a trained captioner together with the encoder that made its vectors, EfficientNet-Lite0, and its code.
+
+    Args:
+        source: Folder of a NeuralTalk captioner and its tokenizer, such as a phase's.
+        target: Made if it does not exist; `pipeline("image-text-to-text", model=target)` then takes pictures.
+
+    Raises:
+        OSError: If `source` holds no model, or no tokenizer.
+        ValueError: If its model is no NeuralTalk captioner, or not of this encoder's vectors.
+        ImportError: If the encoder's weights are not installed.
+    """
+    config = AutoConfig.from_pretrained(source)
+    if not isinstance(config, NeuralTalkConfig):
+        raise ValueError(f"{source} holds a {config.model_type}, got no neuraltalk: give the folder of a captioner")
+    captioner = NeuralTalkForConditionalGeneration.from_pretrained(source)
+    processor = NeuralTalkProcessor.from_pretrained(source)
+    save_with_code(attach_image_encoder(captioner, processor), processor, target)
+
+
+__all__ = ["save_picture_captioner"]
