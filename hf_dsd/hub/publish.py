@@ -69,7 +69,7 @@ def publish(
     revisions = plan_revisions(run_dir)
     content = read_results(run_dir, repo_id, results=results, license=license, language=language, dataset=dataset)
     with tempfile.TemporaryDirectory(prefix="hf-dsd-publish-") as folder:
-        staged = stage_run(run_dir, revisions, content, Path(folder), image_encoder=image_encoder)
+        staged = stage_run(run_dir, revisions, content, Path(folder), image_encoder=image_encoder, token=token)
         listing = Listing(repo_id, staged, release_tag())
         print_listing(listing, console)
         if dry_run:

@@ -3,6 +3,7 @@
 import json
 import os
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -52,14 +53,24 @@ def plan_revisions(run_dir: str | os.PathLike[str]) -> list[Revision]:
     if not (Path(run_dir) / last).is_dir():
         raise FileNotFoundError(f"{Path(run_dir) / last} is missing: it holds the model that main would be")
     models = finished_models(run_dir)
+    names = name_branches([phase.name for phase in phases])
+    names |= {f"{last}-{kind}": kind for kind in summary.get("weight_averages", ())}
+    return [*(Revision(name, phase) for phase, name in names.items() if phase in models), Revision(MAIN, last)]
+
+
+def name_branches(phases: Sequence[str]) -> dict[str, str]:
+    """Name of each phase but the last -> its branch: its kind, counted from the second of a kind on.
+
+    Args:
+        phases: Names of all phases in order: `phase-0-dense`, `phase-1-sparse`, ...
+    """
     counts: Counter[str] = Counter()
     names = {}
     for phase in phases[:-1]:
-        counts[phase.kind.value] += 1
-        count = counts[phase.kind.value]
-        names[phase.name] = phase.kind.value if count == 1 else f"{phase.kind.value}-{count}"
-    names |= {f"{last}-{kind}": kind for kind in summary.get("weight_averages", ())}
-    return [*(Revision(name, phase) for phase, name in names.items() if phase in models), Revision(MAIN, last)]
+        kind = phase.rpartition("-")[2]
+        counts[kind] += 1
+        names[phase] = kind if counts[kind] == 1 else f"{kind}-{counts[kind]}"
+    return names
 
 
 def release_tag() -> str:

@@ -8,12 +8,13 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from huggingface_hub import get_token
-from transformers import AutoProcessor, PreTrainedModel
+from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, PreTrainedModel
 
 import hf_dsd.models
-from hf_dsd.models import NeuralTalkForConditionalGeneration, attach_image_encoder
+from hf_dsd.models import NeuralTalkForConditionalGeneration, NeuralTalkProcessor, attach_image_encoder
 from hf_dsd.models.remote_code import save_with_code
 from hf_dsd.report import write_report
 from hf_dsd.summary import SUMMARY_FILE_NAME
@@ -56,6 +57,7 @@ def stage_run(
     folder: Path,
     *,
     image_encoder: bool = False,
+    token: str | None = None,
 ) -> dict[str, Path]:
     """Writes every revision's files into a folder of its own.
 
@@ -65,6 +67,7 @@ def stage_run(
         results: What the card says.
         folder: An empty folder.
         image_encoder: Attach the image encoder to every captioner.
+        token: The one in use, if it is not the login's: no file may hold it.
 
     Returns:
         Revision -> folder with exactly its files.
@@ -82,7 +85,7 @@ def stage_run(
     _stage_card(run, replace(results, model=model), staged[MAIN])
     for path in staged.values():
         clean_json(path)
-        check_public(path, [get_token() or "", str(run.resolve()), f"{Path.home()}/"])
+        check_public(path, [token or "", get_token() or ""], [run.resolve(), Path.home()])
     return staged
 
 
@@ -131,11 +134,22 @@ def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
                 shutil.copyfile(path, target / path.name)
         return
     model = model_class.from_pretrained(source, dtype="auto")
-    has_processor = (source / "processor_config.json").is_file()
-    processor = AutoProcessor.from_pretrained(source) if has_processor else None
+    processor = _read_processor(source)
     if image_encoder:
+        processor = NeuralTalkProcessor.from_pretrained(source)  # of a tokenizer alone, too
         attach_image_encoder(model, processor)
     save_with_code(model, processor, target)
+
+
+def _read_processor(source: Path) -> Any:
+    """What the run's `processing_class` left in a phase's folder: a processor, or a part of one, or None."""
+    parts = {
+        "processor_config.json": AutoProcessor,
+        "preprocessor_config.json": AutoFeatureExtractor,
+        "tokenizer_config.json": AutoTokenizer,
+    }
+    found = next((auto_class for name, auto_class in parts.items() if (source / name).is_file()), None)
+    return None if found is None else found.from_pretrained(source)
 
 
 def _own_class(source: Path) -> type[PreTrainedModel] | None:

@@ -17,8 +17,10 @@ from hub_server import READ_TOKEN, STRANGERS_TOKEN, TOKEN, HubServer
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_runs import AUTO_CLASSES, BUILDERS
+from transformers import AutoFeatureExtractor, AutoTokenizer
 
 from hf_dsd.hub import Prose, Results, render_card
+from hf_dsd.hub.revisions import release_tag
 
 REPO = "user/tiny"
 PHASES = {"dense": "phase-0-dense", "sparse": "phase-1-sparse", "main": "phase-2-dense"}
@@ -107,6 +109,28 @@ def test_pipelines_run_on_a_download_with_and_without_the_package(
     assert answer["text"].strip()
 
 
+@pytest.mark.parametrize(
+    ("kind", "auto_class"),
+    [("neuraltalk-tokenizer", AutoTokenizer), ("deepspeech-feature_extractor", AutoFeatureExtractor)],
+)
+def test_a_tokenizer_or_feature_extractor_alone_goes_with_every_revision(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path, kind: str, auto_class: Any
+) -> None:
+    run = finished_run(kind)
+    publish(client, run)
+    for revision, phase in PHASES.items():
+        (folder := tmp_path / revision).mkdir()
+        for path, data in hub.files(REPO, revision).items():
+            if "/" not in path:
+                (folder / path).write_bytes(data)
+        ours, theirs = auto_class.from_pretrained(run / phase), auto_class.from_pretrained(folder)
+        assert type(theirs) is type(ours)
+        if kind == "neuraltalk-tokenizer":
+            assert theirs.get_vocab() == ours.get_vocab()
+        else:
+            assert theirs.to_dict() | {"auto_map": None} == ours.to_dict() | {"auto_map": None}
+
+
 def test_an_image_encoder_is_for_captioners(client: ClientProcess, finished_run: Runs) -> None:
     output = publish(client, finished_run("deepspeech"), "--image-encoder", "--dry-run", token=None, status=2)
     assert "an image encoder is for a NeuralTalk captioner" in output
@@ -164,7 +188,7 @@ def test_branches_come_first_then_main_then_the_tag(hub: HubServer, client: Clie
         f"{api}/tag/main",
     ]
     repository = hub.store.repositories[REPO]
-    assert repository.tags == {"v0.1.0": repository.branches["main"]}
+    assert repository.tags == {release_tag(): repository.branches["main"]}
 
 
 def test_publishing_again_sends_nothing(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
@@ -178,15 +202,15 @@ def test_publishing_again_sends_nothing(hub: HubServer, client: ClientProcess, f
 
 def test_a_changed_run_replaces_only_what_changed(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
     publish(client, finished_run("deepspeech"))
-    old, first = hub.store.repositories[REPO].tags["v0.1.0"], len(hub.commits(REPO))
+    old, first = hub.store.repositories[REPO].tags[release_tag()], len(hub.commits(REPO))
     publish(client, finished_run("deepspeech"), "--license", "mit")
     assert [(revision, sorted(log.sent)) for revision, log in hub.commits(REPO)[first:]] == [
         ("main", ["README.md", "results.json"])
     ]
     assert b"license: mit" in hub.files(REPO)["README.md"]
     tags = hub.store.repositories[REPO].tags
-    assert tags["v0.1.0"] is hub.store.repositories[REPO].branches["main"]
-    assert tags["v0.1.0"] is not old
+    assert tags[release_tag()] is hub.store.repositories[REPO].branches["main"]
+    assert tags[release_tag()] is not old
 
 
 def test_what_would_be_loaded_instead_is_removed_and_the_rest_stays(
@@ -274,7 +298,7 @@ def test_a_killed_upload_leaves_whole_revisions_and_goes_on(
     hub.forget_faults()  # the held request is never carried out: its client is gone
     publish(client, run)
     assert stored(hub) == expected
-    assert set(hub.store.repositories[REPO].tags) == {"v0.1.0"}
+    assert set(hub.store.repositories[REPO].tags) == {release_tag()}
     again = {r.line.removeprefix("PUT /lfs/") for r in hub.requests if r.line.startswith("PUT /lfs/")}
     assert not again & uploaded  # weights that had arrived are not sent again
     assert len(hub.commits(REPO)) == 3 - done
@@ -454,7 +478,22 @@ def test_tokens_and_paths_are_in_no_file(
     assert not [path for path in client.home.rglob("*") if path.is_file() and TOKEN.encode() in path.read_bytes()]
 
 
-@pytest.mark.parametrize("secret", [TOKEN, "hf_" + "SomebodyElsesTokenForTests" * 2], ids=["own", "another's"])
+def test_a_program_s_own_token_in_a_file_is_not_published(
+    hub: HubServer, client: ClientProcess, finished_run: Runs
+) -> None:
+    run = finished_run("deepspeech")
+    with summary_with(run, note="made with my-own-token"):
+        finished = client.run("publish", run, REPO, "my-own-token")
+    assert finished.status == 1
+    assert "dsd_summary.json holds a token or a path of this machine" in finished.output
+    assert hub.requests == []
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [TOKEN, "hf_" + "SomebodyElsesTokenForTests" * 2, "hf_oauth_" + "SomebodyElsesTokenForTests" * 2],
+    ids=["own", "another's", "oauth"],
+)
 def test_a_token_in_a_file_is_not_published(
     hub: HubServer, client: ClientProcess, finished_run: Runs, secret: str
 ) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback
+from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback, default_data_collator
 
 from hf_dsd import (
     DeepSpeech2Config,
@@ -57,7 +57,19 @@ BUILDERS: dict[str, Callable[[], tuple[PreTrainedModel, ProcessorMixin]]] = {
     "deepspeech": build_deepspeech,
     "deepspeech2": build_deepspeech2,
 }
-_OF_PICTURES = {"neuraltalk-lite0": partial(build_neuraltalk, 1280)}
+
+
+def build_with_part(kind: str, part: str) -> tuple[PreTrainedModel, Any]:
+    """A model of a kind with one part of its processor, as a user may give it to the Trainer."""
+    model, processor = BUILDERS[kind]()
+    return model, getattr(processor, part)
+
+
+_VARIANTS: dict[str, Callable[[], tuple[PreTrainedModel, Any]]] = {
+    "neuraltalk-lite0": partial(build_neuraltalk, 1280),
+    "neuraltalk-tokenizer": partial(build_with_part, "neuraltalk", "tokenizer"),
+    "deepspeech-feature_extractor": partial(build_with_part, "deepspeech", "feature_extractor"),
+}
 
 
 def rows_for(model: PreTrainedModel) -> list[dict[str, Any]]:
@@ -93,7 +105,7 @@ class StopAt(TrainerCallback):
 def make_trainer(kind: str, folder: Path, *, stop_at: int | None = None, **options: Any) -> DSDTrainer:
     """A trainer of one of the three models; two steps per phase unless `options` say otherwise."""
     torch.manual_seed(0)
-    model, processor = (BUILDERS | _OF_PICTURES)[kind]()
+    model, processor = (BUILDERS | _VARIANTS)[kind]()
     defaults: dict[str, Any] = {
         "phase_steps": [2, 2, 2],
         "sparsity": 0.5,
@@ -108,4 +120,11 @@ def make_trainer(kind: str, folder: Path, *, stop_at: int | None = None, **optio
     }
     args = DSDTrainingArguments(str(folder), **(defaults | options))
     callbacks = [] if stop_at is None else [StopAt(stop_at)]
-    return DSDTrainer(model, args, train_dataset=rows_for(model), processing_class=processor, callbacks=callbacks)
+    return DSDTrainer(
+        model,
+        args,
+        data_collator=default_data_collator,  # a tokenizer alone would bring one that pads its inputs
+        train_dataset=rows_for(model),
+        processing_class=processor,
+        callbacks=callbacks,
+    )
