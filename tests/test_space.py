@@ -3,11 +3,9 @@
 import os
 import re
 import runpy
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -79,26 +77,21 @@ def save_recognisers(folder: Path) -> list[str]:
     return ["a", "b", "c"]
 
 
-def start(env: dict[str, str]) -> tuple[subprocess.Popen, str]:
-    """Starts the app; returns its process and address once it answers."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    quiet = {"GRADIO_ANALYTICS_ENABLED": "False", "GRADIO_SERVER_PORT": str(port), "HF_HUB_OFFLINE": "1"}
-    process = subprocess.Popen([sys.executable, str(APP)], env={**os.environ, **quiet, **env}, stderr=subprocess.PIPE)
-    address = f"http://127.0.0.1:{port}"
+def start(env: dict[str, str], log: Path) -> tuple[subprocess.Popen, str]:
+    """Starts the app, which writes to `log`; returns its process and address once it answers."""
+    quiet = {"GRADIO_ANALYTICS_ENABLED": "False", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+    with log.open("wb") as file:
+        process = subprocess.Popen(
+            [sys.executable, str(APP)], env={**os.environ, **quiet, **env}, stdout=file, stderr=subprocess.STDOUT
+        )
     deadline = time.monotonic() + 300
-    while time.monotonic() < deadline:
-        if process.poll() is not None:
-            pytest.fail(process.stderr.read().decode())
-        try:
-            urllib.request.urlopen(address, timeout=5).close()
-        except OSError:
-            time.sleep(0.5)
-        else:
-            return process, address
+    while time.monotonic() < deadline and process.poll() is None:
+        # It takes the first free port of gradio's and says which.
+        if found := re.search(r"http://127\.0\.0\.1:\d+", log.read_text()):
+            return process, found.group()
+        time.sleep(0.5)
     process.kill()
-    pytest.fail("the app did not answer within five minutes")
+    pytest.fail(f"the app does not answer:\n{log.read_text()}")
 
 
 def test_picture_and_recording_through_the_http_api(picture, recording, tmp_path):
@@ -108,7 +101,7 @@ def test_picture_and_recording_through_the_http_api(picture, recording, tmp_path
     letters = save_recognisers(tmp_path / "recogniser")
     assert len(set(captions)) == 3
     env = {"CAPTION_MODEL": str(tmp_path / "captioner"), "SPEECH_MODEL": str(tmp_path / "recogniser")}
-    process, address = start({**env, "HF_HOME": str(tmp_path / "home")})
+    process, address = start({**env, "HF_HOME": str(tmp_path / "home")}, tmp_path / "app.log")
     try:
         client = client_library.Client(address, verbose=False)
         assert list(client.predict(client_library.handle_file(picture), api_name="/caption")) == captions

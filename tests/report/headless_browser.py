@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -69,6 +70,8 @@ class Page:
 
     def _read(self) -> dict[str, Any]:
         while b"\0" not in self._rest:
+            ready, _, _ = select.select([self._answers], [], [], 60)
+            assert ready, "the browser has not answered for a minute"
             chunk = os.read(self._answers, 1 << 16)
             assert chunk, "the browser has ended"
             self._rest += chunk
