@@ -12,6 +12,9 @@ from .schedule import Phase, Schedule
 
 Curve = Callable[[int], float]
 
+CURVE_POINTS = 60
+"""Of a phase, at most: enough to draw it."""
+
 
 class PhasedLR(LRScheduler):
     """Runs one of transformers' learning-rate schedules, warm-up included, inside every phase of a DSD schedule.
@@ -68,6 +71,13 @@ class PhasedLR(LRScheduler):
 
     def _peak(self, phase: Phase) -> float:
         return self._base_learning_rate if phase.learning_rate is None else phase.learning_rate
+
+    def planned_curve(self, phase: Phase) -> list[tuple[int, float]]:
+        """The planned rates of a phase for a drawing: (optimizer step, rate), its first and last step included."""
+        count = min(CURVE_POINTS, phase.steps)
+        offsets = {round(index * (phase.steps - 1) / max(count - 1, 1)) for index in range(count)}
+        curve, peak = self._curves[phase.index], self._peak(phase)
+        return [(phase.start + offset, peak * curve(offset)) for offset in sorted(offsets)]
 
     def begin_phase(self, step: int) -> None:
         """Sets the rates for optimizer step `step`, the first of a phase.

@@ -36,8 +36,14 @@ class RunSummary:
         self.best_model: dict[str, Any] | None = None
         self._since = time.perf_counter()
 
-    def begin_phase(self, phase: Phase, dsd: DSD) -> None:
-        """Opens the record of a phase that begins now; `dsd` has just built or dropped its masks."""
+    def begin_phase(self, phase: Phase, dsd: DSD, learning_rates: Sequence[tuple[int, float]] = ()) -> None:
+        """Opens the record of a phase that begins now; `dsd` has just built or dropped its masks.
+
+        Args:
+            phase: The phase.
+            dsd: The engine, for what was pruned.
+            learning_rates: Its planned curve, for a drawing; empty with a scheduler of the user's own.
+        """
         targets = {target.name: target for target in dsd.targets}
         layers = [
             {
@@ -50,7 +56,8 @@ class RunSummary:
             }
             for name, built in dsd.built.items()
         ]
-        self.phases.append({**_facts(phase), "seconds": 0.0, "finished": False, "metrics": {}, "layers": layers})
+        record = {**_facts(phase), "seconds": 0.0, "finished": False, "metrics": {}, "layers": layers}
+        self.phases.append({**record, "learning_rates": [list(point) for point in learning_rates]})
         self.tick()  # the time since the last phase, mask building included, is this phase's
 
     def tick(self) -> None:

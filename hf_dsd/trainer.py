@@ -249,10 +249,12 @@ class DSDMixin(PushMixin, Trainer):
             self._return_to_best(dsd.phase)
         if not dsd.begin_step(step):
             return
+        planned_rates: list[tuple[int, float]] = []
         if isinstance(self.lr_scheduler, PhasedLR):
             self.lr_scheduler.begin_phase(step)
+            planned_rates = self.lr_scheduler.planned_curve(self._phase)
         self._monitor.begin_phase()
-        self.summary.begin_phase(self._phase, dsd)
+        self.summary.begin_phase(self._phase, dsd, planned_rates)
         self._begin_averages()
 
     def _begin_averages(self) -> None:

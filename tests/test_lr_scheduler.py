@@ -56,6 +56,22 @@ def first_group(rates):
     return [rate for rate, *_ in rates]
 
 
+def test_the_planned_curve_is_the_rates_that_are_used():
+    schedule = Schedule.from_steps(**PHASES)
+    scheduler = phased(sgd(1.0), schedule, warmup=lambda steps: steps // 2)
+    planned = [point for phase in schedule.phases for point in scheduler.planned_curve(phase)]
+    assert planned == list(enumerate(first_group(trace(scheduler, 12))))
+
+
+def test_the_planned_curve_of_a_long_phase_has_both_ends_and_few_points():
+    schedule = Schedule.from_steps(steps=[1001, 1, 1], learning_rates=[1.0, 1.0, 1.0])
+    planned = phased(sgd(1.0), schedule).planned_curve(schedule.phases[0])
+    assert len(planned) == 60
+    assert planned[0] == (0, 1.0)
+    assert planned[-1] == (1000, pytest.approx(1 / 1001))
+    assert [step for step, _ in phased(sgd(1.0), schedule).planned_curve(schedule.phases[1])] == [1001]
+
+
 def test_linear_with_warmup_trace():
     rates = trace(phased(sgd(1.0), Schedule.from_steps(**PHASES), warmup=lambda steps: steps // 2), 12)
     assert first_group(rates) == pytest.approx(

@@ -220,6 +220,8 @@ def test_summary(tmp_path: Path) -> None:
     ]
     losses = [line["eval_loss"] for line in trainer.state.log_history if "eval_loss" in line]
     assert [phase["metrics"]["eval_loss"] for phase in summary["phases"]] == losses[:3]
+    rates = [line["learning_rate"] for line in trainer.state.log_history if "learning_rate" in line]
+    assert [rate for phase in summary["phases"] for _, rate in phase["learning_rates"]] == pytest.approx(rates)
     assert summary["evaluations"]["test_loss"] > 0
     layers = {layer["name"]: layer for layer in summary["phases"][1]["layers"]}
     assert set(layers) == set(TinyLSTM.pruned)
@@ -493,6 +495,7 @@ def test_own_scheduler(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None
         driven.train()
     assert "the learning rate follows the scheduler you passed" in caplog.text
     assert {line["learning_rate"] for line in driven.state.log_history if "learning_rate" in line} == {0.05}
+    assert [phase["learning_rates"] for phase in driven.summary.phases] == [[], [], []]
     with pytest.raises(ValueError, match=r"^phase_learning_rates has no effect with a scheduler of your own"):
         trainer(phase_learning_rates=[1e-2, 1e-2, 1e-3]).train()
 

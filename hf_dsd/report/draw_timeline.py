@@ -134,7 +134,8 @@ def _draw_rate(axes: Axes, curves: Sequence[Curves]) -> None:
     label_panel(axes, "learning rate", y="learning rate")
     peaks = []
     for found in curves:
-        _line(axes, found, [(step, rate) for step, rate in found.learning_rate if rate > 0], marker="", width=1.2)
+        for curve in found.learning_rates:
+            _line(axes, found, [(step, rate) for step, rate in curve if rate > 0], marker="", width=1.2)
         peaks += [phase["learning_rate"] for phase in found.run.schedule if phase.get("learning_rate")]
         for start, end, rate in found.peaks:
             axes.hlines(rate, start, end, colors=light(arm_role(found.run.arm)), linestyles="dotted", linewidth=1.4)

@@ -30,21 +30,22 @@ class Curves:
         train_loss: Mean training loss since the last log line.
         eval_loss: Loss on the validation split.
         metric: The metric on the validation split.
-        learning_rate: As logged.
-        peaks: Where the log ends early, the planned peak rate of the phases after it, as (start, end, rate).
+        learning_rates: A curve per phase, as the run planned it, else as logged; never joined, because a log with few
+            lines misses a phase's jump back to its peak.
+        peaks: Of phases with neither, the planned peak rate, as (start, end, rate).
     """
 
     run: RunRecord
     train_loss: Points
     eval_loss: Points
     metric: Points
-    learning_rate: Points
+    learning_rates: Sequence[Points]
     peaks: Sequence[tuple[int, int, float]]
 
     @property
     def is_empty(self) -> bool:
         """True if there is nothing to draw."""
-        return not (self.train_loss or self.eval_loss or self.metric or self.learning_rate or self.peaks)
+        return not (self.train_loss or self.eval_loss or self.metric or self.learning_rates or self.peaks)
 
 
 def read_curves(run: RunRecord, metric: str | None) -> Curves:
@@ -57,16 +58,24 @@ def read_curves(run: RunRecord, metric: str | None) -> Curves:
         metric: A key of the log, such as `eval_wer`; None draws none.
     """
     rows = [*run.log, *({**phase["metrics"], "step": phase["end"]} for phase in run.phases if phase["metrics"])]
-    last = max((int(row["step"]) for row in run.log if "step" in row), default=0)
-    ends = [(phase["start"], phase["end"], phase.get("learning_rate")) for phase in run.phases]
+    rates = [_learning_rates(run, phase) for phase in run.phases]
+    without = [phase for phase, curve in zip(run.phases, rates, strict=True) if not curve]
     return Curves(
         run,
         _points(run.log, "loss"),
         _points(rows, "eval_loss"),
         _points(rows, metric) if metric is not None else [],
-        _points(run.log, "learning_rate"),
-        [(start, end, rate) for start, end, rate in ends if start >= last and rate],
+        [curve for curve in rates if curve],
+        [(phase["start"], phase["end"], phase["learning_rate"]) for phase in without if phase.get("learning_rate")],
     )
+
+
+def _learning_rates(run: RunRecord, phase: Mapping[str, Any]) -> Points:
+    """The phase's rates up to its end, which came early if it was left; a log line tells of the step before it."""
+    start, end = phase["start"], phase["end"]
+    if planned := phase.get("learning_rates"):
+        return [(step, rate) for step, rate in planned if step <= end]
+    return [(step, rate) for step, rate in _points(run.log, "learning_rate") if start < step <= end]
 
 
 def find_metric(runs: Sequence[RunRecord]) -> str | None:

@@ -21,16 +21,30 @@ def test_a_log_gives_all_curves(tmp_path):
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": LOG}))
     curves = read_curves(read_run(folder), "eval_wer")
     assert curves.train_loss == [(5, 3.0)]  # what is not a number is not drawn
-    assert curves.learning_rate == [(5, 0.1), (10, 0.0)]
+    assert curves.learning_rates == [[(5, 0.1), (10, 0.0)]]
     assert curves.eval_loss == [(10, 2.0)]  # the summary's, of the same step
     assert curves.metric == [(10, 0.5)]
     assert curves.peaks == []
 
 
+def test_rates_are_drawn_as_planned_and_not_joined_over_a_boundary(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    rows = [{"step": step, "learning_rate": 1.0 / step} for step in (4, 8, 12, 16, 20)]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": rows}))
+    logged = read_curves(read_run(folder), None)
+    assert logged.learning_rates == [[(4, 1 / 4), (8, 1 / 8)], [(12, 1 / 12)], [(16, 1 / 16), (20, 1 / 20)]]
+    summary = json.loads((folder / "dsd_summary.json").read_text())
+    summary["phases"][0]["learning_rates"] = [[0, 0.1], [9, 0.01], [12, 0.005]]  # planned longer than it became
+    (folder / "dsd_summary.json").write_text(json.dumps(summary))
+    planned = read_curves(read_run(folder), None)
+    assert planned.learning_rates == [[(0, 0.1), (9, 0.01)], *logged.learning_rates[1:]]
+    assert planned.peaks == []
+
+
 def test_without_a_log_the_phases_ends_are_drawn(tmp_path):
     run = read_run(write_dsd_run(tmp_path / "run"))
     curves = read_curves(run, "eval_wer")
-    assert (curves.train_loss, curves.learning_rate) == ([], [])
+    assert (curves.train_loss, curves.learning_rates) == ([], [])
     assert curves.eval_loss == [(10, 2.0), (15, 1.5), (20, 1.0)]
     assert curves.metric == [(10, 0.5), (15, pytest.approx(0.4)), (20, pytest.approx(0.3))]
     assert curves.peaks == [(0, 10, 0.1), (10, 15, 0.1), (15, 20, 0.1)]
