@@ -103,7 +103,11 @@ def sensitivity(
 @app.command()
 def compare(
     script: Annotated[
-        list[str] | None, typer.Argument(help="After --: a training script built on DSDTrainer, and its arguments.")
+        list[str] | None,
+        typer.Argument(
+            metavar="-- SCRIPT ITS_OPTIONS",  # in the usage line, which every wrong call prints
+            help="After --: a training script built on DSDTrainer, and its arguments.",
+        ),
     ] = None,
     arms: Annotated[
         list[str] | None, typer.Option(help="dsd dense random iterative sparse ema swa; default: dsd dense.")

@@ -6,7 +6,7 @@ Layer: the runs, the tests and the verdict next door.
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -16,7 +16,7 @@ from hf_dsd.state_file import write_json
 from .example_significance import ExampleTest, compare_examples, example_counts
 from .run_results import ARMS, RunResult, ScoredRun, read_runs
 from .seed_significance import paired_t
-from .verdict import Verdict, judge
+from .verdict import Verdict, has_learnt_nothing, judge, no_verdict
 
 COMPARISON_FILE_NAME = "comparison.json"
 RECIPE_FILE_NAME = "recipe.json"
@@ -96,7 +96,8 @@ class Comparison:
         runs: Every run, failed ones too.
         differences: Every arm against the dense control.
         verdict: On DSD against the dense control, or on the first other arm; None without a pair.
-        versions: Of Python and the packages that ran.
+        versions: Of Python and the packages that ran, in the first run.
+        mixed_versions: Package -> its versions, where the runs differ.
         version: Of this file's format.
     """
 
@@ -113,6 +114,7 @@ class Comparison:
     differences: Sequence[Difference]
     verdict: Verdict | None
     versions: Mapping[str, str | None]
+    mixed_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     version: int = 1
 
     @classmethod
@@ -148,12 +150,11 @@ class Comparison:
         _check_alike(finished)
         recipe = _recipe(out)
         differences = _differences(finished)
-        metric_name = str(first.metric)
         return cls(
             command=recipe.get("command", ""),
             recipe=recipe.get("recipe", ""),
             script=recipe.get("script", []),
-            metric=metric_name,
+            metric=str(first.metric),
             greater_is_better=first.greater_is_better,
             split=first.split,
             signature=str((first.result.scores or {}).get("signature", "")),
@@ -161,8 +162,9 @@ class Comparison:
             arms=_arms(finished),
             runs=[run.result for run in runs],
             differences=differences,
-            verdict=_verdict(differences, metric_name, first.greater_is_better),
+            verdict=_verdict(finished, differences),
             versions=first.versions or {},
+            mixed_versions=_mixed_versions(finished),
         )
 
     def to_markdown(self) -> str:
@@ -294,9 +296,21 @@ def _example_test(run: ScoredRun, control: ScoredRun) -> ExampleTest | None:
     return compare_examples(system, baseline) if system is not None and baseline is not None else None
 
 
-def _verdict(differences: Sequence[Difference], metric: str, greater_is_better: bool) -> Verdict | None:
+def _verdict(runs: Sequence[ScoredRun], differences: Sequence[Difference]) -> Verdict | None:
     if not differences:
         return None
+    metric, greater_is_better = str(runs[0].metric), runs[0].greater_is_better
     chosen = next((difference for difference in differences if difference.arm == "dsd"), differences[0])
+    values = [_number(run.result.value) for run in runs]
+    if has_learnt_nothing(values, metric, greater_is_better=greater_is_better):
+        return no_verdict(chosen.arm, chosen.to, values, metric)
     test = paired_t(chosen.per_seed)
     return judge(chosen.arm, chosen.to, test, metric=metric, greater_is_better=greater_is_better)
+
+
+def _mixed_versions(runs: Sequence[ScoredRun]) -> dict[str, list[str]]:
+    found: dict[str, set[str]] = {}
+    for run in runs:
+        for package, version in (run.versions or {}).items():
+            found.setdefault(package, set()).add(str(version))
+    return {package: sorted(versions) for package, versions in found.items() if len(versions) > 1}

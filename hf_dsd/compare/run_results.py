@@ -4,13 +4,14 @@ Layer: the summary and the scores.
 """
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from hf_dsd.scores import PhaseScores, ScoredExample
-from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished, phase_name
 from hf_dsd.weight_averaging import AVERAGES
 
 DEFAULT_METRIC = "eval_loss"
@@ -130,7 +131,7 @@ def _runs_of_seed(
         phase = _phase_of(arm, summary)
         if phase is None:
             continue
-        if not _is_complete(summary):
+        if not has_finished(summary["schedule"], summary["phases"]):
             yield ScoredRun(RunResult(arm, seed, name, phase, "failed", "the run has not finished"))
             continue
         yield _read_run(folder, RunResult(arm, seed, name, phase, "finished"), summary, split, metric)
@@ -140,20 +141,11 @@ def _read_json(path: Path) -> dict[str, Any] | None:
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
-def _is_complete(summary: Mapping[str, Any]) -> bool:
-    phases = summary["phases"]
-    return bool(phases) and phases[-1]["finished"] and phases[-1]["name"] == _name(summary["schedule"][-1])
-
-
-def _name(phase: Mapping[str, Any]) -> str:
-    return f"phase-{phase['index']}-{phase['kind']}"
-
-
 def _phase_of(arm: str, summary: Mapping[str, Any]) -> str | None:
     """The model that an arm means: the last phase's, its average's, or DSD's last sparse one's; None without it."""
-    last = _name(summary["schedule"][-1])
+    last = phase_name(summary["schedule"][-1])
     if arm == "sparse":
-        sparse = [_name(phase) for phase in summary["schedule"] if phase["kind"] == "sparse"]
+        sparse = [phase_name(phase) for phase in summary["schedule"] if phase["kind"] == "sparse"]
         return sparse[-1] if sparse else None
     if arm in AVERAGES:
         return f"{last}-{arm}" if arm in summary.get("weight_averages", ()) else None
@@ -182,8 +174,11 @@ def _by_score_file(
     if name not in scored.scores:
         raise ValueError(f"metric {name!r} is not among the scores of {folder}: {sorted(scored.scores)}")
     ci = scored.scores.get(f"{name}_ci")
+    value = float(scored.scores[name])
+    if not math.isfinite(value):
+        return _diverged(result, name, value)
     reached = {
-        "value": float(scored.scores[name]),
+        "value": value,
         "ci": tuple(ci) if ci is not None else None,
         "scores": scored.scores,
         "loss": scored.loss,
@@ -211,10 +206,19 @@ def _by_evaluations(
     if metric not in found:
         error = f"the run has no {split}_{result.phase}.json and its summary no {metric}"
         return ScoredRun(_with(result, {"status": "failed", "error": error}))
-    reached = {"value": float(found[metric]), "scores": found, "loss": found.get("eval_loss")}
+    value = float(found[metric])
+    if not math.isfinite(value):
+        return _diverged(result, metric, value)
+    reached = {"value": value, "scores": found, "loss": found.get("eval_loss")}
     split = "test" if metric.startswith("test_") else "validation"
     greater = not smaller_is_better(metric)
     return ScoredRun(_with(result, reached), (), metric, greater, split, summary.get("versions"))
+
+
+def _diverged(result: RunResult, metric: str, value: float) -> ScoredRun:
+    """No number to compare: said as a failure of this run, so that the others still make a table."""
+    error = f"{metric} is {value} after {result.phase}: the run diverged; lower its learning rate"
+    return ScoredRun(_with(result, {"status": "failed", "error": error}))
 
 
 def smaller_is_better(metric: str) -> bool:

@@ -25,6 +25,7 @@ from .folder_lock import locked
 from .jobs import Job
 from .recipe_file import check_recipe, digest, note_call
 from .run_progress import RunProgress
+from .run_results import ARMS
 
 LOG_LINES = 15
 """How many of a failed run's last lines are shown."""
@@ -162,10 +163,17 @@ def compare_script(
 
 
 def _script_file(script: Sequence[str]) -> Path:
-    path = Path(script[0]) if script else Path()
-    if not path.is_file():
-        raise ValueError(f"after -- there must be a training script and its arguments, got {shlex.join(script)!r}")
-    return path
+    if not script:
+        raise ValueError("after -- there must be a training script and its arguments, got nothing")
+    path = Path(script[0])
+    if path.is_file():
+        return path
+    if path.suffix == ".py":
+        raise ValueError(f"the training script {path} is not there: give its path from {Path.cwd()}")
+    raise ValueError(
+        f"{script[0]!r} is neither an arm ({', '.join(ARMS)}) nor a training script: give arms after --arms, and after "
+        "-- the script and its arguments"
+    )
 
 
 def _last_lines(log: Path) -> str:

@@ -41,6 +41,8 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     console.print(table)
     if comparison.signature:
         console.print(escape(comparison.signature), style="dim", highlight=False)
+    for line in _mixed_versions(comparison):
+        console.print(f"[yellow]note[/yellow] {escape(line)}", highlight=False)
     for line in failures(comparison):
         console.print(f"[red]failed[/red] {escape(line)}", highlight=False)
     console.print(f"[bold]{escape(verdict_text(comparison))}[/bold]", highlight=False)
@@ -74,7 +76,7 @@ def comparison_table(comparison: Comparison) -> ComparisonTable:
         _headings(comparison),
         list(comparison.arms),
         _rows(comparison),
-        _NOTES,
+        [*_NOTES, *_mixed_versions(comparison)],
         failures(comparison),
     )
 
@@ -88,7 +90,7 @@ def to_markdown(comparison: Comparison) -> str:
         "",
         f"**{verdict_text(comparison)}**",
         "",
-        *(f"- {note}" for note in _NOTES),
+        *(f"- {note}" for note in (*_NOTES, *_mixed_versions(comparison))),
         *(f"- Failed: {line}" for line in failures(comparison)),
     ]
     if comparison.signature:
@@ -107,6 +109,11 @@ def failures(comparison: Comparison) -> list[str]:
     """One line per run that did not finish."""
     failed = [run for run in comparison.runs if run.status == "failed"]
     return [f"{run.arm}, seed {run.seed}: {_last_line(run.error)} ({run.folder})" for run in failed]
+
+
+def _mixed_versions(comparison: Comparison) -> list[str]:
+    mixed = [f"{package} ({', '.join(found)})" for package, found in comparison.mixed_versions.items()]
+    return [f"The runs were made with different versions of {', '.join(mixed)}."] if mixed else []
 
 
 def _last_line(error: str | None) -> str:

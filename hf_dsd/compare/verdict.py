@@ -3,6 +3,7 @@
 Layer: the names of scores, and the test next door.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -55,6 +56,23 @@ def judge(arm: str, to: str, test: SeedTest, *, metric: str, greater_is_better: 
     needed = seeds_needed(test.mean, test.sd) if test.sd is not None else None
     text = f"{arm} and {to} are not distinguishable with {seeds}: {size} on average{_reason(test, needed)}."
     return Verdict(arm, to, "not distinguishable", text, needed)
+
+
+def has_learnt_nothing(values: Sequence[float], metric: str, *, greater_is_better: bool) -> bool:
+    """True if no model of a comparison scores better than silence: 0 BLEU, or every word wrong."""
+    if is_rate(metric) and not greater_is_better:
+        return min(values) >= 1
+    return greater_is_better and max(values) == 0
+
+
+def no_verdict(arm: str, to: str, values: Sequence[float], metric: str) -> Verdict:
+    """The verdict on models that have learnt nothing."""
+    best = f"{plain_name(metric).upper()} other than {format_value(min(values), metric)}"
+    text = (
+        f"{arm} and {to} cannot be compared: no model reaches a {best}, so none has learnt anything; train longer, or "
+        "with another learning rate."
+    )
+    return Verdict(arm, to, "not distinguishable", text, None)
 
 
 def _reason(test: SeedTest, needed: int | None) -> str:

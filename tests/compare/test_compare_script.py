@@ -157,8 +157,13 @@ def test_a_failed_run_is_reported_and_the_others_go_on(tmp_path: Path, script: P
 
 
 def test_what_is_no_script_is_refused(tmp_path: Path, script: Path) -> None:
-    with pytest.raises(ValueError, match="after -- there must be a training script"):
-        ScriptRuns(["dnse", str(script)], ["dsd"], [1], tmp_path / "out").run()
+    def refused(words: list[str], message: str) -> None:
+        with pytest.raises(ValueError, match="^" + re.escape(message)):
+            ScriptRuns(words, ["dsd"], [1], tmp_path / "out").run()
+
+    refused([], "after -- there must be a training script and its arguments, got nothing")
+    refused(["dnse", str(script)], "'dnse' is neither an arm (dense, sparse, random, ema, swa, iterative, dsd) nor a")
+    refused(["no/such.py", "--x"], f"the training script no/such.py is not there: give its path from {Path.cwd()}")
     with pytest.raises(ValueError, match="compare sets --seed for every run"):
         ScriptRuns([str(script), "--seed", "3"], ["dsd"], [1], tmp_path / "out").run()
 
@@ -168,7 +173,15 @@ def test_an_error_is_printed_as_it_is(tmp_path: Path, script: Path) -> None:
     call = ["compare", "--arms", "dsd", "--out", str(tmp_path / "out"), "--", "[bold]no_script.py"]
     result = CliRunner().invoke(app, call, env={"COLUMNS": "200"})
     assert result.exit_code == 2
-    assert "'[bold]no_script.py'" in result.output
+    assert "script [bold]no_script.py is not there" in result.output
+
+
+def test_options_of_the_script_before_the_dashes_say_where_they_belong(tmp_path: Path, script: Path) -> None:
+    call = ["compare", "--out", str(tmp_path / "out"), "--arms", "dsd", "dense", str(script), "--data_dir", "x"]
+    result = CliRunner().invoke(app, call, env={"COLUMNS": "200"})
+    assert result.exit_code == 2
+    assert "No such option: --data_dir" in result.output
+    assert "compare [OPTIONS] [-- SCRIPT ITS_OPTIONS]..." in result.output
 
 
 def test_a_folder_at_work_is_refused(tmp_path: Path, script: Path) -> None:

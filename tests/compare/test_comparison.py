@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison, print_comparison
 from hf_dsd.compare.seed_significance import SeedTest
-from hf_dsd.compare.verdict import format_difference, judge
+from hf_dsd.compare.verdict import format_difference, has_learnt_nothing, judge
 
 LAST, SPARSE = "phase-2-dense", "phase-1-sparse"
 DENSE_ERRORS, DSD_ERRORS = [6, 7, 6, 8], [4, 6, 3, 6]
@@ -61,7 +61,7 @@ def test_written_and_read(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert content.keys() == {
         *("version", "command", "recipe", "script", "metric", "greater_is_better", "split", "signature", "seeds"),
-        *("arms", "runs", "differences", "verdict", "versions"),
+        *("arms", "runs", "differences", "verdict", "versions", "mixed_versions"),
     }
     (tmp_path / "comparison.json").write_text(json.dumps({**content, "version": 2}))
     with pytest.raises(ValueError, match="format version 2, this hf_dsd reads 1"):
@@ -103,6 +103,58 @@ def test_unfinished_failed_and_unscored_runs_are_said(tmp_path: Path) -> None:
     assert failed[("dense", 4)] == "exit status 1\nboom"
     assert found.arms["dsd"].n == 2
     assert "Failed: dense, seed 4: boom (seed-4/dense)" in found.to_markdown()
+
+
+def test_a_run_that_diverged_is_said_and_the_others_are_compared(tmp_path: Path) -> None:
+    write_arms(tmp_path, 2)
+    for arm in ("dense", "dsd"):
+        path = write_run(tmp_path, 3, arm, {LAST: heard(3)}) / f"test_{LAST}.json"
+        if arm == "dsd":
+            content = json.loads(path.read_text())
+            content["scores"]["wer"] = float("nan")
+            path.write_text(json.dumps(content))
+    found = Comparison.from_folder(tmp_path)
+    assert [d.seeds for d in found.differences if d.arm == "dsd"] == [[1, 2]]
+    line = "dsd, seed 3: wer is nan after phase-2-dense: the run diverged; lower its learning rate (seed-3/dsd)"
+    assert f"- Failed: {line}\n" in found.to_markdown()
+
+
+def test_runs_of_different_versions_are_said(tmp_path: Path) -> None:
+    write_arms(tmp_path, 1)
+    write_run(tmp_path, 2, "dense", {LAST: heard(3)}, versions={"a": "2", "b": "1"})
+    found = Comparison.from_folder(tmp_path)
+    assert found.mixed_versions == {"a": ["1", "2"]}
+    console = Console(width=200, record=True)
+    print_comparison(found, console)
+    for text in (found.to_markdown(), console.export_text()):
+        assert "The runs were made with different versions of a (1, 2)." in text
+
+
+def test_models_that_have_learnt_nothing_are_not_compared(tmp_path: Path) -> None:
+    for arm in ("dense", "dsd"):
+        write_run(tmp_path, 1, arm, {LAST: heard(12)})
+    verdict = Comparison.from_folder(tmp_path).verdict
+    assert verdict is not None
+    assert verdict.outcome == "not distinguishable"
+    assert verdict.text == (
+        "dsd and dense cannot be compared: no model reaches a WER other than 100.00 %, so none has learnt anything; "
+        "train longer, or with another learning rate."
+    )
+
+
+@pytest.mark.parametrize(
+    ("values", "metric", "greater", "expected"),
+    [
+        ([0.0, 0.0], "bleu4", True, True),
+        ([0.0, 0.1], "bleu4", True, False),
+        ([0.0, 0.0], "eval_loss", False, False),
+        ([1.0, 1.2], "wer", False, True),
+        ([0.99, 1.2], "wer", False, False),
+        ([0.0, 0.0], "wer", False, False),
+    ],
+)
+def test_when_nothing_was_learnt(values: list[float], metric: str, greater: bool, expected: bool) -> None:
+    assert has_learnt_nothing(values, metric, greater_is_better=greater) is expected
 
 
 def test_runs_without_score_files_are_compared_by_their_evaluations(tmp_path: Path) -> None:
