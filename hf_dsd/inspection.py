@@ -10,9 +10,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from torch import nn
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from . import models
+from .models.read_config import read_config
 from .schedule import check_sparsity
 from .selection import prune_count
 from .targets import plan_targets
@@ -104,7 +105,7 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     table.add_column("parameter", overflow="fold")
     for heading in ("shape", "weights", "pruned"):
         table.add_column(heading, justify="right")
-    table.add_column("dense because")
+    table.add_column("dense because", overflow="fold")
     for parameter in inspection.parameters:
         shape = " x ".join(map(str, parameter.shape)) or "-"
         pruned = "" if parameter.dense_reason else f"{parameter.pruned:,}"
@@ -127,7 +128,7 @@ def build_without_weights(name_or_path: str) -> PreTrainedModel:
         OSError: If there is no configuration.
         ValueError: If the configuration's model type is unknown.
     """
-    config = AutoConfig.from_pretrained(name_or_path)
+    config = read_config(name_or_path)
     model_class = _model_class(config)
     with init_empty_weights():
         model: PreTrainedModel = AutoModel.from_config(config) if model_class is None else model_class(config)

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hf_dsd.cli import app
 from hf_dsd.inspection import build_without_weights, inspect_model
-from hf_dsd.models import DeepSpeech2Config, DeepSpeechConfig
+from hf_dsd.models import DeepSpeech2Config, DeepSpeechConfig, NeuralTalkConfig
 
 
 @pytest.mark.parametrize("model_class", [TinyLSTM, TinyCNN, TinyGPT2])
@@ -85,8 +85,26 @@ def test_the_command_says_what_is_wrong_in_one_line(options, message, tmp_path):
     assert result.output.startswith(f"error {message}")
 
 
+def test_a_narrow_terminal_loses_no_rule(tmp_path: Path) -> None:
+    NeuralTalkConfig(vocab_size=94).save_pretrained(tmp_path)
+    output = CliRunner().invoke(app, ["inspect", str(tmp_path)], env={"COLUMNS": "70"}).output
+    assert "…" not in output
+    assert max(map(len, output.splitlines())) <= 70
+
+
+def test_a_runs_folder_names_its_models(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"holds no config\.json: give a folder that save_pretrained"):
+        build_without_weights(str(tmp_path))
+    for name in ("phase-1-sparse", "phase-0-dense"):
+        NeuralTalkConfig().save_pretrained(tmp_path / name)
+    message = f"{tmp_path} holds no config.json: give one of {tmp_path}/phase-0-dense, {tmp_path}/phase-1-sparse"
+    with pytest.raises(FileNotFoundError, match=f"^{re.escape(message)}$"):
+        build_without_weights(str(tmp_path))
+
+
 def test_bad_input_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^sparsity must be a fraction in \[0, 1\), got 30; write 0\.3 for 30 %$"):
         inspect_model(torch.nn.Linear(2, 2), 30)
+    (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"Unrecognized model in .* Should have a `model_type` key in its config.json"):
         build_without_weights(str(tmp_path))

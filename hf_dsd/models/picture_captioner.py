@@ -2,14 +2,13 @@
 
 from pathlib import Path
 
-from transformers import AutoConfig
-
 from hf_dsd.models.neuraltalk import (
     NeuralTalkConfig,
     NeuralTalkForConditionalGeneration,
     NeuralTalkProcessor,
     attach_image_encoder,
 )
+from hf_dsd.models.read_config import read_config
 from hf_dsd.models.remote_code import save_with_code
 
 
@@ -25,7 +24,7 @@ def save_picture_captioner(source: str | Path, target: str | Path) -> None:
         ValueError: If its model is no NeuralTalk captioner, or not of this encoder's vectors.
         ImportError: If the encoder's weights are not installed.
     """
-    config = AutoConfig.from_pretrained(source)
+    config = read_config(source)
     if not isinstance(config, NeuralTalkConfig):
         raise ValueError(f"{source} holds a {config.model_type}, got no neuraltalk: give the folder of a captioner")
     captioner = NeuralTalkForConditionalGeneration.from_pretrained(source)

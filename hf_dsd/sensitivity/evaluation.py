@@ -9,7 +9,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoModelForCTC
+from transformers import AutoModelForCausalLM, AutoModelForCTC
+
+from hf_dsd.models.read_config import read_config
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def load_evaluation(
     """
     if examples < 2:
         raise ValueError(f"examples must be at least 2, got {examples}")
-    config = AutoConfig.from_pretrained(name)
+    config = read_config(name)
     if config.model_type == "neuraltalk":
         from .caption_evaluation import load_captioner
 

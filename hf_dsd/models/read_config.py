@@ -1,0 +1,27 @@
+"""The configuration of the model that a user names, or what is there instead."""
+
+from pathlib import Path
+
+from transformers import AutoConfig, PreTrainedConfig
+from transformers.utils import CONFIG_NAME
+
+
+def read_config(name_or_path: str | Path) -> PreTrainedConfig:
+    """Reads a model's configuration.
+
+    Args:
+        name_or_path: A folder with a `config.json`, or a name on the Hub.
+
+    Raises:
+        OSError: If there is no configuration; says which models a run's folder holds.
+        ValueError: If the configuration's model type is unknown.
+    """
+    folder = Path(name_or_path)
+    if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
+        models = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_NAME}"))
+        remedy = f"give one of {', '.join(models)}" if models else "give a folder that save_pretrained has written"
+        raise FileNotFoundError(f"{folder} holds no {CONFIG_NAME}: {remedy}")
+    return AutoConfig.from_pretrained(name_or_path)
+
+
+__all__ = ["read_config"]
