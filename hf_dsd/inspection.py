@@ -14,6 +14,7 @@ from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from . import models
 from .models.read_config import read_config
+from .models.remote_code import MODELS
 from .schedule import check_sparsity
 from .selection import prune_count
 from .targets import plan_targets
@@ -144,7 +145,7 @@ def build_without_weights(name_or_path: str) -> PreTrainedModel:
 
 
 def _model_class(config: PreTrainedConfig) -> type[PreTrainedModel] | None:
-    """The class that the configuration names: of ours, or of transformers."""
+    """The class that the configuration names, of ours or of transformers, or whose configuration it is."""
     name = next(iter(getattr(config, "architectures", None) or []), "")
-    found: type[PreTrainedModel] | None = getattr(models, name, None) or getattr(transformers, name, None)
-    return found
+    named: type[PreTrainedModel] | None = getattr(models, name, None) or getattr(transformers, name, None)
+    return named or next((ours for ours in MODELS if ours.config_class is type(config)), None)

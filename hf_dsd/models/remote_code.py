@@ -23,7 +23,7 @@ from hf_dsd.models.deepspeech import (
 )
 from hf_dsd.models.neuraltalk import NeuralTalkConfig, NeuralTalkForConditionalGeneration, NeuralTalkProcessor
 
-MODELS: dict[type, str] = {
+MODELS: dict[type[PreTrainedModel], str] = {
     DeepSpeechForCTC: "AutoModelForCTC",
     DeepSpeech2ForCTC: "AutoModelForCTC",
     NeuralTalkForConditionalGeneration: "AutoModelForImageTextToText",
