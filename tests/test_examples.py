@@ -7,8 +7,10 @@ import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from scripts import ROOT, run
 from tiny import TinyLSTM, build, classification_rows
@@ -81,6 +83,35 @@ def test_captioning_goes_on_with_a_models_own_words(tmp_path: Path, caption_fold
     run(sys.executable, script, "--data_dir", caption_folder, "--output_dir", out, *options.split(), model)
     written = NeuralTalkProcessor.from_pretrained(out / "phase-2-dense").tokenizer
     assert written.get_vocab() == tokenizer.get_vocab()
+
+
+def test_image_classification_from_folders(tmp_path: Path) -> None:
+    """Red and blue pictures, which two classes of a small ResNet tell apart; a third of every layer goes."""
+    random = np.random.default_rng(0)
+    for split, count in (("train", 24), ("validation", 6), ("test", 8)):
+        for channel, name in ((0, "red"), (2, "blue")):
+            (tmp_path / "data" / split / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = random.integers(0, 80, (32, 32, 3), dtype=np.uint8)
+                pixels[..., channel] += 150
+                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
+    out = tmp_path / "out"
+    options = "--image_size 32 --phase_epochs 8 4 4 --sparsity 0.33 --per_device_train_batch_size 8 --seed 1"
+    options += " --eval_strategy no --save_strategy no --report_to none --disable_tqdm true --use_cpu true"
+    script = ROOT / "examples" / "run_image_classification.py"
+    files = ["--data_dir", tmp_path / "data", "--output_dir", out]
+    text = run(sys.executable, script, *files, *options.split(), HF_DATASETS_CACHE=str(tmp_path / "cache"))
+    printed = re.findall(r"^(phase-\d-\w+): test top-1 error (\S+) \[", text, re.MULTILINE)
+    assert printed == [(phase, "0.00%") for phase in ("phase-0-dense", "phase-1-sparse", "phase-2-dense")]
+    scores = json.loads((out / "test_phase-2-dense.json").read_text())
+    assert (scores["metric"], scores["greater_is_better"], scores["scores"]["examples"]) == ("error", False, 16)
+    assert {example["prediction"] for example in scores["examples"]} == {"red", "blue"}
+    summary = json.loads((out / "dsd_summary.json").read_text())
+    dense = {p["name"]: p["dense_reason"] for p in summary["parameters"] if p["dense_reason"]}
+    assert dense["resnet.embedder.embedder.convolution.weight"] == "first convolution"
+    weights = load_file(out / "phase-1-sparse" / "model.safetensors")
+    for layer in summary["phases"][1]["layers"]:
+        assert int((weights[layer["name"]] == 0).sum()) == layer["pruned"] == round(0.33 * layer["weights"])
 
 
 def test_language_modelling_on_two_processes(tmp_path: Path) -> None:

@@ -13,6 +13,8 @@ from hf_dsd.metrics import (
     bleu_statistics,
     bootstrap_totals,
     error_rates,
+    label_error,
+    label_statistics,
     percentile_interval,
     wer_statistics,
 )
@@ -47,7 +49,7 @@ class ExampleCounts:
 
 
 def example_counts(metric: str, examples: Sequence[ScoredExample]) -> ExampleCounts | None:
-    """The counts behind `bleu1` .. `bleu4`, `wer` or `cer`; None for any other metric.
+    """The counts behind `bleu1` .. `bleu4`, `wer`, `cer` or `error`; None for any other metric.
 
     Args:
         metric: A key of `PhaseScores.scores`.
@@ -62,6 +64,8 @@ def example_counts(metric: str, examples: Sequence[ScoredExample]) -> ExampleCou
         column = ("wer", "cer").index(metric)
         counts = wer_statistics(texts, [example.references[0] for example in examples])
         return ExampleCounts(counts, lambda totals: error_rates(totals)[..., column])
+    if metric == "error":
+        return ExampleCounts(label_statistics(texts, [example.references[0] for example in examples]), label_error)
     return None
 
 

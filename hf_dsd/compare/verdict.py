@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hf_dsd.metrics import is_rate, plain_name
+from hf_dsd.metrics import is_rate, short_title
 
 from .seed_significance import ALPHA, POWER, SeedTest, seeds_needed
 
@@ -67,7 +67,7 @@ def has_learnt_nothing(values: Sequence[float], metric: str, *, greater_is_bette
 
 def no_verdict(arm: str, to: str, values: Sequence[float], metric: str) -> Verdict:
     """The verdict on models that have learnt nothing."""
-    best = f"{plain_name(metric).upper()} other than {format_value(min(values), metric)}"
+    best = f"{short_title(metric)} other than {format_value(min(values), metric)}"
     text = (
         f"{arm} and {to} cannot be compared: no model reaches a {best}, so none has learnt anything; train longer, or "
         "with another learning rate."
@@ -95,9 +95,9 @@ def format_value(value: float, metric: str) -> str:
 
 def format_difference(value: float, metric: str) -> str:
     """`-0.40 points of WER`: a signed difference with its unit."""
-    name = plain_name(metric)
+    name = short_title(metric)
     if is_rate(metric):
-        return f"{100 * value:+.2f} points of {name.upper()}"
-    if name.startswith("bleu"):
-        return f"{value:+.2f} BLEU-{name[4:]}"
+        return f"{100 * value:+.2f} points of {name}"
+    if name.startswith("BLEU"):
+        return f"{value:+.2f} {name}"
     return f"{value:+.4f} {name}"

@@ -1,4 +1,4 @@
-"""Captioned images and transcribed speech: loading, batching, and for each a set made on the spot, no download."""
+"""Captioned images, transcribed speech, drawn shapes: loading, batching, and sets made on the spot, no download."""
 
 from .caption_files import load_captions
 from .caption_hub import load_caption_dataset
@@ -6,9 +6,10 @@ from .captioning import CaptionData, CaptionEvaluationSet, CaptionSplit, Caption
 from .collators import CaptionCollator
 from .digit_content import DigitString, Speaker
 from .length_grouping import LengthGroupedOrder
-from .scene_content import Scene, ShapeGroup
+from .scene_content import SHAPES, Scene, ShapeGroup
 from .scene_drawing import draw_scene
 from .scenes import DEFAULT_SPLIT_SIZES, SceneSet, make_scenes
+from .shape_pictures import ShapePictures, make_shape_pictures
 from .spec_augment import SpecAugment
 from .speech import SpeechData, Utterance
 from .speech_audio import AudioHeader, BadUtteranceError, read_audio, read_header
@@ -21,6 +22,7 @@ from .spoken_digits import DigitSet, make_spoken_digits
 
 __all__ = [
     "DEFAULT_SPLIT_SIZES",
+    "SHAPES",
     "AudioHeader",
     "BadUtteranceError",
     "CaptionCollator",
@@ -34,6 +36,7 @@ __all__ = [
     "Scene",
     "SceneSet",
     "ShapeGroup",
+    "ShapePictures",
     "Speaker",
     "SpecAugment",
     "SpeechCollator",
@@ -46,6 +49,7 @@ __all__ = [
     "load_speech",
     "load_speech_dataset",
     "make_scenes",
+    "make_shape_pictures",
     "make_spoken_digits",
     "read_audio",
     "read_header",

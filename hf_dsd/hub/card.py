@@ -10,7 +10,7 @@ from statistics import fmean
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hf_dsd.compare.table import verdict_text
-from hf_dsd.metrics import is_rate, plain_name, score_title
+from hf_dsd.metrics import is_rate, plain_name, score_title, short_title
 
 from . import tables
 from .model_index import card_data
@@ -66,7 +66,7 @@ def example_interval(results: Results) -> str | None:
         return None
     half = fmean((high - low) / 2 for low, high in intervals)
     name = plain_name(comparison.metric)
-    unit = f"points of {name.upper()}" if is_rate(name) else score_title(name)
+    unit = f"points of {short_title(name)}" if is_rate(name) else score_title(name)
     return f"±{score_text(half, name)} {unit}"
 
 

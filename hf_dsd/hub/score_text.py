@@ -9,7 +9,7 @@ from statistics import fmean, stdev
 from hf_dsd.compare.verdict import format_value
 from hf_dsd.metrics import is_rate, plain_name
 
-_ORDER = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty", "bleu4_without_penalty", "wer", "cer")
+_ORDER = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty", "bleu4_without_penalty", "wer", "cer", "error")
 
 
 def in_order(names: Iterable[str]) -> list[str]:

@@ -5,17 +5,20 @@ from .bleu_statistics import bleu_from_statistics, bleu_statistics, brevity_pena
 from .bootstrap import bootstrap_totals, percentile_interval
 from .caption_metrics import caption_metrics, normalize_caption, tokenizer_normalizer
 from .ctc_metrics import argmax_logits, ctc_metrics, decode_paths
-from .score_names import is_rate, plain_name, rate_unit, score_title
-from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, transcript_scorer
+from .label_error import LABEL_COLUMNS, argmax_labels, label_error, label_metrics, label_statistics, score_labels
+from .score_names import is_rate, plain_name, rate_unit, score_title, short_title
+from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, label_scorer, transcript_scorer
 from .wer import WER, score_transcripts
 from .wer_statistics import WER_COLUMNS, error_rates, normalize_transcript, wer_statistics
 
 __all__ = [
     "BLEU",
+    "LABEL_COLUMNS",
     "N_BOOTSTRAP",
     "WER",
     "WER_COLUMNS",
     "TextScorer",
+    "argmax_labels",
     "argmax_logits",
     "bleu_from_statistics",
     "bleu_statistics",
@@ -27,6 +30,10 @@ __all__ = [
     "decode_paths",
     "error_rates",
     "is_rate",
+    "label_error",
+    "label_metrics",
+    "label_scorer",
+    "label_statistics",
     "ngram_precisions",
     "normalize_caption",
     "normalize_transcript",
@@ -34,8 +41,10 @@ __all__ = [
     "plain_name",
     "rate_unit",
     "score_captions",
+    "score_labels",
     "score_title",
     "score_transcripts",
+    "short_title",
     "tokenizer_normalizer",
     "transcript_scorer",
     "wer_statistics",

@@ -3,6 +3,7 @@
 Layer: plain Python.
 """
 
+_RATES = {"wer": "WER", "cer": "CER", "error": "top-1 error"}
 _TITLES = {"bleu4_without_penalty": "BLEU-4 without it", "brevity_penalty": "brevity penalty"}
 
 
@@ -13,7 +14,7 @@ def plain_name(metric: str) -> str:
 
 def is_rate(metric: str) -> bool:
     """True for error rates kept as fractions, which people read in percent."""
-    return plain_name(metric) in ("wer", "cer")
+    return plain_name(metric) in _RATES
 
 
 def rate_unit(metric: str) -> str:
@@ -21,11 +22,14 @@ def rate_unit(metric: str) -> str:
     return " [%]" if is_rate(metric) else ""
 
 
-def score_title(metric: str) -> str:
-    """`WER [%]`, `BLEU-4`, `loss`: a heading with its unit."""
+def short_title(metric: str) -> str:
+    """`WER`, `top-1 error`, `BLEU-4`, `loss`: what a sentence calls a score."""
     name = plain_name(metric)
-    if is_rate(name):
-        return f"{name.upper()}{rate_unit(name)}"
     if name.startswith("bleu") and name[4:].isdigit():
         return f"BLEU-{name[4:]}"
-    return _TITLES.get(name, name.replace("_", " "))
+    return _RATES.get(name) or _TITLES.get(name, name.replace("_", " "))
+
+
+def score_title(metric: str) -> str:
+    """`WER [%]`, `BLEU-4`, `loss`: a heading with its unit."""
+    return f"{short_title(metric)}{rate_unit(metric)}"

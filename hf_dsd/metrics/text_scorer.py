@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerBase
 from .bleu import score_captions
 from .caption_metrics import tokenizer_normalizer
 from .ctc_metrics import decode_paths
+from .label_error import score_labels
 from .wer import score_transcripts
 from .wer_statistics import normalize_transcript
 
@@ -25,7 +26,7 @@ class TextScorer:
     """How the predictions of one split become texts and scores.
 
     Attributes:
-        metric: The headline score, a key of the scores: "bleu4" or "wer".
+        metric: The headline score, a key of the scores: "bleu4", "wer" or "error".
         greater_is_better: Its direction.
         ids: Name of each example, in the order of the evaluation rows.
         references: Normalised reference texts of each example.
@@ -85,3 +86,22 @@ def transcript_scorer(tokenizer: PreTrainedTokenizerBase, ids: Sequence[str], re
         return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, decoding="greedy")
 
     return TextScorer("wer", False, ids, [[normalize_transcript(text)] for text in references], decode, score)
+
+
+def label_scorer(class_names: Sequence[str], ids: Sequence[str], labels: Sequence[int]) -> TextScorer:
+    """Scores a classifier by its top-1 error, with a 95 % interval; its texts are the names of classes.
+
+    Args:
+        class_names: By label.
+        ids: Name of each example.
+        labels: Of each example.
+    """
+    references = [class_names[label] for label in labels]
+
+    def decode(predictions: Any) -> list[str]:
+        return [class_names[label] for label in predictions]
+
+    def score(texts: Sequence[str]) -> Mapping[str, Any]:
+        return score_labels(texts, references, n_bootstrap=N_BOOTSTRAP)
+
+    return TextScorer("error", False, ids, [[name] for name in references], decode, score)

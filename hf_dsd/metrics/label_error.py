@@ -1,0 +1,95 @@
+"""Top-1 error of a classifier, in the shape of the other scores: counts per example whose sums make the rate.
+
+Layer: numpy, torch tensors, and the resampling next door.
+
+References:
+    The paper's Tables 1 and 2 give Top-1 error.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+from transformers import EvalPrediction
+
+from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
+
+LABEL_COLUMNS = ("errors", "examples")
+"""Columns of `label_statistics`."""
+
+
+def argmax_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = None) -> Tensor:
+    """The best class of every example: `Trainer(preprocess_logits_for_metrics=argmax_labels)`.
+
+    Args:
+        logits: (batch, classes) float, or a model's outputs after the loss with the logits first.
+        labels: Ignored; the Trainer passes them.
+
+    Returns:
+        (batch,) int64.
+
+    Raises:
+        ValueError: If the logits are not two-dimensional.
+    """
+    classes = logits[0] if isinstance(logits, (tuple, list)) else logits
+    if classes.ndim != 2:
+        raise ValueError(f"logits must be (batch, classes), got shape {tuple(classes.shape)}; give a classifier's")
+    return classes.argmax(dim=-1)
+
+
+def label_metrics(evaluation: EvalPrediction) -> dict[str, float]:
+    """`compute_metrics` of a classifier whose logits went through `argmax_labels`: its `error`, a fraction."""
+    return {"error": float((evaluation.predictions != evaluation.label_ids).mean())}
+
+
+def label_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:
+    """(examples, 2) counts of errors and examples; see `LABEL_COLUMNS`.
+
+    Raises:
+        ValueError: If the two differ in length, or are empty.
+    """
+    if len(predictions) != len(references) or not len(references):
+        raise ValueError(
+            f"predictions and references must be one per example, got {len(predictions)} and {len(references)}; give "
+            "those of one split"
+        )
+    wrong = [prediction != reference for prediction, reference in zip(predictions, references, strict=True)]
+    return np.stack([np.array(wrong, dtype=np.int64), np.ones(len(wrong), dtype=np.int64)], axis=1)
+
+
+def label_error(totals: Statistics) -> Scores:
+    """From (..., 2) sums of `label_statistics` to (...) errors, fractions."""
+    return totals[..., 0] / totals[..., 1]
+
+
+def score_labels(
+    predictions: Sequence[str], references: Sequence[str], *, n_bootstrap: int = 0, seed: int = 0
+) -> dict[str, Any]:
+    """Scores the predicted classes of a split.
+
+    Args:
+        predictions: Name of the predicted class of each example.
+        references: Name of the true one.
+        n_bootstrap: Resamples for the 95 % interval `error_ci`; 0 leaves it out.
+        seed: Of the resamples.
+
+    Returns:
+        `error` (a fraction), `error_ci`, `examples` and `signature`.
+
+    Raises:
+        ValueError: If the two differ in length, or are empty.
+    """
+    statistics = label_statistics(predictions, references)
+    scores: dict[str, Any] = {
+        "error": float(label_error(statistics.sum(axis=0))),
+        "examples": len(statistics),
+        "signature": f"top:1|bs:{n_bootstrap}|seed:{seed}",
+    }
+    if n_bootstrap:
+        samples = label_error(bootstrap_totals(statistics, n_bootstrap, seed))
+        scores["error_ci"] = [float(bound) for bound in percentile_interval(samples)]
+    return scores
+
+
+__all__ = ["LABEL_COLUMNS", "argmax_labels", "label_error", "label_metrics", "label_statistics", "score_labels"]
