@@ -15,7 +15,7 @@ from transformers import EvalPrediction
 
 from .metrics import TextScorer
 from .state_file import write_json
-from .summary import finished_models
+from .summary import finished_models, read_run
 from .trainer import DSDMixin
 
 
@@ -62,21 +62,37 @@ class PhaseScores:
         return float(self.scores[self.metric])
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path."""
-        return write_json(Path(folder) / f"{self.split}_{self.phase}.json", asdict(self), ensure_ascii=False)
+        """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path; it names the run."""
+        content = {"run": read_run(folder), **asdict(self)}
+        return write_json(Path(folder) / f"{self.split}_{self.phase}.json", content, ensure_ascii=False)
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str], phase: str, split: str = "test") -> "PhaseScores":
         """Reads what `write` wrote.
 
         Raises:
-            FileNotFoundError: If the run has not been scored.
+            FileNotFoundError: If the run has not been scored, or the scores are those of an earlier run in this folder.
         """
         path = Path(folder) / f"{split}_{phase}.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: the run has not scored {phase} on its {split} split")
-        content = json.loads(path.read_text(encoding="utf-8"))
+        if not has_scores(folder, phase, split):
+            what = "is of an earlier run in this folder" if path.is_file() else "is missing"
+            raise FileNotFoundError(f"{path} {what}: this run has not scored {phase} on its {split} split")
+        content = _read(path)
+        del content["run"]
         return cls(**{**content, "examples": [ScoredExample(**example) for example in content["examples"]]})
+
+
+def has_scores(folder: str | os.PathLike[str], phase: str, split: str = "test") -> bool:
+    """True if the run whose summary lies in the folder has scored a phase's model on a split.
+
+    A file that an earlier run left there does not count: its numbers are another model's.
+    """
+    path = Path(folder) / f"{split}_{phase}.json"
+    return path.is_file() and _read(path)["run"] == read_run(folder)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    return {"run": None, **json.loads(path.read_text(encoding="utf-8"))}  # an old version's names no run
 
 
 def score_phases(

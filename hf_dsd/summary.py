@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from .engine import DSD
 from .schedule import Phase
@@ -24,6 +25,8 @@ class RunSummary:
     """Collects the facts of a run: its phases, their layers, metrics and seconds.
 
     Attributes:
+        run: A random name of this training, kept over resumes: tells the files of a run from those of an earlier one in
+            the same folder.
         phases: Per started phase its schedule, `seconds` of wall time, the `layers` pruned, the `metrics` of the
             evaluation at its last step, and `finished`.
         evaluations: Metrics of evaluations after training (`test_bleu4` and the like).
@@ -31,6 +34,7 @@ class RunSummary:
     """
 
     def __init__(self) -> None:
+        self.run = uuid4().hex  # from the system: no seed is touched
         self.phases: list[dict[str, Any]] = []
         self.evaluations: dict[str, float] = {}
         self.best_model: dict[str, Any] | None = None
@@ -84,10 +88,11 @@ class RunSummary:
     def state_dict(self) -> dict[str, Any]:
         """JSON-ready state for a checkpoint."""
         self.tick()
-        return {"phases": self.phases}
+        return {"run": self.run, "phases": self.phases}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Restores `state_dict`; the time between is not counted."""
+        self.run = state.get("run", self.run)
         self.phases = state["phases"]
         self._since = time.perf_counter()
 
@@ -101,6 +106,7 @@ class RunSummary:
         """
         path = Path(folder) / SUMMARY_FILE_NAME
         content = {
+            "run": self.run,
             **facts,
             "schedule": dsd.schedule.to_dict(),
             "phases": self.phases,
@@ -122,6 +128,12 @@ class RunSummary:
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_json(path, content)
+
+
+def read_run(folder: str | os.PathLike[str]) -> str | None:
+    """The `RunSummary.run` of the training whose summary lies in a folder; None without, or of an old version."""
+    path = Path(folder) / SUMMARY_FILE_NAME
+    return json.loads(path.read_text(encoding="utf-8")).get("run") if path.is_file() else None
 
 
 def phase_name(planned: Mapping[str, Any]) -> str:

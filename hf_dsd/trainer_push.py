@@ -1,6 +1,7 @@
 """What a run's trainer sends to the Hub: while it trains the current model alone, at its end every phase's."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,6 +55,9 @@ class PushMixin(Trainer):
         """
         revision = revision or self.args.hub_revision
         if revision is not None or not self._has_finished():
+            if self.hub_model_id is None:  # by the name of the run's folder, which the block below exchanges
+                self.init_hf_repo(token=token or self.args.hub_token, private=private)
+            kwargs.setdefault("model_name", str(self.hub_model_id or "").rpartition("/")[2] or None)
             with self._pushing_model_only():
                 return super().push_to_hub(commit_message, blocking, token, revision, private, **kwargs)
         self.callback_handler.on_push_begin(self.args, self.state, self.control)
@@ -61,6 +65,18 @@ class PushMixin(Trainer):
             return None
         self._finish_current_push()
         return self.publish_run(message=commit_message, blocking=blocking, token=token, private=private, **kwargs)
+
+    def create_model_card(self, *args: Any, **kwargs: Any) -> None:
+        """The Trainer's own, which takes a model without a name for a fine-tuned version of nothing."""
+        config: Any = getattr(self.model, "config", None)
+        if getattr(config, "_name_or_path", None) != "":
+            super().create_model_card(*args, **kwargs)
+            return
+        config._name_or_path = os.curdir  # a folder is no base model
+        try:
+            super().create_model_card(*args, **kwargs)
+        finally:
+            config._name_or_path = ""
 
     def _push_from_checkpoint(self, checkpoint_folder: str) -> None:
         with self._pushing_model_only():

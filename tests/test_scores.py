@@ -9,7 +9,8 @@ import torch
 from tiny import classification_rows, make_trainer
 
 from hf_dsd.metrics import TextScorer, score_transcripts
-from hf_dsd.scores import PhaseScores, ScoredExample, score_phases
+from hf_dsd.scores import PhaseScores, ScoredExample, has_scores, score_phases
+from hf_dsd.summary import read_run
 
 WORDS = ["ein", "zwei", "drei"]
 ROWS = classification_rows(12, seed=3)
@@ -81,5 +82,29 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"test_phase-2-dense\.json is missing: the run has not scored phase-2"):
+    with pytest.raises(
+        FileNotFoundError, match=r"test_phase-2-dense\.json is missing: this run has not scored phase-2"
+    ):
         PhaseScores.read(tmp_path, "phase-2-dense")
+
+
+def test_scores_that_an_earlier_run_left_are_nobodys(tmp_path):
+    """Trained to the end and scored; then trained anew in the same folder, and not scored."""
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    score_phases(trainer, ROWS, word_scorer())
+    assert has_scores(tmp_path, "phase-1-sparse")
+    make_trainer(tmp_path, seed=3).train()
+    assert (tmp_path / "test_phase-1-sparse.json").is_file()
+    assert not has_scores(tmp_path, "phase-1-sparse")
+    with pytest.raises(FileNotFoundError, match=r"test_phase-1-sparse\.json is of an earlier run in this folder"):
+        PhaseScores.read(tmp_path, "phase-1-sparse")
+
+
+def test_a_resumed_run_is_the_same_run(tmp_path):
+    make_trainer(tmp_path, save_strategy="steps", save_steps=5).train()
+    first = read_run(tmp_path)
+    assert first is not None
+    resumed = make_trainer(tmp_path, save_strategy="steps", save_steps=5)
+    resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
+    assert read_run(tmp_path) == first

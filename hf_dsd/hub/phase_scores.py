@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 
 from hf_dsd.compare import ARMS, Comparison
-from hf_dsd.scores import PhaseScores
+from hf_dsd.scores import PhaseScores, has_scores
 
 from .run_facts import read_summary
 
@@ -66,8 +66,7 @@ def read_all_phase_scores(out: str | os.PathLike[str], comparison: Comparison) -
 
 def count_examples(run_dir: str | os.PathLike[str], phase: str, split: str) -> int | None:
     """Number of examples of a split; None where the run was not scored on it."""
-    path = Path(run_dir) / f"{split}_{phase}.json"
-    return len(PhaseScores.read(run_dir, phase, split).examples) if path.is_file() else None
+    return len(PhaseScores.read(run_dir, phase, split).examples) if has_scores(run_dir, phase, split) else None
 
 
 def _scores_of(run: Path, arm: str, seed: int, summary: Mapping[str, Any]) -> Iterator[PhaseScore]:
@@ -77,7 +76,7 @@ def _scores_of(run: Path, arm: str, seed: int, summary: Mapping[str, Any]) -> It
         at_end = plain_scores({name.removeprefix("eval_"): value for name, value in record["metrics"].items()})
         if at_end:
             yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "validation", at_end)
-        if (run / f"test_{record['name']}.json").is_file():
+        if has_scores(run, record["name"]):
             found = PhaseScores.read(run, record["name"], "test")
             scores = plain_scores({**found.scores, "loss": found.loss})
             yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "test", scores)

@@ -139,6 +139,18 @@ def test_an_unfinished_run_or_a_revision_is_the_model_alone(
     assert sorted(repository.branches) == ["main", "trial"]
 
 
+@pytest.mark.parametrize("pushing", [{}, PUSHING | {"hub_model_id": None, "hub_strategy": "end"}], ids=["own", "args"])
+def test_an_unfinished_run_without_a_name_is_called_as_its_folder(
+    hub: HubServer, client: ClientProcess, tmp_path: Path, pushing: dict[str, object]
+) -> None:
+    client.answer("train_and_push", "deepspeech", tmp_path / "my-run", pushing, {}, 3, token=TOKEN)
+    assert sorted(hub.store.repositories) == ["user/my-run"]
+    card = hub.files("user/my-run")["README.md"].decode()
+    assert "\n# my-run\n" in card
+    assert "trained from scratch" in card
+    assert "](https://huggingface.co/)" not in card
+
+
 def test_a_token_in_the_arguments_is_in_no_file(hub: HubServer, client: ClientProcess, tmp_path: Path) -> None:
     options = PUSHING | {"hub_strategy": "checkpoint", "hub_token": TOKEN}
     finished = client.run("train_and_push", "deepspeech", tmp_path / "run", options, {})
