@@ -15,7 +15,6 @@ from hf_dsd.metrics import is_rate, plain_name, score_title, short_title
 from . import tables
 from .model_index import card_data
 from .results import Results
-from .revisions import name_branches
 from .score_text import percent, score_text
 
 LINE_WIDTH = 120
@@ -37,7 +36,6 @@ def render_card(results: Results) -> str:
             model=results.model,
             prose=results.prose,
             name=results.repo_id or "FOLDER",
-            branches=_branches(results),
             example_interval=example_interval(results),
             validation_title=score_title(results.comparison.metric) if results.comparison is not None else "",
         )
@@ -68,13 +66,6 @@ def example_interval(results: Results) -> str | None:
     name = plain_name(comparison.metric)
     unit = f"points of {short_title(name)}" if is_rate(name) else score_title(name)
     return f"±{score_text(half, name)} {unit}"
-
-
-def _branches(results: Results) -> list[str]:
-    """The branches beside `main`; none where the card is not about one run."""
-    if results.phase is None or results.recipe is None:
-        return []
-    return list(name_branches([phase.name for phase in results.recipe.phases]).values())
 
 
 def command_lines(command: Sequence[str] | str) -> str:

@@ -21,6 +21,7 @@ from .comparison_folder import read_comparison
 from .decoding import decode
 from .phase_scores import PhaseScore, count_examples, read_all_phase_scores, read_phase_scores
 from .public_comparison import public_comparison
+from .revisions import earlier_branches
 from .run_facts import ModelFacts, Recipe, data_name, read_model, read_recipe, read_summary
 from .studies import Study
 
@@ -84,6 +85,7 @@ class Results:
         model: What the weights are weights of.
         dataset: What it was trained and scored on.
         recipe: How the run trained whose model this is; in a card of a comparison, DSD's run of its first seed.
+        branches: Phase or average -> the branch that holds its model, beside `main`.
         phase: Whose weights are published; None in a card of a comparison, which is about no single run.
         repo_id: Where they are published, `user/name`.
         license: Of the weights, as the Hub calls it: `apache-2.0`; `other` where none of its own fits.
@@ -104,6 +106,7 @@ class Results:
     dataset: DatasetFacts
     recipe: Recipe | None = None
     phase: str | None = None
+    branches: dict[str, str] = field(default_factory=dict)
     repo_id: str | None = None
     license: str | None = None
     license_name: str | None = None
@@ -183,6 +186,7 @@ class Results:
             DatasetFacts(data, as_id(data)),
             recipe,
             phase,
+            earlier_branches(run, summary),
             repo_id,
             license,
             language=[language] if isinstance(language, str) else list(language or ()),
@@ -203,7 +207,7 @@ class Results:
         if not runs:
             raise FileNotFoundError(f"{out} holds no finished run of the dsd arm; train it, then make the card")
         results = cls._of_run(Path(out) / runs[0].folder, dataset=dataset)
-        return replace(results, phase=None)._with_comparison(Path(out), found)
+        return replace(results, phase=None, branches={})._with_comparison(Path(out), found)
 
     def with_comparison(self, out: str | os.PathLike[str]) -> "Results":
         """These results with the numbers of a comparison's folder; title, prose and studies stay as they are."""

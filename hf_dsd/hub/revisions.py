@@ -3,13 +3,13 @@
 import json
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
-from hf_dsd.schedule import Schedule
-from hf_dsd.summary import SUMMARY_FILE_NAME, finished_models, has_finished
+from hf_dsd.summary import SUMMARY_FILE_NAME, finished_models, has_finished, phase_name
 
 MAIN = "main"
 
@@ -42,8 +42,7 @@ def plan_revisions(run_dir: str | os.PathLike[str]) -> list[Revision]:
     if not path.is_file():
         raise FileNotFoundError(f"{path} is missing: give the output_dir of a run that DSDTrainer has finished")
     summary = json.loads(path.read_text(encoding="utf-8"))
-    phases = Schedule.from_dict(summary["schedule"]).phases
-    last = phases[-1].name
+    last = phase_name(summary["schedule"][-1])
     if not has_finished(summary["schedule"], summary["phases"]):
         done = {phase["name"] for phase in summary["phases"] if phase["finished"]}
         raise ValueError(
@@ -52,25 +51,27 @@ def plan_revisions(run_dir: str | os.PathLike[str]) -> list[Revision]:
         )
     if not (Path(run_dir) / last).is_dir():
         raise FileNotFoundError(f"{Path(run_dir) / last} is missing: it holds the model that main would be")
-    models = finished_models(run_dir)
-    names = name_branches([phase.name for phase in phases])
-    names |= {f"{last}-{kind}": kind for kind in summary.get("weight_averages", ())}
-    return [*(Revision(name, phase) for phase, name in names.items() if phase in models), Revision(MAIN, last)]
+    branches = earlier_branches(run_dir, summary)
+    return [*(Revision(name, phase) for phase, name in branches.items()), Revision(MAIN, last)]
 
 
-def name_branches(phases: Sequence[str]) -> dict[str, str]:
-    """Name of each phase but the last -> its branch: its kind, counted from the second of a kind on.
+def earlier_branches(run_dir: str | os.PathLike[str], summary: Mapping[str, Any]) -> dict[str, str]:
+    """Phase or average whose model lies in a run's folder -> its branch, in order; without the last phase, `main`.
 
     Args:
-        phases: Names of all phases in order: `phase-0-dense`, `phase-1-sparse`, ...
+        run_dir: The run's folder.
+        summary: Its `dsd_summary.json`.
     """
+    *earlier, last = summary["schedule"]
     counts: Counter[str] = Counter()
     names = {}
-    for phase in phases[:-1]:
-        kind = phase.rpartition("-")[2]
+    for planned in earlier:
+        kind = planned["kind"]
         counts[kind] += 1
-        names[phase] = kind if counts[kind] == 1 else f"{kind}-{counts[kind]}"
-    return names
+        names[phase_name(planned)] = kind if counts[kind] == 1 else f"{kind}-{counts[kind]}"
+    names |= {f"{phase_name(last)}-{kind}": kind for kind in summary.get("weight_averages", ())}
+    models = finished_models(run_dir)
+    return {phase: name for phase, name in names.items() if phase in models}
 
 
 def release_tag() -> str:

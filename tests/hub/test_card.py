@@ -106,17 +106,6 @@ def test_the_control_does_not_pass_for_dsd(tmp_path: Path) -> None:
     assert "These are the weights of the dense control" in text
 
 
-def test_the_branches_that_a_card_names_are_those_that_are_published(tmp_path: Path) -> None:
-    start = "The branches of this repository hold the models of the earlier phases:\n"
-    dsd = Results.from_run(write_run(tmp_path / "dsd", (8, 7, 6)), repo_id="me/x")
-    both = '`from_pretrained("me/x", revision="sparse")`, `revision="dense"`.\n'
-    assert f"{start}{both}" in render_card(dsd)
-    control = Results.from_run(write_run(tmp_path / "dense", (8, 7, 6), "dense"), repo_id="me/x")
-    dense = '`from_pretrained("me/x", revision="dense-2")`, `revision="dense"`.\n'
-    assert f"{start}{dense}" in render_card(control)
-    assert "revision=" not in render_card(replace(dsd, repo_id=None))
-
-
 def test_words_studies_and_figure(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", (8, 7, 4))
     (run / "figures").mkdir()

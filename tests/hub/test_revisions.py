@@ -1,11 +1,12 @@
 """Which revision is which phase's model."""
 
+import re
 from pathlib import Path
 
 import pytest
 from tiny_runs import make_trainer
 
-from hf_dsd.hub import Revision, plan_revisions
+from hf_dsd.hub import Results, Revision, plan_revisions, render_card
 
 
 def trained(folder: Path, stop_at: int | None = None, **options: object) -> list[tuple[str, str]]:
@@ -43,6 +44,22 @@ def test_the_dense_control_and_averages(tmp_path):
         ("swa", "phase-2-dense-swa"),
         ("main", "phase-2-dense"),
     ]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"phase_steps": [0, 1, 1, 1, 1], "sparsity": [0.5, 0.3]},
+        {"dsd_control": True, "weight_averages": ["ema", "swa"]},
+    ],
+    ids=["dsd", "iterative from a trained model", "control with averages"],
+)
+def test_the_card_names_the_branches_of_the_plan(tmp_path, options):
+    planned = trained(tmp_path, **options)
+    card = render_card(Results.from_run(tmp_path, repo_id="me/x"))
+    assert re.findall(r'`revision="([\w-]+)"` is ([\w-]+)', card) == planned[:-1]
+    assert "revision=" not in render_card(Results.from_run(tmp_path))
 
 
 def test_a_phase_whose_folder_was_removed_is_left_out(tmp_path):
