@@ -71,6 +71,9 @@ def example_interval(results: Results) -> str | None:
 def command_lines(command: Sequence[str] | str) -> str:
     """A command as it can be pasted, broken between options so that lines stay short."""
     words = shlex.split(command) if isinstance(command, str) else list(command)
+    if "&&" in words:  # runs that were made by several calls
+        place = words.index("&&")
+        return f"{command_lines(words[:place])}\n{command_lines(words[place + 1 :])}"
     lines: list[str] = []
     for part in _options(words):
         if lines and len(lines[-1]) + 1 + len(part) <= LINE_WIDTH - 2:

@@ -30,7 +30,8 @@ def card_data(results: Results) -> ModelCardData:
     evaluations = list(_evaluations(results))
     metrics = sorted({evaluation.metric_type for evaluation in evaluations})
     return ModelCardData(
-        library_name="transformers",
+        library_name="peft" if results.model.base_model else "transformers",
+        base_model=results.model.base_model,
         language=results.language or None,
         license=results.license,
         license_name=results.license_name,

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from hf_dsd.public_text import without_paths
 
+from .model_files import VOCABULARY_FILES
+
 # Files whose strings may be paths of this machine. Vocabularies are left alone: their entries may look like paths.
 JSON_WITH_PATHS = (
     "config.json",
@@ -18,6 +20,7 @@ JSON_WITH_PATHS = (
     "dsd_summary.json",
     "results.json",
 )
+_WRITTEN = {"title", "dataset", "prose", "studies"}  # of results.json: what a person wrote is published as written
 _TOKEN = re.compile(rb"hf_(?:[a-z]+_)?[A-Za-z0-9]{30,}")  # of a user, an organisation, or OAuth: hf_oauth_...
 
 
@@ -27,7 +30,8 @@ def clean_json(folder: Path) -> None:
         path = folder / name
         if path.is_file():
             content = json.loads(path.read_text(encoding="utf-8"))
-            if (public := without_paths(content)) != content:
+            public = {key: item if key in _WRITTEN else without_paths(item) for key, item in content.items()}
+            if public != content:
                 path.write_text(json.dumps(public, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
@@ -44,12 +48,13 @@ def check_public(folder: Path, tokens: Iterable[str] = (), folders: Iterable[str
         ValueError: Names the file, never the secret.
     """
     secrets = [_TOKEN, *(re.compile(re.escape(token.encode())) for token in tokens if token)]
-    secrets += [_path_pattern(path) for path in map(Path, folders) if path != Path(path.anchor)]
+    paths = [_path_pattern(path) for path in map(Path, folders) if path != Path(path.anchor)]
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.suffix == ".safetensors":
             continue
         content = path.read_bytes()
-        if any(secret.search(content) for secret in secrets):
+        wanted = secrets if path.name in VOCABULARY_FILES else secrets + paths
+        if any(secret.search(content) for secret in wanted):
             raise ValueError(
                 f"{path.relative_to(folder)} holds a token or a path of this machine: take it out of the run's folder "
                 "(or of the file given with --results), then publish"

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from .listing import Listing, print_listing
 from .repository import HubRepository
-from .revisions import MAIN, plan_revisions, release_tag
-from .staging import read_results, stage_run
+from .revisions import MAIN, is_our_branch, plan_revisions, release_tag
+from .staging import CARD_FILE_NAME, read_results, stage_run
 
 
 def publish(
@@ -83,12 +83,19 @@ def send(
     listing: Listing, repository: HubRepository, phases: dict[str, str], message: str | None, console: Console
 ) -> CommitInfo:
     """Sends a listing, revision by revision in its order, then sets the tag; returns `main`'s commit."""
+    repository.check_card((listing.folders[MAIN] / CARD_FILE_NAME).read_text(encoding="utf-8"))
     for revision, folder in listing.folders.items():
+        files = listing.files(revision)
+        for path in repository.stale(revision, files):
+            console.print(f"{revision}: {path} of an earlier publication goes", highlight=False, markup=False)
         text = message if revision == MAIN and message else f"{phases[revision]} (hf-dsd {listing.tag})"
-        done = repository.commit(revision, folder, listing.files(revision), text)
+        done = repository.commit(revision, folder, files, text)
         console.print(f"{revision}: {done.oid}", highlight=False)
     repository.tag(listing.tag)
     console.print(f"{listing.tag}: {done.oid}\n{done.repo_url}", highlight=False)
+    others = [branch for branch in repository.branches() if is_our_branch(branch) and branch not in listing.folders]
+    if others:
+        console.print(f"branches of an earlier publication that this run has not: {', '.join(others)}", highlight=False)
     return done
 
 

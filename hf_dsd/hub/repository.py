@@ -3,36 +3,32 @@
 Layer: huggingface_hub. Every revision is one commit, so a reader never finds half of one, whenever the connection ends.
 """
 
+import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, ModelCard, ModelInfo
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HTTPError,  # of httpx or httpx2, whichever huggingface_hub is built on
     LocalTokenNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
+    RevisionNotFoundError,
 )
 
 from hf_dsd.summary import SUMMARY_FILE_NAME
 
+from .model_files import FIGURE_FILES, MODEL_FILES
 from .revisions import MAIN
 
 # A repository with nothing else holds no work of anybody's: the Hub's pages make these.
 _MADE_BY_THE_HUB = {".gitattributes", "README.md", "LICENSE", ".gitignore"}
 # What an earlier publication or a push during training left and would be loaded, or shown, in place of the new files.
 # Whatever else is in the repository was put there by somebody else, and stays.
-_REPLACED = (
-    "*.safetensors",
-    "*.safetensors.index.json",
-    "*.bin",
-    "adapter_config.json",
-    "figures/*.png",
-    "phase-*/*",
-)
+_REPLACED = (*MODEL_FILES, *FIGURE_FILES, "pytorch_model*.bin", "training_args.bin", "phase-*/*")
 
 
 class PublishError(RuntimeError):
@@ -83,6 +79,43 @@ class HubRepository:
             )
         return repository
 
+    def check_card(self, text: str) -> None:
+        """Asks the Hub whether it takes a card; before anything is sent, because it would refuse the card alone.
+
+        Raises:
+            PublishError: If it does not; says what the Hub says.
+        """
+        with explained("asking the Hub to check the card"):
+            try:
+                ModelCard(text, ignore_metadata_errors=True).validate()
+            except ValueError as error:
+                raise PublishError(
+                    f"the Hub does not take the card ({_messages(str(error))}): change --license, --language or "
+                    "--dataset, or the file given with --results; nothing was sent"
+                ) from error
+
+    def stale(self, revision: str, files: Iterable[str]) -> list[str]:
+        """Paths of a revision that a commit of these files will delete: they would be loaded in place of the new ones.
+
+        Raises:
+            PublishError: If the Hub refuses or cannot be reached.
+        """
+        with explained(f"looking at revision {revision} of {self.repo_id}"):
+            try:
+                info = self._api.model_info(self.repo_id, revision=revision)
+            except RevisionNotFoundError:
+                return []
+        return _stale(info, files)
+
+    def branches(self) -> list[str]:
+        """Names of the branches.
+
+        Raises:
+            PublishError: If the Hub refuses or cannot be reached.
+        """
+        with explained(f"looking at the branches of {self.repo_id}"):
+            return sorted(branch.name for branch in self._api.list_repo_refs(self.repo_id).branches)
+
     def commit(self, revision: str, folder: Path, files: Iterable[str], message: str) -> CommitInfo:
         """Makes a revision hold the files, in one commit; files that are there already are not sent again.
 
@@ -103,12 +136,10 @@ class HubRepository:
                 first = self._api.list_repo_commits(self.repo_id)[-1].commit_id
                 self._api.create_branch(self.repo_id, branch=revision, revision=first, exist_ok=True)
             info = self._api.model_info(self.repo_id, revision=revision)
-            there = {file.rfilename for file in info.siblings or ()}
-            stale = {path for path in there - wanted if _is_replaced(path)}
             return self._api.create_commit(
                 self.repo_id,
                 [
-                    *(CommitOperationDelete(path_in_repo=path, is_folder=False) for path in sorted(stale)),
+                    *(CommitOperationDelete(path_in_repo=path, is_folder=False) for path in _stale(info, wanted)),
                     *(CommitOperationAdd(path_in_repo=path, path_or_fileobj=folder / path) for path in sorted(wanted)),
                 ],
                 commit_message=message,
@@ -174,7 +205,10 @@ def explained(doing: str) -> Iterator[None]:
     Raises:
         PublishError: For every error of the connection or the Hub.
     """
-    again = "every revision on the Hub is whole, and the same command goes on where this one ended"
+    again = (
+        "every revision on the Hub is whole, though some may still be of an earlier publication, and the same command "
+        "goes on where this one ended"
+    )
     try:
         yield
     except PublishError:
@@ -196,9 +230,23 @@ def explained(doing: str) -> Iterator[None]:
         raise PublishError(f"{doing}: the connection failed ({_reason(error)}): {again}") from error
 
 
+def _messages(answer: str) -> str:
+    """What the Hub's check says of a card, of its answer's JSON."""
+    try:
+        found = [str(error["message"]) for error in json.loads(answer)["errors"]]
+    except (ValueError, KeyError, TypeError):  # another answer than the one that is documented
+        return " ".join(answer.split())
+    return "; ".join(found)
+
+
 def _reason(error: BaseException) -> str:
     cause = f", {error.__cause__}" if error.__cause__ is not None else ""
     return f"{type(error).__name__}: {error}{cause}"
+
+
+def _stale(info: ModelInfo, files: Iterable[str]) -> list[str]:
+    there = {file.rfilename for file in info.siblings or ()}
+    return sorted(path for path in there - set(files) if _is_replaced(path))
 
 
 def _is_replaced(path: str) -> bool:

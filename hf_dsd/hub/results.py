@@ -27,6 +27,7 @@ from .studies import Study
 
 RESULTS_FILE_NAME = "results.json"
 FIGURES = ("figures/weights.png",)
+_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
 _HOW = {"dense": "the equal-budget dense control", "random": "trained dense-sparse-dense with random masks"}
 
 
@@ -68,7 +69,7 @@ class DatasetFacts:
     text: str = ""
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", self.id):
+        if not _ID.fullmatch(self.id):
             raise ValueError(
                 f"dataset id must be a name as on the Hub (letters, digits, '.', '_', '-', at most one '/'), got "
                 f"{self.id!r}; give a short one such as 'an4'"
@@ -178,7 +179,7 @@ class Results:
         model, recipe = read_model(run, summary), read_recipe(summary)
         if (arm := _arm_of(run)) is not None:  # an iterative run calls itself dsd
             recipe = replace(recipe, arm=arm)
-        data = dataset or data_name(recipe) or "data of the user's own"
+        data = " ".join((dataset or data_name(recipe)).split()) or "data of the user's own"
         phase = recipe.phases[-1].name
         return cls(
             f"{model.class_name} on {data}, {_HOW.get(recipe.arm, 'trained dense-sparse-dense')}",
@@ -232,10 +233,27 @@ class Results:
         )
 
     def with_run(self, new: "Results") -> "Results":
-        """These results as those of another run: what a person wrote here stays, the numbers are the new ones'."""
+        """These results as those of another run: what a person wrote here stays, the numbers are the new ones'.
+
+        A run that lies in no comparison of its own keeps this one, of which it is one run more.
+
+        Raises:
+            ValueError: If the comparison here is of another recipe than the run's.
+        """
         written = ("title", "dataset", "repo_id", "license", "license_name", "license_link", "language")
         kept = {name: getattr(self, name) for name in (*written, "studies", "prose")}
-        return replace(new, **kept)
+        if new.comparison is not None or self.comparison is None:
+            return replace(new, **kept)
+        differences = _differences(self, new)
+        if differences:
+            raise ValueError(
+                f"these results compare runs of another recipe than the run's ({'; '.join(differences)}): give words "
+                "without a comparison, or a run inside its own comparison, OUT/seed-S/ARM"
+            )
+        own = new.own_scores()
+        runs = {(score.arm, score.seed) for score in own}
+        others = [score for score in self.phase_scores if (score.arm, score.seed) not in runs]
+        return replace(new, **kept, comparison=self.comparison, phase_scores=others + own)
 
     def own_scores(self) -> list[PhaseScore]:
         """Scores of the run whose model is published; none in a card of a comparison."""
@@ -270,11 +288,25 @@ class Results:
         return results
 
 
+def _differences(compared: Results, run: Results) -> list[str]:
+    """What the runs of a comparison and another run were not trained alike in."""
+    facts: dict[str, tuple[Any, Any]] = {"model": (compared.model.class_name, run.model.class_name)}
+    one, other = compared.recipe, run.recipe
+    if one is not None and other is not None:
+        for name in ("optimizer", "lr_scheduler_type", "batch_size"):
+            facts[name] = (getattr(one, name), getattr(other, name))
+        facts["steps"] = ([phase.steps for phase in one.phases], [phase.steps for phase in other.phases])
+        facts["learning rates"] = ([p.learning_rate for p in one.phases], [p.learning_rate for p in other.phases])
+        if one.arm == other.arm:
+            facts["sparsity"] = ([phase.sparsity for phase in one.phases], [phase.sparsity for phase in other.phases])
+    return [f"{name} {first} against {second}" for name, (first, second) in facts.items() if first != second]
+
+
 def as_id(name: str) -> str:
     """A dataset's name as the Hub could have it: `CMU AN4` becomes `cmu-an4`; names that it could have stay."""
-    if re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+    if _ID.fullmatch(name):
         return name
-    return re.sub(r"[^\w.-]+", "-", name.lower()).strip("-") or "data"
+    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-._") or "data"
 
 
 def _arm_of(run: Path) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -72,6 +73,11 @@ def earlier_branches(run_dir: str | os.PathLike[str], summary: Mapping[str, Any]
     names |= {f"{phase_name(last)}-{kind}": kind for kind in summary.get("weight_averages", ())}
     models = finished_models(run_dir)
     return {phase: name for phase, name in names.items() if phase in models}
+
+
+def is_our_branch(name: str) -> bool:
+    """Whether a branch is called as publications call theirs: `sparse`, `dense-2`, `ema`."""
+    return re.fullmatch(r"(dense|sparse)(-\d+)?|ema|swa", name) is not None
 
 
 def release_tag() -> str:

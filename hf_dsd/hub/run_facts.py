@@ -13,11 +13,15 @@ from typing import Any
 import transformers
 from huggingface_hub.dataclasses import strict
 from transformers.modelcard import TASK_MAPPING
+from transformers.pipelines import SUPPORTED_TASKS
 from transformers.utils import CONFIG_NAME
 
+import hf_dsd.models
 from hf_dsd.compare.arms import parse_options
 from hf_dsd.public_text import without_paths
 from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished
+
+from .model_files import ADAPTER
 
 # Model type of ours -> task of the Hub.
 OUR_TASKS: Mapping[str, str] = {
@@ -37,6 +41,7 @@ class ModelFacts:
         model_type: `deepspeech2`; "" where the run left no configuration.
         source: `hf_dsd`, `transformers`, or "" for a class of the user's own.
         task: The Hub's name of the pipeline; None where unknown.
+        base_model: Of an adapter: the model that it was trained on, as its configuration names it.
         reads_pixels: Whether a captioner reads pictures; without an image encoder it reads image vectors.
         parameters: Number of weights; None where unknown.
         prunable: Number of weights that sparse phases may prune; None where unknown.
@@ -47,6 +52,7 @@ class ModelFacts:
     source: str = ""
     task: str | None = None
     reads_pixels: bool = False
+    base_model: str | None = None
     parameters: int | None = None
     prunable: int | None = None
 
@@ -131,14 +137,16 @@ def read_model(run_dir: str | os.PathLike[str], summary: Mapping[str, Any]) -> M
     folders = (Path(run_dir) / summary["phases"][-1]["name"], Path(run_dir))
     config = next(filter(None, (_read_json(folder / CONFIG_NAME) for folder in folders)), {})
     class_name, model_type = str(summary.get("model", "")), str(config.get("model_type", ""))
-    source = "hf_dsd" if model_type in OUR_TASKS else "transformers" if hasattr(transformers, class_name) else ""
+    adapter = next(filter(None, (_read_json(folder / ADAPTER) for folder in folders)), {})
+    source = _source(class_name)
     parameters = summary.get("parameters", [])
     return ModelFacts(
         class_name,
         model_type,
         source,
-        OUR_TASKS.get(model_type) or _task(class_name),
+        OUR_TASKS.get(model_type) if source == "hf_dsd" else _task(class_name),
         reads_pixels=bool(config.get("encoder_config")),
+        base_model=adapter.get("base_model_name_or_path"),
         parameters=sum(one["weights"] for one in parameters) or None,
         prunable=sum(one["weights"] for one in parameters if not one["dense_reason"]) or None,
     )
@@ -180,10 +188,17 @@ def _phase(record: Mapping[str, Any], per_epoch: int | None) -> RecipePhase:
     )
 
 
+def _source(class_name: str) -> str:
+    if hasattr(hf_dsd.models, class_name):
+        return "hf_dsd"
+    return "transformers" if hasattr(transformers, class_name) else ""
+
+
 def _task(class_name: str) -> str | None:
+    """The pipeline for a class of transformers; None where this version has none (any more)."""
     for task, mapping in TASK_MAPPING.items():
         for names in mapping.values():
-            if class_name in ([names] if isinstance(names, str) else names):
+            if class_name in ([names] if isinstance(names, str) else names) and task in SUPPORTED_TASKS:
                 return str(task)
     return None
 

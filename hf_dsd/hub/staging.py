@@ -20,34 +20,12 @@ from hf_dsd.report import write_report
 from hf_dsd.summary import SUMMARY_FILE_NAME
 
 from .card import render_card
+from .model_files import ADAPTER, CODE_FILES, MODEL_FILES
 from .public_files import check_public, clean_json
 from .results import RESULTS_FILE_NAME, Results
 from .revisions import MAIN, Revision
 
 CARD_FILE_NAME = "README.md"
-
-# What a phase's folder may hold of a model and its processor. A list of what may go, not of what may not: optimizer
-# states, pickled arguments, masks and whatever a later version of the Trainer writes stay at home.
-_MODEL_FILES = (
-    "model.safetensors",
-    "model-*-of-*.safetensors",
-    "model.safetensors.index.json",
-    "config.json",
-    "generation_config.json",
-    "adapter_model.safetensors",
-    "adapter_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "*.model",
-    "*.jinja",
-)
 
 
 def stage_run(
@@ -128,10 +106,7 @@ def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
     if image_encoder and model_class is not NeuralTalkForConditionalGeneration:
         raise ValueError(f"an image encoder is for a NeuralTalk captioner, and {source} holds none: leave it out")
     if model_class is None:
-        target.mkdir(parents=True)
-        for pattern in _MODEL_FILES:
-            for path in source.glob(pattern):
-                shutil.copyfile(path, target / path.name)
+        _copy_model(source, target)
         return
     model = model_class.from_pretrained(source, dtype="auto")
     processor = _read_processor(source)
@@ -139,6 +114,28 @@ def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
         processor = NeuralTalkProcessor.from_pretrained(source)  # of a tokenizer alone, too
         attach_image_encoder(model, processor)
     save_with_code(model, processor, target)
+
+
+def _copy_model(source: Path, target: Path) -> None:
+    _check_base_model(source / ADAPTER)
+    for pattern in (*MODEL_FILES, *CODE_FILES):
+        for path in source.glob(pattern):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+    if not list(target.glob("*.safetensors")):
+        raise ValueError(f"{source} holds no weights (*.safetensors): train the phase again, or remove the folder")
+
+
+def _check_base_model(config: Path) -> None:
+    if not config.is_file():
+        return
+    base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
+    if Path(base).is_absolute() or Path(base).is_dir():
+        raise ValueError(
+            f"{config} has base_model_name_or_path {base!r}, a folder of this machine: set it to the base model's name "
+            "on the Hub, which whoever loads the adapter needs"
+        )
 
 
 def _read_processor(source: Path) -> Any:

@@ -227,6 +227,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self._json({"type": "user", "id": user.name, "name": user.name, "orgs": [], "auth": token})
 
     def validate_yaml(self, body: bytes) -> Callable[[], None]:
+        license = re.search(r"^license: (.+)$", json.loads(body)["content"], re.MULTILINE)
+        if license and not re.fullmatch(r"[a-z0-9.-]+", license[1]):
+            error = {"message": '"license" must be one of [apache-2.0, ...]'}
+            return self._json({"errors": [error], "warnings": []}, 400)
         return self._json({"errors": [], "warnings": []})
 
     def create(self, body: bytes) -> Callable[[], None]:

@@ -130,12 +130,35 @@ def test_words_studies_and_figure(tmp_path: Path) -> None:
             'pipeline("text-generation", model="a/b")',
         ),
         (ModelFacts("GPT2Model", "gpt2", "transformers"), 'GPT2Model.from_pretrained("a/b")'),
-        (ModelFacts("Mine"), 'Mine.from_pretrained("a/b")'),
+        (ModelFacts("Mine", "mine"), 'Mine.from_pretrained("a/b")'),
+        (ModelFacts("Mine"), 'load_model(model, hf_hub_download("a/b", "model.safetensors"))'),
+        (ModelFacts("PeftModel", base_model="me/gpt2"), 'PeftModel.from_pretrained(base_model, "a/b")'),
     ],
 )
 def test_how_to_use_other_models(tmp_path: Path, facts: ModelFacts, line: str) -> None:
     found = replace(Results.from_run(write_run(tmp_path / "run", (8, 7, 4))), model=facts, repo_id="a/b")
     assert line in render_card(found)
+
+
+def test_an_adapter_names_its_base_model(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", (8, 7, 4), model="PeftModelForCausalLM")
+    (run / "phase-2-dense" / "config.json").unlink()
+    (run / "phase-2-dense" / "adapter_config.json").write_text('{"base_model_name_or_path": "me/gpt2"}')
+    data = ModelCard(render_card(Results.from_run(run)), ignore_metadata_errors=False).data
+    assert (data.library_name, data.base_model) == ("peft", "me/gpt2")
+
+
+def test_a_task_that_transformers_has_no_longer_is_not_shown(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", (8, 7, 4), model="T5ForConditionalGeneration")
+    (run / "phase-2-dense" / "config.json").write_text('{"model_type": "t5"}')
+    facts = Results.from_run(run).model
+    assert (facts.source, facts.task) == ("transformers", None)
+
+
+def test_runs_of_two_calls_are_two_commands() -> None:
+    assert command_lines("hf-dsd compare --seeds 1 && hf-dsd compare --seeds 3") == (
+        "hf-dsd compare --seeds 1\nhf-dsd compare --seeds 3"
+    )
 
 
 def test_commands_can_be_pasted() -> None:
@@ -242,7 +265,8 @@ def test_the_command_makes_refreshes_and_renders(tmp_path: Path) -> None:
     assert run.invoke(app, ["card", str(card), "--run", f"{two}/seed-1/dsd"]).exit_code == 0
     text = (card / "README.md").read_text()
     assert "# Digits: long" in text
-    assert "No equal-budget control was run" in text
+    assert "This model's run (seed 1) at the end of each phase" in text
+    assert "with 3 seeds" in text
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,25 @@ from hf_dsd.public_text import without_paths
         ("|", "|"),
         ("--learning_rate", "--learning_rate"),
         ("a/b ratio of 1/2", "a/b ratio of 1/2"),
+        ("--train_files=/data/a.csv,/data/b.csv", "--train_files=a.csv,b.csv"),
+        ("PYTHONPATH=/home/me/a:/home/me/b", "PYTHONPATH=a:b"),
+        ("--x=/a/b:/c/d", "--x=b:d"),
+        ("file:///mnt/clinic/patients", "file://patients"),
+        ("nas:/export/secret/x", "nas:x"),
+        ("gcc -I/opt/secret/inc", "gcc -Iinc"),
+        ("C:/Users/alice/x", "x"),
+        (r"\\srv\secret\x", "x"),
+        ("run.py --data_dir '/home/me/My Data/an4' --x 1", "run.py --data_dir 'an4' --x 1"),
+        ("s3://bucket/key and hf://datasets/a/b", "s3://bucket/key and hf://datasets/a/b"),
     ],
 )
 def test_absolute_paths_are_cut_to_their_last_name(text, public):
     assert without_paths({"a": [text, 1, None], "b": text}) == {"a": [public, 1, None], "b": public}
+
+
+def test_an_argument_that_is_a_path_may_hold_spaces():
+    arguments = ["/home/me/My Data/an4", "--data_dir=/home/me/My Data/an4", "see /a/b for it"]
+    assert without_paths(arguments) == ["an4", "--data_dir=an4", "see b for it"]
 
 
 def test_keys_are_kept():
@@ -42,6 +57,21 @@ def test_a_file_without_paths_keeps_its_bytes_and_vocabularies_are_left_alone(tm
     assert (tmp_path / "config.json").read_text() == odd
     assert (tmp_path / "vocab.json").read_text() == '{"/usr/lib": 3}'
     assert json.loads((tmp_path / "results.json").read_text()) == {"run": "out"}
+
+
+def test_what_a_person_wrote_in_results_is_published_as_written(tmp_path):
+    written = {"prose": {"training": "See [AN4](/datasets/user/an4) and /usr/share/dict/words."}, "title": "/a/b"}
+    (tmp_path / "results.json").write_text(json.dumps({**written, "recipe": {"command": ["x.py", "/home/me/out"]}}))
+    clean_json(tmp_path)
+    assert json.loads((tmp_path / "results.json").read_text()) == {**written, "recipe": {"command": ["x.py", "out"]}}
+
+
+def test_the_words_of_a_vocabulary_are_no_folders_but_may_be_tokens(tmp_path):
+    (tmp_path / "tokenizer.json").write_text('{"/root": 3}')
+    check_public(tmp_path, ["mysecret"], ["/root"])
+    (tmp_path / "tokenizer.json").write_text('{"mysecret": 3}')
+    with pytest.raises(ValueError, match=r"^tokenizer\.json holds a token"):
+        check_public(tmp_path, ["mysecret"], ["/root"])
 
 
 @pytest.mark.parametrize("content", ["token: hf_" + "a1" * 17, "/home/me/run/phase-1", "mysecret"])

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -224,12 +225,16 @@ def test_what_would_be_loaded_instead_is_removed_and_the_rest_stays(
         "last-checkpoint/training_args.bin",
     }
     stale = {"pytorch_model.bin", "training_args.bin", "phase-1-sparse/config.json", "model-00001-of-00002.safetensors"}
-    there = ["dsd_summary.json", "samples.md", *checkpoint, *stale]
+    theirs = {"samples.md", "kenlm.bin", "my-lora.safetensors", "figures/mine.png"}
+    there = ["dsd_summary.json", *theirs, *checkpoint, *stale]
     lines = [{"key": "file", "value": {"path": path, "data": b"old"}} for path in there]
     hub.store.commit(repository, "main", lines)
-    publish(client, finished_run("deepspeech"))
-    assert hub.files(REPO)["samples.md"] == b"old"
+    repository.branches["dense-2"] = repository.branches["main"]
+    output = publish(client, finished_run("deepspeech"))
+    assert {path: hub.files(REPO)[path] for path in theirs} == dict.fromkeys(theirs, b"old")
     assert not stale & hub.files(REPO).keys()
+    assert set(re.findall(r"^main: (\S+) of an earlier publication goes$", output, re.MULTILINE)) == stale
+    assert "branches of an earlier publication that this run has not: dense-2" in output
     assert checkpoint <= hub.files(REPO).keys()
     assert "samples.md" not in hub.files(REPO, "dense")  # a branch begins empty, not with what main has
 
@@ -503,3 +508,43 @@ def test_a_token_in_a_file_is_not_published(
     assert "dsd_summary.json holds a token or a path of this machine" in " ".join(output.split())
     assert secret not in output
     assert hub.requests == []
+
+
+def test_a_card_that_the_hub_does_not_take_is_refused_before_anything_is_sent(
+    hub: HubServer, client: ClientProcess, finished_run: Runs
+) -> None:
+    output = publish(client, finished_run("deepspeech"), "--license", "My Own", status=1)
+    assert "the Hub does not take the card" in output
+    assert '"license" must be one of' in output
+    assert sorted(hub.store.repositories[REPO].branches) == ["main"]
+    assert hub.files(REPO) == {}
+
+
+def test_a_phase_without_weights_is_refused(client: ClientProcess, finished_run: Runs, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("gpt2"), run)
+    (run / "phase-0-dense" / "model.safetensors").unlink()
+    output = publish(client, run, "--dry-run", token=None, status=2)
+    assert "phase-0-dense holds no weights (*.safetensors)" in output
+
+
+def test_a_model_brings_the_code_that_its_configuration_names(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("gpt2"), run)
+    (run / "phase-2-dense" / "mymodel.py").write_text("x = 1\n")
+    publish(client, run)
+    assert hub.files(REPO)["mymodel.py"] == b"x = 1\n"
+    assert "mymodel.py" not in hub.files(REPO, "dense")
+
+
+@pytest.mark.parametrize("base", ["/models/gpt2", "."])
+def test_an_adapter_of_a_local_base_model_is_refused(
+    client: ClientProcess, finished_run: Runs, tmp_path: Path, base: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished_run("gpt2"), run)
+    (run / "phase-2-dense" / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": base}))
+    output = publish(client, run, "--dry-run", token=None, status=2)
+    assert f"base_model_name_or_path '{base}', a folder of this machine" in output

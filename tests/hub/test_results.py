@@ -135,7 +135,32 @@ def test_what_a_person_wrote_survives_new_numbers(tmp_path: Path) -> None:
     assert new.comparison.seeds == [1, 2, 3]
     assert len(new.phase_scores) == 2 * 3 * 3 * 2
     run = old.with_run(Results.from_run(write_run(tmp_path / "run", (8, 7, 4))))
-    assert (run.title, run.prose, run.phase, run.comparison) == ("T", words, "phase-2-dense", None)
+    assert (run.title, run.prose, run.phase) == ("T", words, "phase-2-dense")
+
+
+def test_a_run_alone_is_published_with_the_comparison_of_its_recipe_only(tmp_path: Path) -> None:
+    compared = Results.from_comparison(write_comparison(tmp_path / "out", 2))
+    again = compared.with_run(Results.from_run(write_run(tmp_path / "again", (8, 7, 4), seed=9)))
+    assert again.comparison == compared.comparison
+    assert [(score.phase, score.seed) for score in again.own_scores() if score.split == "test"] == [
+        ("phase-0-dense", 9),
+        ("phase-1-sparse", 9),
+        ("phase-2-dense", 9),
+    ]
+    assert len(again.phase_scores) == len(compared.phase_scores) + 2 * 3
+    other = Results.from_run(write_run(tmp_path / "other", (8, 7, 4), optimizer="SGD"))
+    with pytest.raises(
+        ValueError, match=r"compare runs of another recipe than the run's \(optimizer AdamW against SGD\)"
+    ):
+        compared.with_run(other)
+
+
+def test_a_name_of_data_is_one_line_and_its_id_is_plain_letters(tmp_path: Path) -> None:
+    found = Results.from_run(write_run(tmp_path / "run", (8, 7, 4)), dataset="Données\n# injected")
+    assert (found.dataset.name, found.dataset.id) == ("Données # injected", "donn-es-injected")
+    for name in ("-", "./x", "données"):
+        with pytest.raises(ValueError, match="dataset id must be a name as on the Hub"):
+            DatasetFacts("x", name)
 
 
 def test_written_and_read(tmp_path: Path) -> None:

@@ -6,7 +6,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, ProcessorMixin, TrainerCallback, default_data_collator
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    PreTrainedModel,
+    ProcessorMixin,
+    TrainerCallback,
+    default_data_collator,
+)
 
 from hf_dsd import (
     DeepSpeech2Config,
@@ -65,7 +72,13 @@ def build_with_part(kind: str, part: str) -> tuple[PreTrainedModel, Any]:
     return model, getattr(processor, part)
 
 
+def build_gpt2() -> tuple[PreTrainedModel, None]:
+    """A model of transformers' own, without a tokenizer."""
+    return GPT2LMHeadModel(GPT2Config(vocab_size=11, n_positions=8, n_embd=8, n_layer=1, n_head=2)), None
+
+
 _VARIANTS: dict[str, Callable[[], tuple[PreTrainedModel, Any]]] = {
+    "gpt2": build_gpt2,
     "neuraltalk-lite0": partial(build_neuraltalk, 1280),
     "neuraltalk-tokenizer": partial(build_with_part, "neuraltalk", "tokenizer"),
     "deepspeech-feature_extractor": partial(build_with_part, "deepspeech", "feature_extractor"),
@@ -86,6 +99,8 @@ def rows_for(model: PreTrainedModel) -> list[dict[str, Any]]:
             for _ in range(8)
         ]
     labels = torch.tensor([4, 5, 6, 3])
+    if model.main_input_name == "input_ids" and not hasattr(model.config, "image_feature_size"):
+        return [{"input_ids": labels, "labels": labels}] * 8
     return [
         {"image_features": torch.randn(model.config.image_feature_size, generator=generator), "labels": labels}
         for _ in range(8)
