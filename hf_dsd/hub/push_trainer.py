@@ -42,6 +42,8 @@ def publish_trainer(
     unused = sorted(name for name, value in card.items() if value is not None and name not in _OF_THE_CARD)
     if unused:
         logger.warning("the card is made from the run: %s have no effect", ", ".join(unused))
+    if trainer.summary.best_model is not None:
+        logger.warning("main is the last phase's model, not the best one that load_best_model_at_end has loaded")
     args = trainer.args
     api = HfApi(token=token or args.hub_token)
     is_ours = trainer.hub_model_id is not None  # the Trainer has made it, or taken it, for this run

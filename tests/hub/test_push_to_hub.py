@@ -118,6 +118,18 @@ def test_push_to_hub_of_a_run_that_never_pushed_takes_no_other_repository(
     assert hub.files(REPO) == {"config.json": b"theirs"}
 
 
+def test_the_best_model_is_not_silently_another_than_mains(
+    hub: HubServer, client: ClientProcess, tmp_path: Path
+) -> None:
+    options = {"hub_model_id": REPO, "load_best_model_at_end": True, "eval_strategy": "steps", "save_strategy": "steps"}
+    options |= {"eval_steps": 1, "save_steps": 1}
+    finished = client.run("train_and_push", "deepspeech", tmp_path / "run", options, {}, token=TOKEN)
+    assert finished.status == 0, finished.output
+    assert "main is the last phase's model, not the best one that load_best_model_at_end has loaded" in finished.output
+    (tmp_path / "model.safetensors").write_bytes(hub.files(REPO)["model.safetensors"])
+    assert weights(tmp_path) == weights(tmp_path / "run" / "phase-2-dense")
+
+
 def test_the_owner_of_a_name_without_one_is_the_tokens(hub: HubServer, client: ClientProcess, tmp_path: Path) -> None:
     client.answer("train_and_push", "deepspeech", tmp_path / "named-so", {}, {}, token=TOKEN)
     assert sorted(hub.store.repositories) == ["user/named-so"]

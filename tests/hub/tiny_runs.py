@@ -140,6 +140,7 @@ def make_trainer(kind: str, folder: Path, *, stop_at: int | None = None, **optio
         args,
         data_collator=default_data_collator,  # a tokenizer alone would bring one that pads its inputs
         train_dataset=rows_for(model),
+        eval_dataset=rows_for(model) if args.eval_strategy != "no" else None,
         processing_class=processor,
         callbacks=callbacks,
     )
