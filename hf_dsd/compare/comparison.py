@@ -14,11 +14,10 @@ from typing import Any
 from hf_dsd.state_file import write_json
 
 from .example_significance import ExampleTest, compare_examples, example_counts
-from .run_results import ARMS, RunResult, ScoredRun, read_runs
+from .run_results import ARMS, COMPARISON_FILE_NAME, RunResult, ScoredRun, read_runs
 from .seed_significance import paired_t
 from .verdict import Verdict, has_learnt_nothing, judge, no_verdict
 
-COMPARISON_FILE_NAME = "comparison.json"
 RECIPE_FILE_NAME = "recipe.json"
 CONTROL = "dense"
 

@@ -13,7 +13,7 @@ from hf_dsd.state_file import write_json
 
 from .comparison import RECIPE_FILE_NAME
 from .jobs import remove_runs
-from .run_results import ARMS
+from .run_results import ARMS, COMPARISON_FILE_NAME
 
 
 def digest(*parts: Any) -> str:
@@ -54,6 +54,8 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
             f"the runs of {', '.join(stale)} and train them anew"
         )
     untold = _untold(out, old.get("arms", {}), force=force)
+    if stale or untold:  # first, so that a kill in between leaves no verdict without its runs
+        (out / COMPARISON_FILE_NAME).unlink(missing_ok=True)
     for arm in (*stale, *untold):
         remove_runs(out, arm)
     recipe = digest(base)

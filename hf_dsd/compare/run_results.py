@@ -14,6 +14,7 @@ from hf_dsd.scores import PhaseScores, ScoredExample
 from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished, phase_name
 from hf_dsd.weight_averaging import AVERAGES
 
+COMPARISON_FILE_NAME = "comparison.json"
 DEFAULT_METRIC = "eval_loss"
 
 # Arm -> (the arm whose run it is read off, label), in the order of a table.
