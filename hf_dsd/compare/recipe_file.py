@@ -28,8 +28,8 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
 
     Args:
         out: Folder of the comparison.
-        base: What all arms have in common: `script` (with its arguments), `source` (digest of the script's text) and
-            whatever else decides the result.
+        base: What all arms have in common: `script` (with its arguments), `source` (digest of the script's text),
+            `modules` (those of its local modules) and whatever else decides the result.
         arms: Arm -> what it sets.
         force: Remove the runs of another recipe instead of refusing.
 
@@ -43,7 +43,8 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
     old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     base = json.loads(json.dumps(base))  # as it will be read again: tuples are lists
     arms = json.loads(json.dumps(arms))
-    changed = {key: (old["base"].get(key), base.get(key)) for key in base if old and old["base"].get(key) != base[key]}
+    keys = base.keys() | old["base"].keys() if old else ()
+    changed = {key: pair for key in sorted(keys) if (pair := (old["base"].get(key), base.get(key)))[0] != pair[1]}
     old_arms = {arm: set_ for arm, set_ in old.get("arms", {}).items() if any(out.glob(f"seed-*/{arm}"))}
     stale = sorted(old_arms) if changed else [arm for arm in old_arms if arms.get(arm, old_arms[arm]) != old_arms[arm]]
     if stale and not force:
@@ -102,6 +103,12 @@ def _covers(call: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]
 def _describe(name: str, old: Any, new: Any) -> str:
     if name == "source":
         return "the script's text changed"
+    if name == "modules":
+        return f"the local modules {', '.join(_unequal(old or {}, new or {}))} changed"
     if isinstance(old, Sequence) and isinstance(new, Sequence) and not isinstance(old, str):
         return f"{name}: {' '.join(map(str, old))} -> {' '.join(map(str, new))}"
     return f"{name}: {old} -> {new}"
+
+
+def _unequal(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))

@@ -23,6 +23,7 @@ from .arms import Recipe, arm_options, as_arguments, check_arguments, check_arms
 from .comparison import Comparison
 from .folder_lock import locked
 from .jobs import Job
+from .local_modules import module_digests
 from .recipe_file import check_recipe, digest, note_call
 from .run_progress import RunProgress
 from .run_results import ARMS
@@ -83,10 +84,13 @@ class ScriptRuns:
         trained = check_arms(self.arms)
         recipe = Recipe.from_arguments(self.script[1:]) if "iterative" in trained else None
         options = {arm: arm_options(arm, self.arms, recipe) for arm in trained}
+        script = _script_file(self.script)
+        modules = module_digests(script)
         base = {
             "script": without_secrets(self.script),  # to be published; another token is no other recipe
-            "source": hashlib.sha256(_script_file(self.script).read_bytes()).hexdigest(),
+            "source": hashlib.sha256(script.read_bytes()).hexdigest(),
             "num_processes": self.num_processes,
+            **({"modules": modules} if modules else {}),  # a script without any keeps the digest it always had
         }
         common = check_recipe(self.out, base, options, force=force)
         return [
