@@ -3,7 +3,6 @@
 Layer: the arms, the jobs and the comparison next door; transformers for the seed.
 """
 
-import inspect
 import os
 import time
 import traceback
@@ -20,6 +19,7 @@ from hf_dsd.trainer import DSDMixin
 
 from .arms import Recipe, arm_options, check_arms
 from .comparison import Comparison
+from .factory_digest import factory_name, factory_source, factory_values
 from .folder_lock import locked
 from .jobs import Job
 from .recipe_file import check_recipe, digest
@@ -50,8 +50,9 @@ def compare(
 
     Args:
         make_trainer: From an arm's fields, the run's folder and the seed to a new trainer with a new model. It must
-            hand the fields on to the training arguments. Everything is seeded before it is called. A change of its own
-            source is noticed as another recipe, a change in what it calls is not.
+            hand the fields on to the training arguments. Everything is seeded before it is called. A function, or
+            `functools.partial` of one: a change of its own source, or of the numbers and texts that it closes over or
+            has as defaults, is noticed as another recipe; a change in what it calls, or in data, is not.
         arms: Keys of `ARMS`.
         seeds: Of the runs.
         out: Folder of the comparison.
@@ -67,7 +68,8 @@ def compare(
 
     Raises:
         FileNotFoundError: If no run finished.
-        ValueError: If the arms are wrong, or the folder holds runs of another recipe and not `force`.
+        ValueError: If the arms are wrong, `make_trainer` has no source, or the folder holds runs of another recipe and
+            not `force`.
         RuntimeError: If another comparison is at work in the folder.
     """
     out = Path(out)
@@ -84,12 +86,15 @@ def compare(
 
 def _jobs(make_trainer: MakeTrainer, arms: Sequence[str], seeds: Sequence[int], out: Path, *, force: bool) -> list[Job]:
     trained = check_arms(arms)
+    base: dict[str, Any] = {"script": [factory_name(make_trainer)], "source": digest(factory_source(make_trainer))}
+    values = factory_values(make_trainer)
+    if values:  # a function without any keeps the digest it always had
+        base["values"] = values
     recipe = None
     if "iterative" in trained:  # the phases are known to the arguments only
         with TemporaryDirectory() as folder:
             recipe = Recipe.from_training_arguments(make_trainer({}, folder, seeds[0]).args)
     options = {arm: arm_options(arm, arms, recipe) for arm in trained}
-    base = {"script": [make_trainer.__qualname__], "source": digest(inspect.getsource(make_trainer))}
     common = check_recipe(out, base, options, force=force)
     return [Job(out, seed, arm, options[arm], digest(common, options[arm])) for seed in seeds for arm in trained]
 

@@ -29,7 +29,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
     Args:
         out: Folder of the comparison.
         base: What all arms have in common: `script` (with its arguments), `source` (digest of the script's text),
-            `modules` (those of its local modules) and whatever else decides the result.
+            `modules` or `values` (digests of what it imports or holds) and whatever else decides the result.
         arms: Arm -> what it sets.
         force: Remove the runs of another recipe instead of refusing.
 
@@ -103,6 +103,8 @@ def _covers(call: Mapping[str, Sequence[Any]], other: Mapping[str, Sequence[Any]
 def _describe(name: str, old: Any, new: Any) -> str:
     if name == "source":
         return "the script's text changed"
+    if name == "values":
+        return f"make_trainer's {', '.join(_unequal(old or {}, new or {}))} changed"
     if name == "modules":
         return f"the local modules {', '.join(_unequal(old or {}, new or {}))} changed"
     if isinstance(old, Sequence) and isinstance(new, Sequence) and not isinstance(old, str):
