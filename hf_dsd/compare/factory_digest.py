@@ -38,7 +38,8 @@ def factory_values(make_trainer: Any) -> dict[str, str]:
     """Name -> digest of each value that it holds: what it closes over, defaults, and arguments of a `partial`.
 
     Numbers, texts, None, paths and lists, tuples, sets and dictionaries of them count by their content; functions by
-    their source and their own values; classes by their name; everything else by its type alone. Digests, since a token may be among them.
+    their source and their own values; classes by their name; everything else by its type alone. Digests, since a token
+    may be among them.
 
     Raises:
         ValueError: If it is neither a function nor `functools.partial` of one.
