@@ -123,6 +123,8 @@ class Comparison:
         split: str = "test",
         metric: str | None = None,
         arms: Sequence[str] | None = None,
+        *,
+        greater_is_better: bool | None = None,
     ) -> "Comparison":
         """Compares the runs in `out/seed-S/ARM/`, whoever made them; trains and writes nothing.
 
@@ -132,12 +134,16 @@ class Comparison:
         Args:
             out: Folder of the comparison.
             split: Which `SPLIT_PHASE.json` files to compare.
-            metric: Score to compare; None means the script's headline score, or `eval_loss`.
+            metric: Score to compare: one of the score files, their `loss`, or `eval_...`, of the evaluations at the
+                phases' ends; None means the script's headline score, or `eval_loss`.
             arms: Only these arms; None means all that are there.
+            greater_is_better: Direction of the score; None leaves it to the score file or, where it is not the
+                headline score, to its name.
 
         Raises:
             FileNotFoundError: If there is no finished run.
-            ValueError: If the runs were scored differently, or `metric` is not among the scores.
+            ValueError: If the runs were scored differently, `metric` is not among the scores, or its direction is not
+                known.
         """
         out = Path(out)
         runs = read_runs(out, split, metric, arms)
@@ -148,20 +154,21 @@ class Comparison:
         first = finished[0]
         _check_alike(finished)
         recipe = _recipe(out)
+        greater = _direction(first) if greater_is_better is None else greater_is_better
         differences = _differences(finished)
         return cls(
             command=recipe.get("command", ""),
             recipe=recipe.get("recipe", ""),
             script=recipe.get("script", []),
             metric=str(first.metric),
-            greater_is_better=first.greater_is_better,
+            greater_is_better=greater,
             split=first.split,
             signature=str((first.result.scores or {}).get("signature", "")),
             seeds=sorted({run.result.seed for run in runs}),
             arms=_arms(finished),
             runs=[run.result for run in runs],
             differences=differences,
-            verdict=_verdict(finished, differences),
+            verdict=_verdict(finished, differences, greater_is_better=greater),
             versions=first.versions or {},
             mixed_versions=_mixed_versions(finished),
         )
@@ -227,6 +234,15 @@ def _check_alike(runs: Sequence[ScoredRun]) -> None:
             f"the runs were scored differently (metric, signature, examples): {sorted(map(str, kinds))}; score them "
             "on the same split by the same script"
         )
+
+
+def _direction(run: ScoredRun) -> bool:
+    if run.greater_is_better is None:
+        raise ValueError(
+            f"it is not known whether a greater or a smaller {run.metric!r} is better: give --greater-is-better or "
+            "--smaller-is-better (in Python greater_is_better=True or False)"
+        )
+    return run.greater_is_better
 
 
 def _arms(runs: Sequence[ScoredRun]) -> dict[str, ArmSummary]:
@@ -295,10 +311,12 @@ def _example_test(run: ScoredRun, control: ScoredRun) -> ExampleTest | None:
     return compare_examples(system, baseline) if system is not None and baseline is not None else None
 
 
-def _verdict(runs: Sequence[ScoredRun], differences: Sequence[Difference]) -> Verdict | None:
+def _verdict(
+    runs: Sequence[ScoredRun], differences: Sequence[Difference], *, greater_is_better: bool
+) -> Verdict | None:
     if not differences:
         return None
-    metric, greater_is_better = str(runs[0].metric), runs[0].greater_is_better
+    metric = str(runs[0].metric)
     chosen = next((difference for difference in differences if difference.arm == "dsd"), differences[0])
     values = [_number(run.result.value) for run in runs]
     if has_learnt_nothing(values, metric, greater_is_better=greater_is_better):

@@ -37,6 +37,7 @@ def compare(
     score: Callable[[DSDMixin], object] | None = None,
     split: str = "test",
     metric: str | None = None,
+    greater_is_better: bool | None = None,
     force: bool = False,
     console: Console | None = None,
 ) -> Comparison:
@@ -60,6 +61,7 @@ def compare(
             Without it the arms are compared by `metric` of the evaluations at the phases' ends.
         split: Which score files to compare.
         metric: Score to compare; None means the scorer's headline score, or `eval_loss`.
+        greater_is_better: Its direction; None where the score file or its name tells.
         force: Remove runs of another recipe instead of refusing.
         console: Where to show the progress.
 
@@ -79,7 +81,7 @@ def compare(
             for job in jobs:
                 if not job.is_finished:
                     _run(job, make_trainer, score, shown)
-    comparison = Comparison.from_folder(out, split, metric)
+    comparison = Comparison.from_folder(out, split, metric, greater_is_better=greater_is_better)
     comparison.write(out)
     return comparison
 

@@ -148,20 +148,34 @@ class ScriptRuns:
 
 
 def compare_script(
-    runs: ScriptRuns, *, force: bool = False, split: str = "test", metric: str | None = None, console: Console
+    runs: ScriptRuns,
+    *,
+    force: bool = False,
+    split: str = "test",
+    metric: str | None = None,
+    greater_is_better: bool | None = None,
+    console: Console,
 ) -> tuple[Comparison, list[Job]]:
     """Runs all arms and seeds and writes `comparison.json`; returns the comparison and the jobs that failed.
 
+    Args:
+        runs: What to run.
+        force: See `ScriptRuns.run`.
+        split: See `Comparison.from_folder`, like the next two.
+        metric: Score to compare.
+        greater_is_better: Its direction.
+        console: Where to show the progress and failures.
+
     Raises:
         FileNotFoundError: If no run finished.
-        ValueError: As `ScriptRuns.run`.
+        ValueError: As `ScriptRuns.run` and `Comparison.from_folder`.
         RuntimeError: As `ScriptRuns.run`.
     """
     failed = runs.run(force=force, console=console)
     for job in failed:
         console.print(f"\n[red]{job.arm}, seed {job.seed}, failed[/red]; the end of {job.log}:", highlight=False)
         console.print(str(job.read_status()["error"]), markup=False, highlight=False)
-    comparison = Comparison.from_folder(runs.out, split, metric)
+    comparison = Comparison.from_folder(runs.out, split, metric, greater_is_better=greater_is_better)
     comparison.write(runs.out)
     return comparison, failed
 
