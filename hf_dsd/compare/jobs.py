@@ -12,6 +12,7 @@ from typing import Any
 
 from hf_dsd.checkpoints import read_trainer_state
 from hf_dsd.state_file import STATE_FILE_NAME, write_json
+from hf_dsd.summary import SUMMARY_FILE_NAME
 
 from .run_results import ARMS, status_file
 
@@ -48,9 +49,10 @@ class Job:
 
     @property
     def is_finished(self) -> bool:
-        """True if this very job has been finished before."""
+        """True if this very job has been finished before, and what it reached is still there."""
         status = self.read_status()
-        return status.get("status") == "finished" and status.get("recipe") == self.digest
+        is_done = status.get("status") == "finished" and status.get("recipe") == self.digest
+        return is_done and (self.folder / SUMMARY_FILE_NAME).is_file()
 
     def read_status(self) -> dict[str, Any]:
         """How the job ended when it last ran; empty if it never did."""

@@ -127,12 +127,11 @@ def _runs_of_seed(
         folder = out / f"seed-{seed}" / trained
         name = folder.relative_to(out).as_posix()
         status = _read_json(status_file(out, seed, trained)) or {}
-        if status.get("status") == "failed":
-            if arms is not None or arm == trained:
-                yield ScoredRun(RunResult(arm, seed, name, "", "failed", status.get("error")))
-            continue
         summary = _read_json(folder / SUMMARY_FILE_NAME)
-        if summary is None:
+        if status.get("status") == "failed" or summary is None:
+            error = status.get("error") if status.get("status") != "finished" else _what_is_gone(folder)
+            if status and (arms is not None or arm == trained):
+                yield ScoredRun(RunResult(arm, seed, name, "", "failed", error))
             continue
         phase = _phase_of(arm, summary)
         if phase is None:
@@ -141,6 +140,12 @@ def _runs_of_seed(
             yield ScoredRun(RunResult(arm, seed, name, phase, "failed", "the run has not finished"))
             continue
         yield _read_run(folder, RunResult(arm, seed, name, phase, "finished"), summary, split, metric)
+
+
+def _what_is_gone(folder: Path) -> str:
+    if folder.is_dir():
+        return f"the run has finished, but left no {SUMMARY_FILE_NAME}; a script must train by DSDTrainer"
+    return "the run has finished, but its folder is gone; the same command trains it again"
 
 
 def _read_json(path: Path) -> dict[str, Any] | None:

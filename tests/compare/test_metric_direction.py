@@ -19,8 +19,8 @@ LAST = "phase-2-dense"
 SMALLER = """loss eval_loss test_phase-2-dense_loss ctc_loss myloss wer cer eval_per per_greedy error error_rate
 word_error_rate eval_rmse mse mean_squared_error mae mape nll eval_eer ppl perplexity bpc substitutions insertions
 deletions edit_distance fid ece brier cross_entropy eval_runtime top5_error"""
-GREATER = """accuracy eval_accuracy acc top1_accuracy accuracy_top5 bleu4 eval_bleu1 bleu4_without_penalty sacrebleu rouge1
-rougeL eval_rougeLsum meteor cider f1 f1_macro precision recall_at_5 auc auroc map r2 eval_iou mean_iou psnr ssim
+GREATER = """accuracy eval_accuracy acc top1_accuracy accuracy_top5 bleu4 eval_bleu1 bleu4_without_penalty sacrebleu
+rouge1 rougeL eval_rougeLsum meteor cider f1 f1_macro precision recall_at_5 auc auroc map r2 eval_iou mean_iou psnr ssim
 exact_match mcc spearman comet eval_samples_per_second"""
 UNKNOWN = "score eval_score brevity_penalty hyp_length words ref_length precision_loss_x epoch false_positive_rate x"
 
