@@ -16,7 +16,7 @@ from hf_dsd.state_file import write_json
 from .example_significance import ExampleTest, compare_examples, example_counts
 from .run_results import ARMS, COMPARISON_FILE_NAME, RunResult, ScoredRun, read_runs
 from .seed_significance import paired_t
-from .verdict import Verdict, has_learnt_nothing, judge, no_verdict
+from .verdict import SeedCount, Verdict, has_learnt_nothing, judge, no_verdict
 
 RECIPE_FILE_NAME = "recipe.json"
 CONTROL = "dense"
@@ -92,7 +92,7 @@ class Comparison:
         signature: How, where the script's scores say it.
         seeds: All seeds that were started.
         arms: Every arm with a finished run, in the order of the table.
-        runs: Every run, failed ones too.
+        runs: Every run, failed ones too, but no failure of an arm that is only read off a run and nobody asked for.
         differences: Every arm against the dense control.
         verdict: On DSD against the dense control, or on the first other arm; None without a pair.
         versions: Of Python and the packages that ran, in the first run.
@@ -146,14 +146,14 @@ class Comparison:
                 known.
         """
         out = Path(out)
-        runs = read_runs(out, split, metric, arms)
+        recipe = _recipe(out)
+        runs = [run for run in read_runs(out, split, metric, arms) if _counts(run, recipe)]
         finished = [run for run in runs if run.result.status == "finished"]
         if not finished:
             errors = sorted({str(run.result.error) for run in runs})
             raise FileNotFoundError(f"{out} holds no finished run seed-S/ARM: {errors or 'no run at all'}")
         first = finished[0]
         _check_alike(finished)
-        recipe = _recipe(out)
         greater = _direction(first) if greater_is_better is None else greater_is_better
         differences = _differences(finished)
         return cls(
@@ -168,7 +168,7 @@ class Comparison:
             arms=_arms(finished),
             runs=[run.result for run in runs],
             differences=differences,
-            verdict=_verdict(finished, differences, greater_is_better=greater),
+            verdict=_verdict(runs, differences, str(first.metric), greater_is_better=greater),
             versions=first.versions or {},
             mixed_versions=_mixed_versions(finished),
         )
@@ -225,6 +225,13 @@ class Comparison:
 def _recipe(out: Path) -> dict[str, Any]:
     path = out / RECIPE_FILE_NAME
     return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+
+
+def _counts(run: ScoredRun, recipe: Mapping[str, Any]) -> bool:
+    """Failures of an arm read off another's run count where it was asked for, or nobody knows what was."""
+    calls = recipe.get("calls")
+    asked = not calls or any(run.result.arm in call["arms"] for call in calls)
+    return asked or run.result.status == "finished" or ARMS[run.result.arm][0] == run.result.arm
 
 
 def _check_alike(runs: Sequence[ScoredRun]) -> None:
@@ -312,17 +319,24 @@ def _example_test(run: ScoredRun, control: ScoredRun) -> ExampleTest | None:
 
 
 def _verdict(
-    runs: Sequence[ScoredRun], differences: Sequence[Difference], *, greater_is_better: bool
+    runs: Sequence[ScoredRun], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
 ) -> Verdict | None:
     if not differences:
         return None
-    metric = str(runs[0].metric)
     chosen = next((difference for difference in differences if difference.arm == "dsd"), differences[0])
-    values = [_number(run.result.value) for run in runs]
-    if has_learnt_nothing(values, metric, greater_is_better=greater_is_better):
-        return no_verdict(chosen.arm, chosen.to, values, metric)
+    counts = [_seed_count(runs, arm) for arm in (chosen.arm, chosen.to)]
+    values = {(run.result.arm, run.result.seed): run.result.value for run in runs if run.result.value is not None}
+    if has_learnt_nothing(list(values.values()), metric, greater_is_better=greater_is_better):
+        return no_verdict(counts[0], counts[1], list(values.values()), metric)
+    own = [values[chosen.arm, seed] for seed in chosen.seeds]
     test = paired_t(chosen.per_seed)
-    return judge(chosen.arm, chosen.to, test, metric=metric, greater_is_better=greater_is_better)
+    return judge(counts[0], counts[1], test, own, metric=metric, greater_is_better=greater_is_better)
+
+
+def _seed_count(runs: Sequence[ScoredRun], arm: str) -> SeedCount:
+    own = [run for run in runs if run.result.arm == arm]
+    missing = sum(run.result.status == "failed" for run in own)
+    return SeedCount(arm, len(own), missing, sum(run.diverged for run in own))
 
 
 def _mixed_versions(runs: Sequence[ScoredRun]) -> dict[str, list[str]]:

@@ -77,6 +77,7 @@ class ScoredRun:
         greater_is_better: Its direction; None where neither the user, the score file nor its name tells.
         split: What was scored.
         versions: Of the packages that ran.
+        diverged: True if it failed since its score is no finite number.
     """
 
     result: RunResult
@@ -85,6 +86,7 @@ class ScoredRun:
     greater_is_better: bool | None = None
     split: str = ""
     versions: Mapping[str, str | None] | None = None
+    diverged: bool = False
 
 
 def status_file(out: Path, seed: int, arm: str) -> Path:
@@ -241,7 +243,7 @@ def _by_evaluations(
 def _diverged(result: RunResult, metric: str, value: float) -> ScoredRun:
     """No number to compare: said as a failure of this run, so that the others still make a table."""
     error = f"{metric} is {value} after {result.phase}: the run diverged; lower its learning rate"
-    return ScoredRun(_with(result, {"status": "failed", "error": error}))
+    return ScoredRun(_with(result, {"status": "failed", "error": error}), diverged=True)
 
 
 def smaller_is_better(metric: str) -> bool:
