@@ -22,7 +22,7 @@ from .comparison import Comparison
 from .factory_digest import factory_name, factory_source, factory_values
 from .folder_lock import locked
 from .jobs import Job
-from .recipe_file import check_recipe, digest
+from .recipe_file import check_recipe, digest, note_call
 from .run_progress import RunProgress
 
 MakeTrainer = Callable[[dict[str, Any], str, int], DSDMixin]
@@ -77,6 +77,7 @@ def compare(
     out = Path(out)
     with locked(out):
         jobs = _jobs(make_trainer, arms, seeds, out, force=force)
+        note_call(out, {"arms": arms, "seeds": seeds})
         with RunProgress(jobs, console or Console()) as shown:
             for job in jobs:
                 if not job.is_finished:
@@ -109,7 +110,7 @@ def _run(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object
     error = None
     try:
         _train(job, make_trainer, score)
-    except (RuntimeError, ValueError, OSError, ArithmeticError) as failure:  # of this run: the others go on
+    except Exception as failure:  # whatever a run of the caller's code raises: the others go on
         error = f"{type(failure).__name__}: {failure}"
         job.log.write_text(traceback.format_exc(), encoding="utf-8")
     job.write_status(error, time.monotonic() - since)

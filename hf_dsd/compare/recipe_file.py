@@ -79,20 +79,22 @@ def _untold(out: Path, arms: Mapping[str, Any], *, force: bool) -> list[str]:
     return untold
 
 
-def note_call(out: Path, call: Mapping[str, Sequence[Any]], write: Callable[..., str]) -> None:
-    """Adds a call to the command that a reader can repeat; calls that it covers, or that cover it, are one.
+def note_call(out: Path, call: Mapping[str, Sequence[Any]], write: Callable[..., str] | None = None) -> None:
+    """Adds a call to those noted, and to the command that a reader can repeat; calls that one covers are one with it.
 
     Args:
         out: Folder of the comparison.
         call: Its `arms` and `seeds`.
-        write: From a call's `arms` and `seeds` to its command line.
+        write: From a call's `arms` and `seeds` to its command line; None from Python, where there is none.
     """
     path = out / RECIPE_FILE_NAME
     content = json.loads(path.read_text(encoding="utf-8"))
     calls = [old for old in content.get("calls", ()) if not _covers(call, old)]
     if not any(_covers(old, call) for old in calls):
         calls.append({key: list(values) for key, values in call.items()})
-    content |= {"calls": calls, "command": " && ".join(write(**call) for call in calls)}
+    content["calls"] = calls
+    if write is not None:
+        content["command"] = " && ".join(write(**call) for call in calls)
     write_json(path, content)
 
 
