@@ -3,7 +3,6 @@
 Layer: the runs, the tests and the verdict next door.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,11 +13,12 @@ from typing import Any
 from hf_dsd.state_file import write_json
 
 from .example_significance import ExampleTest, compare_examples, example_counts
+from .json_file import read_json
+from .recipe_file import read_recipe
 from .run_results import ARMS, COMPARISON_FILE_NAME, RunResult, ScoredRun, read_runs
 from .seed_significance import paired_t
 from .verdict import SeedCount, Verdict, has_learnt_nothing, judge, no_verdict
 
-RECIPE_FILE_NAME = "recipe.json"
 CONTROL = "dense"
 
 
@@ -146,7 +146,7 @@ class Comparison:
                 known.
         """
         out = Path(out)
-        recipe = _recipe(out)
+        recipe = read_recipe(out)
         runs = [run for run in read_runs(out, split, metric, arms) if _counts(run, recipe)]
         finished = [run for run in runs if run.result.status == "finished"]
         if not finished:
@@ -193,12 +193,17 @@ class Comparison:
 
         Raises:
             FileNotFoundError: If the folder has no `comparison.json`.
-            ValueError: If a newer version of hf_dsd wrote it.
+            ValueError: If it is damaged, or a newer version of hf_dsd wrote it.
         """
         path = Path(folder) / COMPARISON_FILE_NAME
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: make it by `hf-dsd compare --collect --out {folder}`")
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
+        command = f"by `hf-dsd compare --collect --out {folder}`"
+        content = read_json(path, f"make it anew {command}")
+        if content is None:
+            raise FileNotFoundError(f"{path} is missing: make it {command}")
+        try:
+            return cls.from_dict(content, str(path))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is not as hf_dsd writes it ({error!r}): make it anew {command}") from error
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "the comparison") -> "Comparison":
@@ -220,11 +225,6 @@ class Comparison:
             "verdict": Verdict(**content["verdict"]) if content["verdict"] else None,
         }
         return cls(**{**content, **parts})
-
-
-def _recipe(out: Path) -> dict[str, Any]:
-    path = out / RECIPE_FILE_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
 
 
 def _counts(run: ScoredRun, recipe: Mapping[str, Any]) -> bool:

@@ -11,9 +11,21 @@ from typing import Any
 
 from hf_dsd.state_file import write_json
 
-from .comparison import RECIPE_FILE_NAME
 from .jobs import remove_runs
+from .json_file import read_json
 from .run_results import ARMS, COMPARISON_FILE_NAME
+
+RECIPE_FILE_NAME = "recipe.json"
+_REMEDY = "restore it, or remove it, and compare by --collect, or train anew by --force"
+
+
+def read_recipe(out: Path) -> dict[str, Any]:
+    """What `out/recipe.json` holds; empty without one.
+
+    Raises:
+        ValueError: If it is damaged.
+    """
+    return read_json(out / RECIPE_FILE_NAME, _REMEDY) or {}
 
 
 def digest(*parts: Any) -> str:
@@ -37,10 +49,13 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
         The digest of `base`.
 
     Raises:
-        ValueError: If runs are there that another recipe made, or that none tells of, unless `force`.
+        ValueError: If `recipe.json` is damaged, or, unless `force`, runs are there that another recipe made, or that
+            none tells of.
     """
     path = out / RECIPE_FILE_NAME
-    old: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    old = read_recipe(out)
+    if old and not all(isinstance(old.get(key), dict) for key in ("base", "arms")):
+        raise ValueError(f"{path} must hold base and arms, got {', '.join(old)}: {_REMEDY}")
     base = json.loads(json.dumps(base))  # as it will be read again: tuples are lists
     arms = json.loads(json.dumps(arms))
     keys = base.keys() | old["base"].keys() if old else ()
@@ -88,7 +103,7 @@ def note_call(out: Path, call: Mapping[str, Sequence[Any]], write: Callable[...,
         write: From a call's `arms` and `seeds` to its command line; None from Python, where there is none.
     """
     path = out / RECIPE_FILE_NAME
-    content = json.loads(path.read_text(encoding="utf-8"))
+    content = read_recipe(out)
     calls = [old for old in content.get("calls", ()) if not _covers(call, old)]
     if not any(_covers(old, call) for old in calls):
         calls.append({key: list(values) for key, values in call.items()})

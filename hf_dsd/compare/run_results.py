@@ -3,7 +3,6 @@
 Layer: the summary and the scores.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished, phase_name
 from hf_dsd.weight_averaging import AVERAGES
 
 from .metric_direction import greater_is_better
+from .run_files import read_status, read_summary, seeds_in
 
 COMPARISON_FILE_NAME = "comparison.json"
 DEFAULT_METRIC = "eval_loss"
@@ -89,17 +89,6 @@ class ScoredRun:
     diverged: bool = False
 
 
-def status_file(out: Path, seed: int, arm: str) -> Path:
-    """Where the runner notes how an arm's run with a seed ended."""
-    return out / f"seed-{seed}" / f"{arm}.json"
-
-
-def seeds_in(out: Path) -> list[int]:
-    """Seeds of the folders `seed-S`, in order."""
-    names = [path.name.removeprefix("seed-") for path in out.glob("seed-*") if path.is_dir()]
-    return sorted(int(name) for name in names if name.isdigit())
-
-
 def read_runs(
     out: Path, split: str = "test", metric: str | None = None, arms: Sequence[str] | None = None
 ) -> list[ScoredRun]:
@@ -128,8 +117,8 @@ def _runs_of_seed(
         trained = ARMS[arm][0]
         folder = out / f"seed-{seed}" / trained
         name = folder.relative_to(out).as_posix()
-        status = _read_json(status_file(out, seed, trained)) or {}
-        summary = _read_json(folder / SUMMARY_FILE_NAME)
+        status = read_status(out, seed, trained)
+        summary = read_summary(folder)
         if status.get("status") == "failed" or summary is None:
             error = status.get("error") if status.get("status") != "finished" else _what_is_gone(folder)
             if status and (arms is not None or arm == trained):
@@ -148,10 +137,6 @@ def _what_is_gone(folder: Path) -> str:
     if folder.is_dir():
         return f"the run has finished, but left no {SUMMARY_FILE_NAME}; a script must train by DSDTrainer"
     return "the run has finished, but its folder is gone; the same command trains it again"
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
 
 def _phase_of(arm: str, summary: Mapping[str, Any]) -> str | None:
