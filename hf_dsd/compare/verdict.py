@@ -82,7 +82,7 @@ def _outcome(
         needed = seeds_needed(test.mean, test.sd) if test.sd is not None else None
         reason = _reason(test, needed) if test.p is not None else _no_test(arm.arm, test.n, values, wins=wins)
         return "not distinguishable", f"{_open(arm, to)} with {seeds}: {size} on average{reason}.", needed
-    found = f"{size} on average over {seeds} (paired t, p = {test.p:.3f})"
+    found = f"{size} on average over {seeds} (paired t, {_p_text(test.p)})"
     if wins and arm.diverged:
         diverged = f"{arm.arm} diverged with {arm.diverged} of {arm.started} seeds"
         remedy = "lower its learning rate and train every seed anew"
@@ -120,6 +120,23 @@ def no_verdict(arm: SeedCount, to: SeedCount, values: Sequence[float], metric: s
     return Verdict(arm.arm, to.arm, "not distinguishable", text + _missing(arm) + _missing(to), None)
 
 
+def format_p(value: float | None) -> str:
+    """A p value in three digits, in more where three would round it onto the line; `-` where there is none."""
+    if value is None:
+        return "-"
+    if value < 0.001:
+        return "< 0.001"
+    digits = 3
+    while float(f"{value:.{digits}f}") == ALPHA and digits < 8:
+        digits += 1
+    return f"{value:.{digits}f}" if digits < 8 else f"{value:.3f}"
+
+
+def _p_text(p: float | None) -> str:
+    text = format_p(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
+
+
 def _no_test(arm: str, n: int, values: Sequence[float], *, wins: bool) -> str:
     """Why there is no p value, and what there is instead."""
     if n == 1:
@@ -134,7 +151,7 @@ def _no_test(arm: str, n: int, values: Sequence[float], *, wins: bool) -> str:
 
 
 def _reason(test: SeedTest, needed: int | None) -> str:
-    found = f" (paired t, p = {test.p:.3f})"
+    found = f" (paired t, {_p_text(test.p)})"
     if needed is None:
         return f"{found}; no practical number of seeds would tell them apart"
     return f"{found}; a difference of this size would need about {needed} seeds for {POWER:.0%} power"

@@ -9,7 +9,9 @@ import pytest
 from run_folders import heard, write_run
 
 from hf_dsd.compare import Comparison
-from hf_dsd.compare.verdict import Verdict
+from hf_dsd.compare.seed_significance import SeedTest
+from hf_dsd.compare.table import format_p
+from hf_dsd.compare.verdict import SeedCount, Verdict, judge
 
 LAST = "phase-2-dense"
 
@@ -139,3 +141,39 @@ def test_failures_of_trained_arms_are_always_listed(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text(json.dumps({"calls": calls}))
     found = Comparison.from_folder(tmp_path)
     assert [(run.arm, run.seed) for run in found.runs if run.status == "failed"] == [("random", 3)]
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (None, "-"),
+        (1.0, "1.000"),
+        (0.0004, "< 0.001"),
+        (0.0016, "0.002"),
+        (0.049, "0.049"),
+        (0.0499, "0.0499"),
+        (0.0501, "0.0501"),
+        (0.04998, "0.04998"),
+        (0.05, "0.050"),
+        (0.0512, "0.051"),
+    ],
+)
+def test_p_is_never_rounded_onto_the_line(p: float | None, text: str) -> None:
+    assert format_p(p) == text
+
+
+@pytest.mark.parametrize(
+    ("p", "text"),
+    [
+        (0.0499, "dsd is better than dense: +1.00 BLEU-4 on average over 5 seeds (paired t, p = 0.0499)."),
+        (0.0001, "dsd is better than dense: +1.00 BLEU-4 on average over 5 seeds (paired t, p < 0.001)."),
+        (
+            0.0501,
+            "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.0501); a",
+        ),
+    ],
+)
+def test_the_verdict_says_p_as_the_table_does(p: float, text: str) -> None:
+    test = SeedTest(5, 1.0, 0.8, (0.0, 2.0), p)
+    arms = SeedCount("dsd"), SeedCount("dense")
+    assert judge(*arms, test, [3.0, 4.0], metric="bleu4", greater_is_better=True).text.startswith(text)
