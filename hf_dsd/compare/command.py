@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from hf_dsd.command_error import errors_end_command
 
@@ -78,4 +79,4 @@ def collect_command(out: Path, split: str, metric: str | None, *, greater_is_bet
 
 def _show(comparison: Comparison, out: Path, console: Console) -> None:
     print_comparison(comparison, console)
-    console.print(f"Written to {out / 'comparison.json'}.", highlight=False)
+    console.print(f"Written to {escape(str(out / 'comparison.json'))}.", highlight=False)

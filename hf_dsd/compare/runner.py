@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 from rich.console import Console
+from rich.markup import escape
 
 from hf_dsd.summary import without_secrets
 
@@ -173,7 +174,8 @@ def compare_script(
     """
     failed = runs.run(force=force, console=console)
     for job in failed:
-        console.print(f"\n[red]{job.arm}, seed {job.seed}, failed[/red]; the end of {job.log}:", highlight=False)
+        log = escape(str(job.log))
+        console.print(f"\n[red]{job.arm}, seed {job.seed}, failed[/red]; the end of {log}:", highlight=False)
         console.print(str(job.read_status()["error"]), markup=False, highlight=False)
     comparison = Comparison.from_folder(runs.out, split, metric, greater_is_better=greater_is_better)
     comparison.write(runs.out)

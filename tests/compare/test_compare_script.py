@@ -120,8 +120,9 @@ folder = Path(arguments[arguments.index("--output_dir") + 1])
 if "--dsd_control" in arguments:
     print("about to fail")
     sys.exit("no such data")
-phase = {"index": 0, "kind": "dense", "start": 0, "end": 4}
-record = {**phase, "name": "phase-0-dense", "seconds": 1.0, "finished": True, "metrics": {"eval_loss": 0.5}}
+phase = {"index": 0, "kind": "dense", "start": 0, "end": 4, "learning_rate": 0.1, "sparsity": 0.0}
+record = {**phase, "name": "phase-0-dense", "seconds": 1.0, "finished": True, "left_early": False, "layers": []}
+record["metrics"] = {"eval_loss": 0.5}
 summary = {"schedule": [phase], "phases": [record], "steps_per_epoch": 2}
 (folder / "dsd_summary.json").write_text(json.dumps(summary))
 """
@@ -174,6 +175,17 @@ def test_an_error_is_printed_as_it_is(tmp_path: Path, script: Path) -> None:
     result = CliRunner().invoke(app, call, env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert "script [bold]no_script.py is not there" in result.output
+
+
+def test_paths_are_printed_as_they_are(tmp_path: Path, script: Path) -> None:
+    out = tmp_path / "m[red]x[bold]"
+    call = ["compare", "--arms", "dsd", "dense", "--seeds", "1", "--out", str(out), "--", str(script)]
+    result = CliRunner().invoke(app, call, env={"COLUMNS": "400"})
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 1  # the control fails
+    assert f"Written to {out}/comparison.json." in result.output
+    assert f"see {out}/seed-1/dsd.log" in result.output
+    assert f"failed; the end of {out}/seed-1/dense.log:" in result.output
 
 
 def test_options_of_the_script_before_the_dashes_say_where_they_belong(tmp_path: Path, script: Path) -> None:
