@@ -53,7 +53,8 @@ def compare(
         make_trainer: From an arm's fields, the run's folder and the seed to a new trainer with a new model. It must
             hand the fields on to the training arguments. Everything is seeded before it is called. A function, or
             `functools.partial` of one: a change of its own source, or of the numbers and texts that it closes over or
-            has as defaults, is noticed as another recipe; a change in what it calls, or in data, is not.
+            has as defaults, is noticed as another recipe; a change in what it calls, or in data, is not. So it must not
+            change them itself: a list that it appends to makes every call another recipe.
         arms: Keys of `ARMS`.
         seeds: Of the runs.
         out: Folder of the comparison.

@@ -58,8 +58,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
         raise ValueError(f"{path} must hold base and arms, got {', '.join(old)}: {_REMEDY}")
     base = json.loads(json.dumps(base))  # as it will be read again: tuples are lists
     arms = json.loads(json.dumps(arms))
-    keys = base.keys() | old["base"].keys() if old else ()
-    changed = {key: pair for key in sorted(keys) if (pair := (old["base"].get(key), base.get(key)))[0] != pair[1]}
+    changed = _changed(old["base"], base) if old else {}
     old_arms = {arm: set_ for arm, set_ in old.get("arms", {}).items() if any(out.glob(f"seed-*/{arm}"))}
     stale = sorted(old_arms) if changed else [arm for arm in old_arms if arms.get(arm, old_arms[arm]) != old_arms[arm]]
     if stale and not force:
@@ -81,6 +80,12 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
     return recipe
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """Key -> old and new value, where they differ; None where there is none."""
+    keys = sorted(old.keys() | new.keys())
+    return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
 def _untold(out: Path, arms: Mapping[str, Any], *, force: bool) -> list[str]:
@@ -121,13 +126,9 @@ def _describe(name: str, old: Any, new: Any) -> str:
     if name == "source":
         return "the script's text changed"
     if name == "values":
-        return f"make_trainer's {', '.join(_unequal(old or {}, new or {}))} changed"
+        return f"make_trainer's {', '.join(_changed(old or {}, new or {}))} changed"
     if name == "modules":
-        return f"the local modules {', '.join(_unequal(old or {}, new or {}))} changed"
+        return f"the local modules {', '.join(_changed(old or {}, new or {}))} changed"
     if isinstance(old, Sequence) and isinstance(new, Sequence) and not isinstance(old, str):
         return f"{name}: {' '.join(map(str, old))} -> {' '.join(map(str, new))}"
     return f"{name}: {old} -> {new}"
-
-
-def _unequal(old: Mapping[str, str], new: Mapping[str, str]) -> list[str]:
-    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
