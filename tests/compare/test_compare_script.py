@@ -80,7 +80,7 @@ def test_killed_continued_repeated_and_refused(tmp_path: Path) -> None:
 
     done = run(out)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "not distinguishable" in done.stdout
+    assert "\ndsd and dense " in done.stdout  # so small a model may learn nothing: then they cannot be compared
     assert files(out / "seed-1" / "dsd") == dsd  # what had finished was not touched
     assert "seed 1 dsd" not in done.stdout
     first, again = launches(out / "seed-1" / "dense.log")
@@ -98,6 +98,8 @@ def test_killed_continued_repeated_and_refused(tmp_path: Path) -> None:
         for arm, steps in (("dense", STEPS), ("sparse", 40), ("dsd", STEPS))
     ]
     assert found.differences[-1].n == 2
+    assert found.verdict is not None
+    assert found.verdict.outcome == "not distinguishable"
     assert found.command.startswith("hf-dsd compare --arms dsd dense --seeds 2 --first-seed 1 --out OUT -- ")
     assert found.script == [str(EXAMPLE), *TINY]
 
