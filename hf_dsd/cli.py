@@ -118,7 +118,13 @@ def compare(
         "runs/compare"
     ),
     num_processes: Annotated[int | None, typer.Option("--num_processes", help="Passed to accelerate launch.")] = None,
-    metric: Annotated[str | None, typer.Option(help="Score to compare; default: the script's own headline.")] = None,
+    metric: Annotated[
+        str | None, typer.Option(help="Score to compare; default: the script's own headline. Also: loss, eval_...")
+    ] = None,
+    smaller_is_better: Annotated[
+        bool | None,
+        typer.Option("--smaller-is-better/--greater-is-better", help="Default: as the script says, or by --metric."),
+    ] = None,
     split: Annotated[str, typer.Option(help="Scored split to compare.")] = "test",
     force: Annotated[bool, typer.Option("--force", help="Remove runs of another recipe and train anew.")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="Train nothing, compare the runs in --out.")] = False,
@@ -126,8 +132,9 @@ def compare(
     """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
     from .compare.command import collect_command, compare_command
 
+    greater_is_better = None if smaller_is_better is None else not smaller_is_better
     if collect:
-        status = collect_command(out, split, metric)
+        status = collect_command(out, split, metric, greater_is_better=greater_is_better)
     else:
         status = compare_command(
             script or [],
@@ -138,6 +145,7 @@ def compare(
             split,
             metric,
             force=force,
+            greater_is_better=greater_is_better,
         )
     report(out)
     raise typer.Exit(status)

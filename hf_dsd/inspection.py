@@ -28,6 +28,7 @@ class InspectedParameter:
         name: Its name in the model.
         shape: Its shape.
         weights: Number of weights.
+        target: Fraction asked for, in [0, 1): by an override, else the sparsity of all; 0 if it stays dense.
         pruned: How many of them a sparse phase sets to zero.
         dense_reason: The rule that leaves it dense, or "" if it is pruned.
     """
@@ -35,6 +36,7 @@ class InspectedParameter:
     name: str
     shape: tuple[int, ...]
     weights: int
+    target: float
     pruned: int
     dense_reason: str
 
@@ -92,6 +94,7 @@ def inspect_model(
             target.name,
             target.shape,
             target.numel,
+            target.sparsity(fraction) if target.is_pruned else 0.0,
             prune_count(target.sparsity(fraction), target.numel) if target.is_pruned else 0,
             target.dense_reason,
         )
@@ -104,13 +107,13 @@ def print_inspection(inspection: Inspection, console: Console) -> None:
     """Prints one line per parameter, and the totals over the pruned parameters and over the whole model."""
     table = Table(title=inspection.model)
     table.add_column("parameter", overflow="fold")
-    for heading in ("shape", "weights", "pruned"):
-        table.add_column(heading, justify="right")
+    for heading in ("shape", "weights", "target", "pruned"):
+        table.add_column(heading, justify="right", overflow="fold")
     table.add_column("dense because", overflow="fold")
     for parameter in inspection.parameters:
         shape = " x ".join(map(str, parameter.shape)) or "-"
-        pruned = "" if parameter.dense_reason else f"{parameter.pruned:,}"
-        table.add_row(parameter.name, shape, f"{parameter.weights:,}", pruned, escape(parameter.dense_reason))
+        counts = ("", "") if parameter.dense_reason else (f"{100 * parameter.target:g} %", f"{parameter.pruned:,}")
+        table.add_row(parameter.name, shape, f"{parameter.weights:,}", *counts, escape(parameter.dense_reason))
     console.print(table)
     for weights, what in (
         (inspection.target_weights, "of the parameters that are pruned"),

@@ -18,6 +18,9 @@ from .state_file import write_json
 
 SUMMARY_FILE_NAME = "dsd_summary.json"
 _SECRETS = {"token", "key", "apikey", "password", "passwd", "secret"}
+# Before `token`: a symbol of a tokenizer's vocabulary, `--word_delimiter_token`, which decides what a run does.
+_SYMBOLS = {"pad", "unk", "bos", "eos", "cls", "sep", "mask", "delimiter", "blank", "start", "end", "special"}
+_SYMBOLS |= {"image", "audio", "video"}
 _PACKAGES = ("hf-dsd", "torch", "transformers", "accelerate", "datasets", "evaluate", "sacrebleu", "numpy")
 
 
@@ -183,13 +186,20 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
     kept, hide_next = [], False
     for argument in arguments:
         name, equals, _ = argument.partition("=")
-        # Whole words: `--tokenizer_name` decides what a run does.
-        secret = name.startswith("-") and not _SECRETS.isdisjoint(re.split("[-_]+", name.lower()))
+        secret = _is_secret(name)
         kept.append(
             "***" if hide_next and not argument.startswith("-") else f"{name}=***" if secret and equals else argument
         )
         hide_next = secret and not equals
     return kept
+
+
+def _is_secret(option: str) -> bool:
+    """By its last whole word: `--max_token_length`, `--tokenizer_name` and `--key_frames` decide what a run does."""
+    if not option.startswith("-"):
+        return False
+    *_, before, last = ["", *re.split("[-_]+", option.lower())]
+    return last in _SECRETS and not (last == "token" and before in _SYMBOLS)
 
 
 def _version(package: str) -> str | None:

@@ -61,10 +61,10 @@ def test_the_command(tmp_path: Path) -> None:
     options = ["--sparsity", "0.5", "--sparsity-overrides", '{"weight_hh$": 0.25}', "--dense-modules", "^output[a-z_]"]
     result = CliRunner().invoke(app, ["inspect", str(tmp_path), *options], env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.output
-    assert re.search(r"recurrent\.recurrence\.weight_hh\s*│\s*10 x 10\s*│\s*100\s*│\s*25\s*│", result.output)
-    assert re.search(
-        r"output_dense\.weight\s*│\s*10 x 10\s*│\s*100\s*│\s*│ dense_modules pattern '\^output\[a-z_\]'", result.output
-    )
+    square = r"\.\S+\s*│\s*10 x 10\s*│\s*100\s*│"
+    assert re.search(r"parameter\s*┃\s*shape\s*┃\s*weights\s*┃\s*target\s*┃\s*pruned\s*┃ dense because", result.output)
+    assert re.search(rf"recurrent\.recurrence{square}\s*25 %\s*│\s*25\s*│", result.output)
+    assert re.search(rf"output_dense{square}\s*│\s*│ dense_modules pattern '\^output\[a-z_\]'", result.output)
     assert re.search(r"([\d,]+) of ([\d,]+) weights of the model: \d", result.output)
 
 
@@ -85,11 +85,30 @@ def test_the_command_says_what_is_wrong_in_one_line(options, message, tmp_path):
     assert result.output.startswith(f"error {message}")
 
 
-def test_a_narrow_terminal_loses_no_rule(tmp_path: Path) -> None:
+@pytest.mark.parametrize("columns", [70, 50, 40])
+def test_a_narrow_terminal_loses_no_text(tmp_path: Path, columns: int) -> None:
     NeuralTalkConfig(vocab_size=94).save_pretrained(tmp_path)
-    output = CliRunner().invoke(app, ["inspect", str(tmp_path)], env={"COLUMNS": "70"}).output
+    options = ["--sparsity", "0.125"]
+    output = CliRunner().invoke(app, ["inspect", str(tmp_path), *options], env={"COLUMNS": str(columns)}).output
     assert "…" not in output
-    assert max(map(len, output.splitlines())) <= 70
+    assert max(map(len, output.splitlines())) <= columns
+    rows = [line[1:-1].split("│") for line in output.splitlines() if line.startswith("│")]
+    assert {len(row) for row in rows} == {6}
+    cells = ["".join(row[column].strip() for row in rows) for column in range(6)]
+    for parameter in inspect_model(build_without_weights(str(tmp_path)), 0.125).parameters:
+        assert parameter.name in cells[0]
+        assert f"{parameter.weights:,}" in cells[2]
+        assert parameter.dense_reason.replace(" ", "") in cells[5].replace(" ", "")
+    assert "12.5%" in cells[3].replace(" ", "")
+
+
+def test_the_fraction_asked_for_is_said_per_parameter() -> None:
+    model = build(TinyCNN)
+    overridden = TinyCNN.pruned[0]
+    found = inspect_model(model, 0.3, sparsity_overrides={f"^{re.escape(overridden)}$": 0.55}).parameters
+    targets = {one.name: one.target for one in found}
+    assert targets == {one.name: 0.0 if one.dense_reason else 0.55 if one.name == overridden else 0.3 for one in found}
+    assert {one.name: one.pruned for one in found} == {one.name: round(one.target * one.weights) for one in found}
 
 
 def test_a_runs_folder_names_its_models(tmp_path: Path) -> None:

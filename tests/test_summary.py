@@ -14,6 +14,16 @@ from hf_dsd.summary import has_finished, without_secrets
         ("--hub_token --seed 1", "--hub_token --seed 1"),
         ("--tokenizer_name gpt2 --max_new_tokens 20", "--tokenizer_name gpt2 --max_new_tokens 20"),
         ("--keyword_list=a --monkey 1", "--keyword_list=a --monkey 1"),
+        ("--token 1 --wandb_api_key=2 --apikey 3", "--token *** --wandb_api_key=*** --apikey ***"),
+        (
+            "--max_token_length 100 --key_frames 3 --password_file p",
+            "--max_token_length 100 --key_frames 3 --password_file p",
+        ),
+        (
+            "--pad_token <pad> --unk_token=[UNK] --forced_bos_token a",
+            "--pad_token <pad> --unk_token=[UNK] --forced_bos_token a",
+        ),
+        ("--word_delimiter_token | --image-token <image>", "--word_delimiter_token | --image-token <image>"),
     ],
 )
 def test_secrets_are_left_out_and_nothing_else(arguments, written):

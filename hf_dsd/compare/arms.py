@@ -41,7 +41,8 @@ class Recipe:
         """Reads the recipe off a command line.
 
         Raises:
-            ValueError: If it does not say the phases' lengths or the sparsity: a script may have defaults of its own.
+            ValueError: If it does not say the phases' lengths or the sparsity, since a script may have defaults of its
+                own, or one of them is no number.
         """
         options = parse_options(arguments)
         unit = next((name for name in ("phase_epochs", "phase_steps") if name in options), None)
@@ -50,8 +51,8 @@ class Recipe:
                 "the iterative arm divides the recipe's phases, so the arguments after -- must give --sparsity and "
                 "--phase_epochs or --phase_steps; add them, or leave iterative out of --arms"
             )
-        rates = options.get("phase_learning_rates")
-        return cls(unit, _numbers(options[unit]), _numbers(options["sparsity"]), _numbers(rates) if rates else None)
+        rates = _numbers(options, "phase_learning_rates") if "phase_learning_rates" in options else None
+        return cls(unit, _numbers(options, unit), _numbers(options, "sparsity"), rates)
 
     @classmethod
     def from_training_arguments(cls, arguments: Any) -> "Recipe":
@@ -73,7 +74,8 @@ class Recipe:
         l2 * l2 / l1; without rates the default rule says the same: lr, lr, lr/10, lr/10, lr/100.
 
         Raises:
-            ValueError: If the recipe is already iterative, or a phase of one optimizer step cannot be halved.
+            ValueError: If the recipe is already iterative, a phase of one optimizer step cannot be halved, or the
+                learning rates are not one per phase, > 0.
         """
         if len(self.lengths) != 3:
             raise ValueError(
@@ -86,9 +88,18 @@ class Recipe:
         lengths = [int(first) if whole else first, halves[0][0], halves[1][0], halves[0][1], halves[1][1]]
         options: dict[str, Any] = {self.unit: lengths, "sparsity": [self.sparsity[0], self.sparsity[0] / 2]}
         if self.learning_rates is not None:
-            l0, l1, l2 = self.learning_rates
+            l0, l1, l2 = _three_rates(self.learning_rates)
             options["phase_learning_rates"] = [l0, l1, l2, l2, float(f"{l2 * l2 / l1:.6g}")]
         return options
+
+
+def _three_rates(rates: Sequence[float]) -> Sequence[float]:
+    if len(rates) != 3 or not all(rate > 0 for rate in rates):
+        raise ValueError(
+            "phase_learning_rates must be numbers > 0, one for each of the 3 phases, got "
+            f"{' '.join(f'{rate:g}' for rate in rates)}; mend them, or leave iterative out of --arms"
+        )
+    return rates
 
 
 def _halves(length: float, *, whole: bool) -> tuple[float, float]:
@@ -170,8 +181,15 @@ def check_arguments(arguments: Sequence[str]) -> None:
         )
 
 
-def _numbers(values: Sequence[str]) -> list[float]:
-    return [float(value) for value in values]
+def _numbers(options: Mapping[str, Sequence[str]], name: str) -> list[float]:
+    message = f"--{name} must be one or more numbers, got {' '.join(options[name]) or 'nothing'}"
+    try:
+        numbers = [float(value) for value in options[name]]
+    except ValueError as error:
+        raise ValueError(f"{message}; write them one after the other") from error
+    if not numbers:
+        raise ValueError(f"{message}; write them after it")
+    return numbers
 
 
 def _plain(value: Any) -> str:

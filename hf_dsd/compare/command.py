@@ -11,6 +11,7 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from hf_dsd.command_error import errors_end_command
 
@@ -32,6 +33,7 @@ def compare_command(
     metric: str | None,
     *,
     force: bool,
+    greater_is_better: bool | None,
 ) -> int:
     """Runs the comparison and returns its exit status, 1 if a run failed; ends with 130 if interrupted.
 
@@ -47,6 +49,7 @@ def compare_command(
         split: Which score files to compare.
         metric: Score to compare.
         force: Train anew what another recipe made.
+        greater_is_better: Direction of the score; None where the score file or its name tells.
     """
     console = Console()
     more = list(takewhile(lambda word: word in ARMS, script)) if arms else []
@@ -54,7 +57,9 @@ def compare_command(
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end the run at work, too
     try:
         with errors_end_command({FileNotFoundError: 1, ValueError: 2, RuntimeError: 2}, console):
-            comparison, failed = compare_script(runs, force=force, split=split, metric=metric, console=console)
+            comparison, failed = compare_script(
+                runs, force=force, split=split, metric=metric, greater_is_better=greater_is_better, console=console
+            )
     except KeyboardInterrupt:
         console.print("stopped: the same command goes on from the last checkpoints")
         raise typer.Exit(INTERRUPTED) from None
@@ -62,11 +67,11 @@ def compare_command(
     return 1 if failed else 0
 
 
-def collect_command(out: Path, split: str, metric: str | None) -> int:
+def collect_command(out: Path, split: str, metric: str | None, *, greater_is_better: bool | None) -> int:
     """Compares the runs that are there, writes `comparison.json` and returns the exit status; ends with 2 without."""
     console = Console()
     with errors_end_command({ValueError: 2, FileNotFoundError: 2}, console):
-        comparison = Comparison.from_folder(out, split, metric)
+        comparison = Comparison.from_folder(out, split, metric, greater_is_better=greater_is_better)
     comparison.write(out)
     _show(comparison, out, console)
     return 0
@@ -74,4 +79,4 @@ def collect_command(out: Path, split: str, metric: str | None) -> int:
 
 def _show(comparison: Comparison, out: Path, console: Console) -> None:
     print_comparison(comparison, console)
-    console.print(f"Written to {out / 'comparison.json'}.", highlight=False)
+    console.print(f"Written to {escape(str(out / 'comparison.json'))}.", highlight=False)

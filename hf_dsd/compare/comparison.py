@@ -3,7 +3,6 @@
 Layer: the runs, the tests and the verdict next door.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -14,12 +13,12 @@ from typing import Any
 from hf_dsd.state_file import write_json
 
 from .example_significance import ExampleTest, compare_examples, example_counts
-from .run_results import ARMS, RunResult, ScoredRun, read_runs
+from .json_file import read_json
+from .recipe_file import read_recipe
+from .run_results import ARMS, COMPARISON_FILE_NAME, RunResult, ScoredRun, read_runs
 from .seed_significance import paired_t
-from .verdict import Verdict, has_learnt_nothing, judge, no_verdict
+from .verdict import SeedCount, Verdict, has_learnt_nothing, judge, no_verdict
 
-COMPARISON_FILE_NAME = "comparison.json"
-RECIPE_FILE_NAME = "recipe.json"
 CONTROL = "dense"
 
 
@@ -93,7 +92,7 @@ class Comparison:
         signature: How, where the script's scores say it.
         seeds: All seeds that were started.
         arms: Every arm with a finished run, in the order of the table.
-        runs: Every run, failed ones too.
+        runs: Every run, failed ones too, but no failure of an arm that is only read off a run and nobody asked for.
         differences: Every arm against the dense control.
         verdict: On DSD against the dense control, or on the first other arm; None without a pair.
         versions: Of Python and the packages that ran, in the first run.
@@ -124,6 +123,8 @@ class Comparison:
         split: str = "test",
         metric: str | None = None,
         arms: Sequence[str] | None = None,
+        *,
+        greater_is_better: bool | None = None,
     ) -> "Comparison":
         """Compares the runs in `out/seed-S/ARM/`, whoever made them; trains and writes nothing.
 
@@ -133,36 +134,41 @@ class Comparison:
         Args:
             out: Folder of the comparison.
             split: Which `SPLIT_PHASE.json` files to compare.
-            metric: Score to compare; None means the script's headline score, or `eval_loss`.
+            metric: Score to compare: one of the score files, their `loss`, or `eval_...`, of the evaluations at the
+                phases' ends; None means the script's headline score, or `eval_loss`.
             arms: Only these arms; None means all that are there.
+            greater_is_better: Direction of the score; None leaves it to the score file or, where it is not the
+                headline score, to its name.
 
         Raises:
             FileNotFoundError: If there is no finished run.
-            ValueError: If the runs were scored differently, or `metric` is not among the scores.
+            ValueError: If the runs were scored differently, `metric` is not among the scores, or its direction is not
+                known.
         """
         out = Path(out)
-        runs = read_runs(out, split, metric, arms)
+        recipe = read_recipe(out)
+        runs = [run for run in read_runs(out, split, metric, arms) if _counts(run, recipe)]
         finished = [run for run in runs if run.result.status == "finished"]
         if not finished:
             errors = sorted({str(run.result.error) for run in runs})
             raise FileNotFoundError(f"{out} holds no finished run seed-S/ARM: {errors or 'no run at all'}")
         first = finished[0]
         _check_alike(finished)
-        recipe = _recipe(out)
+        greater = _direction(first) if greater_is_better is None else greater_is_better
         differences = _differences(finished)
         return cls(
             command=recipe.get("command", ""),
             recipe=recipe.get("recipe", ""),
             script=recipe.get("script", []),
             metric=str(first.metric),
-            greater_is_better=first.greater_is_better,
+            greater_is_better=greater,
             split=first.split,
             signature=str((first.result.scores or {}).get("signature", "")),
             seeds=sorted({run.result.seed for run in runs}),
             arms=_arms(finished),
             runs=[run.result for run in runs],
             differences=differences,
-            verdict=_verdict(finished, differences),
+            verdict=_verdict(runs, differences, str(first.metric), greater_is_better=greater),
             versions=first.versions or {},
             mixed_versions=_mixed_versions(finished),
         )
@@ -187,12 +193,17 @@ class Comparison:
 
         Raises:
             FileNotFoundError: If the folder has no `comparison.json`.
-            ValueError: If a newer version of hf_dsd wrote it.
+            ValueError: If it is damaged, or a newer version of hf_dsd wrote it.
         """
         path = Path(folder) / COMPARISON_FILE_NAME
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: make it by `hf-dsd compare --collect --out {folder}`")
-        return cls.from_dict(json.loads(path.read_text(encoding="utf-8")), str(path))
+        command = f"by `hf-dsd compare --collect --out {folder}`"
+        content = read_json(path, f"make it anew {command}")
+        if content is None:
+            raise FileNotFoundError(f"{path} is missing: make it {command}")
+        try:
+            return cls.from_dict(content, str(path))
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is not as hf_dsd writes it ({error!r}): make it anew {command}") from error
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "the comparison") -> "Comparison":
@@ -216,9 +227,11 @@ class Comparison:
         return cls(**{**content, **parts})
 
 
-def _recipe(out: Path) -> dict[str, Any]:
-    path = out / RECIPE_FILE_NAME
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+def _counts(run: ScoredRun, recipe: Mapping[str, Any]) -> bool:
+    """Failures of an arm read off another's run count where it was asked for, or nobody knows what was."""
+    calls = recipe.get("calls")
+    asked = not calls or any(run.result.arm in call["arms"] for call in calls)
+    return asked or run.result.status == "finished" or ARMS[run.result.arm][0] == run.result.arm
 
 
 def _check_alike(runs: Sequence[ScoredRun]) -> None:
@@ -228,6 +241,15 @@ def _check_alike(runs: Sequence[ScoredRun]) -> None:
             f"the runs were scored differently (metric, signature, examples): {sorted(map(str, kinds))}; score them "
             "on the same split by the same script"
         )
+
+
+def _direction(run: ScoredRun) -> bool:
+    if run.greater_is_better is None:
+        raise ValueError(
+            f"it is not known whether a greater or a smaller {run.metric!r} is better: give --greater-is-better or "
+            "--smaller-is-better (in Python greater_is_better=True or False)"
+        )
+    return run.greater_is_better
 
 
 def _arms(runs: Sequence[ScoredRun]) -> dict[str, ArmSummary]:
@@ -296,16 +318,25 @@ def _example_test(run: ScoredRun, control: ScoredRun) -> ExampleTest | None:
     return compare_examples(system, baseline) if system is not None and baseline is not None else None
 
 
-def _verdict(runs: Sequence[ScoredRun], differences: Sequence[Difference]) -> Verdict | None:
+def _verdict(
+    runs: Sequence[ScoredRun], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
+) -> Verdict | None:
     if not differences:
         return None
-    metric, greater_is_better = str(runs[0].metric), runs[0].greater_is_better
     chosen = next((difference for difference in differences if difference.arm == "dsd"), differences[0])
-    values = [_number(run.result.value) for run in runs]
-    if has_learnt_nothing(values, metric, greater_is_better=greater_is_better):
-        return no_verdict(chosen.arm, chosen.to, values, metric)
+    counts = [_seed_count(runs, arm) for arm in (chosen.arm, chosen.to)]
+    values = {(run.result.arm, run.result.seed): run.result.value for run in runs if run.result.value is not None}
+    if has_learnt_nothing(list(values.values()), metric, greater_is_better=greater_is_better):
+        return no_verdict(counts[0], counts[1], list(values.values()), metric)
+    own = [values[chosen.arm, seed] for seed in chosen.seeds]
     test = paired_t(chosen.per_seed)
-    return judge(chosen.arm, chosen.to, test, metric=metric, greater_is_better=greater_is_better)
+    return judge(counts[0], counts[1], test, own, metric=metric, greater_is_better=greater_is_better)
+
+
+def _seed_count(runs: Sequence[ScoredRun], arm: str) -> SeedCount:
+    own = [run for run in runs if run.result.arm == arm]
+    missing = sum(run.result.status == "failed" for run in own)
+    return SeedCount(arm, len(own), missing, sum(run.diverged for run in own))
 
 
 def _mixed_versions(runs: Sequence[ScoredRun]) -> dict[str, list[str]]:

@@ -3,7 +3,6 @@
 Layer: the arms, the jobs and the comparison next door; transformers for the seed.
 """
 
-import inspect
 import os
 import time
 import traceback
@@ -20,9 +19,10 @@ from hf_dsd.trainer import DSDMixin
 
 from .arms import Recipe, arm_options, check_arms
 from .comparison import Comparison
+from .factory_digest import factory_name, factory_source, factory_values
 from .folder_lock import locked
 from .jobs import Job
-from .recipe_file import check_recipe, digest
+from .recipe_file import check_recipe, digest, note_call
 from .run_progress import RunProgress
 
 MakeTrainer = Callable[[dict[str, Any], str, int], DSDMixin]
@@ -37,6 +37,7 @@ def compare(
     score: Callable[[DSDMixin], object] | None = None,
     split: str = "test",
     metric: str | None = None,
+    greater_is_better: bool | None = None,
     force: bool = False,
     console: Console | None = None,
 ) -> Comparison:
@@ -50,8 +51,10 @@ def compare(
 
     Args:
         make_trainer: From an arm's fields, the run's folder and the seed to a new trainer with a new model. It must
-            hand the fields on to the training arguments. Everything is seeded before it is called. A change of its own
-            source is noticed as another recipe, a change in what it calls is not.
+            hand the fields on to the training arguments. Everything is seeded before it is called. A function, or
+            `functools.partial` of one: a change of its own source, or of the numbers and texts that it closes over or
+            has as defaults, is noticed as another recipe; a change in what it calls, or in data, is not. So it must not
+            change them itself: a list that it appends to makes every call another recipe.
         arms: Keys of `ARMS`.
         seeds: Of the runs.
         out: Folder of the comparison.
@@ -59,6 +62,7 @@ def compare(
             Without it the arms are compared by `metric` of the evaluations at the phases' ends.
         split: Which score files to compare.
         metric: Score to compare; None means the scorer's headline score, or `eval_loss`.
+        greater_is_better: Its direction; None where the score file or its name tells.
         force: Remove runs of another recipe instead of refusing.
         console: Where to show the progress.
 
@@ -67,29 +71,34 @@ def compare(
 
     Raises:
         FileNotFoundError: If no run finished.
-        ValueError: If the arms are wrong, or the folder holds runs of another recipe and not `force`.
+        ValueError: If the arms are wrong, `make_trainer` has no source, or the folder holds runs of another recipe and
+            not `force`.
         RuntimeError: If another comparison is at work in the folder.
     """
     out = Path(out)
     with locked(out):
         jobs = _jobs(make_trainer, arms, seeds, out, force=force)
+        note_call(out, {"arms": arms, "seeds": seeds})
         with RunProgress(jobs, console or Console()) as shown:
             for job in jobs:
                 if not job.is_finished:
                     _run(job, make_trainer, score, shown)
-    comparison = Comparison.from_folder(out, split, metric)
+    comparison = Comparison.from_folder(out, split, metric, greater_is_better=greater_is_better)
     comparison.write(out)
     return comparison
 
 
 def _jobs(make_trainer: MakeTrainer, arms: Sequence[str], seeds: Sequence[int], out: Path, *, force: bool) -> list[Job]:
     trained = check_arms(arms)
+    base: dict[str, Any] = {"script": [factory_name(make_trainer)], "source": digest(factory_source(make_trainer))}
+    values = factory_values(make_trainer)
+    if values:  # a function without any keeps the digest it always had
+        base["values"] = values
     recipe = None
     if "iterative" in trained:  # the phases are known to the arguments only
         with TemporaryDirectory() as folder:
             recipe = Recipe.from_training_arguments(make_trainer({}, folder, seeds[0]).args)
     options = {arm: arm_options(arm, arms, recipe) for arm in trained}
-    base = {"script": [make_trainer.__qualname__], "source": digest(inspect.getsource(make_trainer))}
     common = check_recipe(out, base, options, force=force)
     return [Job(out, seed, arm, options[arm], digest(common, options[arm])) for seed in seeds for arm in trained]
 
@@ -102,7 +111,7 @@ def _run(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object
     error = None
     try:
         _train(job, make_trainer, score)
-    except (RuntimeError, ValueError, OSError, ArithmeticError) as failure:  # of this run: the others go on
+    except Exception as failure:  # whatever a run of the caller's code raises: the others go on
         error = f"{type(failure).__name__}: {failure}"
         job.log.write_text(traceback.format_exc(), encoding="utf-8")
     job.write_status(error, time.monotonic() - since)

@@ -3,7 +3,6 @@
 Layer: files only.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,10 @@ from typing import Any
 
 from hf_dsd.checkpoints import read_trainer_state
 from hf_dsd.state_file import STATE_FILE_NAME, write_json
+from hf_dsd.summary import SUMMARY_FILE_NAME
 
-from .run_results import ARMS, status_file
+from .run_files import read_status, status_file
+from .run_results import ARMS
 
 _KEPT = "phase-0-dense-checkpoint"  # what keep_phase_checkpoints=[0] leaves
 
@@ -48,14 +49,18 @@ class Job:
 
     @property
     def is_finished(self) -> bool:
-        """True if this very job has been finished before."""
+        """True if this very job has been finished before, and what it reached is still there."""
         status = self.read_status()
-        return status.get("status") == "finished" and status.get("recipe") == self.digest
+        is_done = status.get("status") == "finished" and status.get("recipe") == self.digest
+        return is_done and (self.folder / SUMMARY_FILE_NAME).is_file()
 
     def read_status(self) -> dict[str, Any]:
-        """How the job ended when it last ran; empty if it never did."""
-        path = status_file(self.out, self.seed, self.arm)
-        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        """How the job ended when it last ran; empty if it never did.
+
+        Raises:
+            ValueError: If the file that says it is damaged.
+        """
+        return read_status(self.out, self.seed, self.arm)
 
     def write_status(self, error: str | None, seconds: float) -> None:
         """Notes that the job has finished, or why it failed, and the seconds of this sitting."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from .jobs import Job, progress
@@ -66,9 +67,8 @@ class RunProgress:
             self._durations.append(seconds)
         self._bar.advance(self._task)
         outcome = "finished" if error is None else "[red]failed[/red]"
-        self._console.print(
-            f"seed {job.seed} {job.arm}: {outcome} after {_clock(seconds)}, see {job.log}", highlight=False
-        )
+        line = f"seed {job.seed} {job.arm}: {outcome} after {_clock(seconds)}, see {escape(str(job.log))}"
+        self._console.print(line, highlight=False)
 
     def _time_left(self, elapsed: float, done: float) -> str:
         """By the mean of the finished runs, else by this run's own pace since it began."""

@@ -3,7 +3,6 @@
 Layer: the summary and the scores.
 """
 
-import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,6 +13,10 @@ from hf_dsd.scores import PhaseScores, ScoredExample
 from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished, phase_name
 from hf_dsd.weight_averaging import AVERAGES
 
+from .metric_direction import greater_is_better
+from .run_files import read_status, read_summary, seeds_in
+
+COMPARISON_FILE_NAME = "comparison.json"
 DEFAULT_METRIC = "eval_loss"
 
 # Arm -> (the arm whose run it is read off, label), in the order of a table.
@@ -71,28 +74,19 @@ class ScoredRun:
         result: The result.
         examples: What the model said about every example; empty where the script wrote no scores.
         metric: Of `result.value`; None for a failed run.
-        greater_is_better: Its direction.
+        greater_is_better: Its direction; None where neither the user, the score file nor its name tells.
         split: What was scored.
         versions: Of the packages that ran.
+        diverged: True if it failed since its score is no finite number.
     """
 
     result: RunResult
     examples: Sequence[ScoredExample] = ()
     metric: str | None = None
-    greater_is_better: bool = True
+    greater_is_better: bool | None = None
     split: str = ""
     versions: Mapping[str, str | None] | None = None
-
-
-def status_file(out: Path, seed: int, arm: str) -> Path:
-    """Where the runner notes how an arm's run with a seed ended."""
-    return out / f"seed-{seed}" / f"{arm}.json"
-
-
-def seeds_in(out: Path) -> list[int]:
-    """Seeds of the folders `seed-S`, in order."""
-    names = [path.name.removeprefix("seed-") for path in out.glob("seed-*") if path.is_dir()]
-    return sorted(int(name) for name in names if name.isdigit())
+    diverged: bool = False
 
 
 def read_runs(
@@ -103,9 +97,12 @@ def read_runs(
     Args:
         out: Folder of the comparison.
         split: Which `SPLIT_PHASE.json` files to read.
-        metric: Score to compare. None takes the headline score of the score files, or `eval_loss` where a script
-            writes none.
+        metric: Score to compare: one of the score files, their `loss`, or `eval_...`, of the evaluations at the phases'
+            ends. None takes the headline score of the score files, or `eval_loss` where a script writes none.
         arms: Only these; None takes all that there are.
+
+    Raises:
+        ValueError: If a file is damaged, or `metric` is not among the scores.
     """
     runs = [run for seed in seeds_in(out) for run in _runs_of_seed(out, seed, split, metric, arms)]
     if any(run.examples for run in runs):  # scores of the same kind only: a run without its file has not finished
@@ -120,13 +117,12 @@ def _runs_of_seed(
         trained = ARMS[arm][0]
         folder = out / f"seed-{seed}" / trained
         name = folder.relative_to(out).as_posix()
-        status = _read_json(status_file(out, seed, trained)) or {}
-        if status.get("status") == "failed":
-            if arms is not None or arm == trained:
-                yield ScoredRun(RunResult(arm, seed, name, "", "failed", status.get("error")))
-            continue
-        summary = _read_json(folder / SUMMARY_FILE_NAME)
-        if summary is None:
+        status = read_status(out, seed, trained)
+        summary = read_summary(folder)
+        if status.get("status") == "failed" or summary is None:
+            error = status.get("error") if status.get("status") != "finished" else _what_is_gone(folder)
+            if status and (arms is not None or arm == trained):
+                yield ScoredRun(RunResult(arm, seed, name, "", "failed", error))
             continue
         phase = _phase_of(arm, summary)
         if phase is None:
@@ -137,8 +133,10 @@ def _runs_of_seed(
         yield _read_run(folder, RunResult(arm, seed, name, phase, "finished"), summary, split, metric)
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def _what_is_gone(folder: Path) -> str:
+    if folder.is_dir():
+        return f"the run has finished, but left no {SUMMARY_FILE_NAME}; a script must train by DSDTrainer"
+    return "the run has finished, but its folder is gone; the same command trains it again"
 
 
 def _phase_of(arm: str, summary: Mapping[str, Any]) -> str | None:
@@ -160,39 +158,59 @@ def _read_run(folder: Path, result: RunResult, summary: Mapping[str, Any], split
     epochs = steps / summary["steps_per_epoch"] if summary.get("steps_per_epoch") else None
     cost = {"epochs": epochs, "steps": steps, "seconds": sum(record["seconds"] for record in records)}
     result = _with(result, cost)
-    if (folder / f"{split}_{result.phase}.json").is_file():
-        return _by_score_file(folder, result, summary, split, metric)
+    scored = _read_scores(folder, result.phase, split)
+    if scored is not None:
+        name = metric or scored.metric
+        if name in _numbers(scored) or not name.startswith("eval_"):
+            return _by_score_file(result, scored, name, summary)
+        missing = f"the summary has no {name} of {result.phase}"
+    else:
+        name = metric or DEFAULT_METRIC
+        missing = f"the run has no {split}_{result.phase}.json and its summary no {name}"
     is_last = trained == names[-1]
-    return _by_evaluations(result, summary, records[-1]["metrics"], split, metric or DEFAULT_METRIC, is_last=is_last)
+    return _by_evaluations(result, summary, records[-1]["metrics"], name, missing, is_last=is_last)
 
 
-def _by_score_file(
-    folder: Path, result: RunResult, summary: Mapping[str, Any], split: str, metric: str | None
-) -> ScoredRun:
-    scored = PhaseScores.read(folder, result.phase, split)
-    name = metric or scored.metric
-    if name not in scored.scores:
-        raise ValueError(f"metric {name!r} is not among the scores of {folder}: {sorted(scored.scores)}")
-    ci = scored.scores.get(f"{name}_ci")
-    value = float(scored.scores[name])
+def _read_scores(folder: Path, phase: str, split: str) -> PhaseScores | None:
+    try:
+        return PhaseScores.read(folder, phase, split)
+    except FileNotFoundError:  # `read` decides whether there are scores of this very run
+        return None
+
+
+def _numbers(scored: PhaseScores) -> dict[str, float]:
+    """The scores that can be compared; intervals and signatures cannot."""
+    numbers = {name: value for name, value in scored.scores.items() if isinstance(value, int | float)}
+    return {"loss": scored.loss, **numbers}
+
+
+def _by_score_file(result: RunResult, scored: PhaseScores, name: str, summary: Mapping[str, Any]) -> ScoredRun:
+    numbers = _numbers(scored)
+    if name not in numbers:
+        raise ValueError(
+            f"metric {name!r} is not among the scores of {result.folder}: {sorted(numbers)}; give one of these, or "
+            "eval_... of the evaluations at the phases' ends"
+        )
+    value = float(numbers[name])
     if not math.isfinite(value):
         return _diverged(result, name, value)
+    ci = scored.scores.get(f"{name}_ci")
     reached = {
         "value": value,
         "ci": tuple(ci) if ci is not None else None,
         "scores": scored.scores,
         "loss": scored.loss,
     }
-    greater = scored.greater_is_better if name == scored.metric else not smaller_is_better(name)
-    return ScoredRun(_with(result, reached), scored.examples, name, greater, split, summary.get("versions"))
+    greater = scored.greater_is_better if name == scored.metric else greater_is_better(name)
+    return ScoredRun(_with(result, reached), scored.examples, name, greater, scored.split, summary.get("versions"))
 
 
 def _by_evaluations(
     result: RunResult,
     summary: Mapping[str, Any],
     at_phase_end: Mapping[str, float],
-    split: str,
     metric: str,
+    missing: str,
     *,
     is_last: bool,
 ) -> ScoredRun:
@@ -204,27 +222,25 @@ def _by_evaluations(
     else:
         found = {**at_phase_end, **(evaluations if is_last else {})}
     if metric not in found:
-        error = f"the run has no {split}_{result.phase}.json and its summary no {metric}"
-        return ScoredRun(_with(result, {"status": "failed", "error": error}))
+        return ScoredRun(_with(result, {"status": "failed", "error": missing}))
     value = float(found[metric])
     if not math.isfinite(value):
         return _diverged(result, metric, value)
     reached = {"value": value, "scores": found, "loss": found.get("eval_loss")}
     split = "test" if metric.startswith("test_") else "validation"
-    greater = not smaller_is_better(metric)
-    return ScoredRun(_with(result, reached), (), metric, greater, split, summary.get("versions"))
+    versions = summary.get("versions")
+    return ScoredRun(_with(result, reached), (), metric, greater_is_better(metric), split, versions)
 
 
 def _diverged(result: RunResult, metric: str, value: float) -> ScoredRun:
     """No number to compare: said as a failure of this run, so that the others still make a table."""
     error = f"{metric} is {value} after {result.phase}: the run diverged; lower its learning rate"
-    return ScoredRun(_with(result, {"status": "failed", "error": error}))
+    return ScoredRun(_with(result, {"status": "failed", "error": error}), diverged=True)
 
 
 def smaller_is_better(metric: str) -> bool:
-    """True for losses, error rates and perplexities, by name."""
-    words = set(metric.lower().split("_"))
-    return metric.endswith("loss") or bool(words & {"wer", "cer", "per", "ter", "ppl", "perplexity", "error"})
+    """True for losses, error rates and perplexities, by name; `greater_is_better` also says where it is not known."""
+    return greater_is_better(metric) is False
 
 
 def _with(result: RunResult, values: Mapping[str, Any]) -> RunResult:

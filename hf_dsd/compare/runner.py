@@ -16,6 +16,7 @@ from typing import Any
 
 import psutil
 from rich.console import Console
+from rich.markup import escape
 
 from hf_dsd.summary import without_secrets
 
@@ -23,6 +24,7 @@ from .arms import Recipe, arm_options, as_arguments, check_arguments, check_arms
 from .comparison import Comparison
 from .folder_lock import locked
 from .jobs import Job
+from .local_modules import module_digests
 from .recipe_file import check_recipe, digest, note_call
 from .run_progress import RunProgress
 from .run_results import ARMS
@@ -83,10 +85,13 @@ class ScriptRuns:
         trained = check_arms(self.arms)
         recipe = Recipe.from_arguments(self.script[1:]) if "iterative" in trained else None
         options = {arm: arm_options(arm, self.arms, recipe) for arm in trained}
+        script = _script_file(self.script)
+        modules = module_digests(script)
         base = {
             "script": without_secrets(self.script),  # to be published; another token is no other recipe
-            "source": hashlib.sha256(_script_file(self.script).read_bytes()).hexdigest(),
+            "source": hashlib.sha256(script.read_bytes()).hexdigest(),
             "num_processes": self.num_processes,
+            **({"modules": modules} if modules else {}),  # a script without any keeps the digest it always had
         }
         common = check_recipe(self.out, base, options, force=force)
         return [
@@ -144,20 +149,35 @@ class ScriptRuns:
 
 
 def compare_script(
-    runs: ScriptRuns, *, force: bool = False, split: str = "test", metric: str | None = None, console: Console
+    runs: ScriptRuns,
+    *,
+    force: bool = False,
+    split: str = "test",
+    metric: str | None = None,
+    greater_is_better: bool | None = None,
+    console: Console,
 ) -> tuple[Comparison, list[Job]]:
     """Runs all arms and seeds and writes `comparison.json`; returns the comparison and the jobs that failed.
 
+    Args:
+        runs: What to run.
+        force: See `ScriptRuns.run`.
+        split: See `Comparison.from_folder`, like the next two.
+        metric: Score to compare.
+        greater_is_better: Its direction.
+        console: Where to show the progress and failures.
+
     Raises:
         FileNotFoundError: If no run finished.
-        ValueError: As `ScriptRuns.run`.
+        ValueError: As `ScriptRuns.run` and `Comparison.from_folder`.
         RuntimeError: As `ScriptRuns.run`.
     """
     failed = runs.run(force=force, console=console)
     for job in failed:
-        console.print(f"\n[red]{job.arm}, seed {job.seed}, failed[/red]; the end of {job.log}:", highlight=False)
+        log = escape(str(job.log))
+        console.print(f"\n[red]{job.arm}, seed {job.seed}, failed[/red]; the end of {log}:", highlight=False)
         console.print(str(job.read_status()["error"]), markup=False, highlight=False)
-    comparison = Comparison.from_folder(runs.out, split, metric)
+    comparison = Comparison.from_folder(runs.out, split, metric, greater_is_better=greater_is_better)
     comparison.write(runs.out)
     return comparison, failed
 

@@ -38,8 +38,8 @@ class SeedTest:
 def paired_t(differences: Sequence[float]) -> SeedTest:
     """Student's paired t test of the differences of two arms, one per seed.
 
-    Differences that are all 0 have p = 1. Differences that are all equal and not 0 have no p: their t is infinite, but
-    seeds that change nothing are no evidence.
+    Differences that are all 0 have p = 1. Differences that are all equal and not 0 have no p: without a spread their t
+    is infinite, whether the seeds change nothing or the scores are coarse.
 
     Raises:
         ValueError: If there is no difference or one is not finite.
@@ -51,11 +51,17 @@ def paired_t(differences: Sequence[float]) -> SeedTest:
     if n == 1:
         return SeedTest(1, mean, None, None, None)
     sd = float(values.std(ddof=1))
-    if np.ptp(values) <= 1e-12 * max(1.0, float(np.abs(values).max())):  # equal but for rounding
+    if is_constant(differences):
         return SeedTest(n, mean, 0.0, (mean, mean), None if mean else 1.0)
     test = stats.ttest_1samp(values, 0.0)
     interval = test.confidence_interval(CONFIDENCE)
     return SeedTest(n, mean, sd, (float(interval.low), float(interval.high)), float(test.pvalue))
+
+
+def is_constant(values: Sequence[float]) -> bool:
+    """True if all are equal but for rounding."""
+    numbers = np.asarray(values, dtype=np.float64)
+    return bool(np.ptp(numbers) <= 1e-12 * max(1.0, float(np.abs(numbers).max())))
 
 
 def seeds_needed(mean: float, sd: float) -> int | None:

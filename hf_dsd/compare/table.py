@@ -14,7 +14,7 @@ from rich.table import Table
 from hf_dsd.metrics import is_rate, rate_unit
 
 from .comparison import CONTROL, ArmSummary, Comparison, Difference
-from .verdict import format_value
+from .verdict import format_p, format_value
 
 _NOTES = (
     "Difference: arm - dense control, paired by seed, with its 95 % interval (Student's t). p (seeds): paired t over "
@@ -161,11 +161,6 @@ def _row(metric: str, arm: ArmSummary, difference: Difference | None) -> list[st
 def _precision(metric: str) -> str:
     value = format_value(1.0, metric).removesuffix(" %")
     return f".{len(value.partition('.')[2])}f"
-
-
-def format_p(value: float | None) -> str:
-    """A p value in three digits, `-` where there is none."""
-    return "-" if value is None else "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def _range(values: Sequence[float]) -> str:

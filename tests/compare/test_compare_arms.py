@@ -48,6 +48,18 @@ def test_iterative_of_equal_parts(tmp_path: object) -> None:
         ("--phase_epochs 5 5 5 5 5 --sparsity 0.5 0.25", "already iterative .* leave iterative out of --arms"),
         ("--phase_steps 5 1 5 --sparsity 0.5", "one has 1 optimizer step; give it at least 2"),
         ("--num_train_epochs 9", "must give --sparsity and --phase_epochs or --phase_steps"),
+        (
+            "--phase_steps 4 4 4 --sparsity 0.5 --phase_learning_rates 1e-3 0 1e-4",
+            "^phase_learning_rates must be numbers > 0, one for each of the 3 phases, got 0.001 0 0.0001",
+        ),
+        (
+            "--phase_steps 4 4 4 --sparsity 0.5 --phase_learning_rates 1e-3 1e-4",
+            "^phase_learning_rates must be numbers > 0, one for each of the 3 phases, got 0.001 0.0001",
+        ),
+        ("--phase_steps 4 4 4 --sparsity", "^--sparsity must be one or more numbers, got nothing"),
+        ("--phase_steps --sparsity 0.5", "^--phase_steps must be one or more numbers, got nothing"),
+        ("--phase_steps 4 x 4 --sparsity 0.5", "^--phase_steps must be one or more numbers, got 4 x 4"),
+        ("--phase_steps 4 4 4 --sparsity 0.5 --phase_learning_rates", "^--phase_learning_rates must be one or more"),
     ],
 )
 def test_what_cannot_be_iterative_is_refused(line: str, message: str) -> None:

@@ -100,6 +100,25 @@ def test_a_failing_arm_does_not_stop_the_others(tmp_path: Path) -> None:
     assert {run.arm: run.error for run in found.runs if run.status == "failed"} == {"random": "ValueError: out of luck"}
     assert found.arms.keys() == {"dsd", "dense", "sparse"}
     assert "out of luck" in (tmp_path / "seed-1" / "random.log").read_text()
+    recipe = json.loads((tmp_path / "recipe.json").read_text())
+    assert recipe["calls"] == [{"arms": ["dsd", "random", "dense"], "seeds": [1]}]
+    assert found.command == ""
+
+
+@pytest.mark.parametrize(
+    "failure", [KeyError("image_7"), TypeError("a"), IndexError("b"), AttributeError("c"), AssertionError("d")]
+)
+def test_no_failure_of_a_run_stops_the_others(tmp_path: Path, failure: Exception) -> None:
+    begun = []
+
+    def failing(arm_options: dict[str, Any], output_dir: str, seed: int) -> DSDTrainer:
+        begun.append((seed, Path(output_dir).name))
+        raise failure
+
+    with pytest.raises(FileNotFoundError, match=f"{type(failure).__name__}: "):
+        compare(failing, ["dsd", "dense"], [1, 2], tmp_path, console=QUIET)
+    assert begun == [(1, "dsd"), (1, "dense"), (2, "dsd"), (2, "dense")]
+    assert f"{type(failure).__name__}: {failure}" in (tmp_path / "seed-2" / "dense.log").read_text()
 
 
 def test_options_that_do_not_arrive_are_a_failure(tmp_path: Path) -> None:

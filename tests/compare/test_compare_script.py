@@ -80,7 +80,7 @@ def test_killed_continued_repeated_and_refused(tmp_path: Path) -> None:
 
     done = run(out)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "not distinguishable" in done.stdout
+    assert "\ndsd and dense " in done.stdout  # so small a model may learn nothing: then they cannot be compared
     assert files(out / "seed-1" / "dsd") == dsd  # what had finished was not touched
     assert "seed 1 dsd" not in done.stdout
     first, again = launches(out / "seed-1" / "dense.log")
@@ -98,6 +98,8 @@ def test_killed_continued_repeated_and_refused(tmp_path: Path) -> None:
         for arm, steps in (("dense", STEPS), ("sparse", 40), ("dsd", STEPS))
     ]
     assert found.differences[-1].n == 2
+    assert found.verdict is not None
+    assert found.verdict.outcome == "not distinguishable"
     assert found.command.startswith("hf-dsd compare --arms dsd dense --seeds 2 --first-seed 1 --out OUT -- ")
     assert found.script == [str(EXAMPLE), *TINY]
 
@@ -120,8 +122,9 @@ folder = Path(arguments[arguments.index("--output_dir") + 1])
 if "--dsd_control" in arguments:
     print("about to fail")
     sys.exit("no such data")
-phase = {"index": 0, "kind": "dense", "start": 0, "end": 4}
-record = {**phase, "name": "phase-0-dense", "seconds": 1.0, "finished": True, "metrics": {"eval_loss": 0.5}}
+phase = {"index": 0, "kind": "dense", "start": 0, "end": 4, "learning_rate": 0.1, "sparsity": 0.0}
+record = {**phase, "name": "phase-0-dense", "seconds": 1.0, "finished": True, "left_early": False, "layers": []}
+record["metrics"] = {"eval_loss": 0.5}
 summary = {"schedule": [phase], "phases": [record], "steps_per_epoch": 2}
 (folder / "dsd_summary.json").write_text(json.dumps(summary))
 """
@@ -174,6 +177,17 @@ def test_an_error_is_printed_as_it_is(tmp_path: Path, script: Path) -> None:
     result = CliRunner().invoke(app, call, env={"COLUMNS": "200"})
     assert result.exit_code == 2
     assert "script [bold]no_script.py is not there" in result.output
+
+
+def test_paths_are_printed_as_they_are(tmp_path: Path, script: Path) -> None:
+    out = tmp_path / "m[red]x[bold]"
+    call = ["compare", "--arms", "dsd", "dense", "--seeds", "1", "--out", str(out), "--", str(script)]
+    result = CliRunner().invoke(app, call, env={"COLUMNS": "400"})
+    assert isinstance(result.exception, SystemExit)
+    assert result.exit_code == 1  # the control fails
+    assert f"Written to {out}/comparison.json." in result.output
+    assert f"see {out}/seed-1/dsd.log" in result.output
+    assert f"failed; the end of {out}/seed-1/dense.log:" in result.output
 
 
 def test_options_of_the_script_before_the_dashes_say_where_they_belong(tmp_path: Path, script: Path) -> None:

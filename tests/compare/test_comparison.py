@@ -12,9 +12,10 @@ from typer.testing import CliRunner
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison, print_comparison
 from hf_dsd.compare.seed_significance import SeedTest
-from hf_dsd.compare.verdict import format_difference, has_learnt_nothing, judge
+from hf_dsd.compare.verdict import SeedCount, format_difference, has_learnt_nothing, judge
 
 LAST, SPARSE = "phase-2-dense", "phase-1-sparse"
+ARMS = SeedCount("dsd"), SeedCount("dense")
 DENSE_ERRORS, DSD_ERRORS = [6, 7, 6, 8], [4, 6, 3, 6]
 
 
@@ -222,17 +223,20 @@ def test_collect_prints_the_same_as_the_card_says(tmp_path: Path) -> None:
     ],
 )
 def test_verdict(differences: SeedTest, greater: bool, outcome: str) -> None:
-    assert judge("dsd", "dense", differences, metric="bleu4", greater_is_better=greater).outcome == outcome
+    verdict = judge(*ARMS, differences, [3.0, 4.0], metric="bleu4", greater_is_better=greater)
+    assert verdict.outcome == outcome
 
 
 def test_verdict_says_how_many_seeds_would_be_needed() -> None:
-    verdict = judge("dsd", "dense", SeedTest(5, 1.0, 2.0, (-1.5, 3.5), 0.33), metric="bleu4", greater_is_better=True)
+    test = SeedTest(5, 1.0, 2.0, (-1.5, 3.5), 0.33)
+    verdict = judge(*ARMS, test, [3.0, 4.0], metric="bleu4", greater_is_better=True)
     assert verdict.seeds_needed == 34
     assert verdict.text == (
         "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.330); "
         "a difference of this size would need about 34 seeds for 80% power."
     )
-    same = judge("a", "b", SeedTest(3, 0.2, 0.0, (0.2, 0.2), None), metric="eval_loss", greater_is_better=False)
+    test = SeedTest(3, 0.2, 0.0, (0.2, 0.2), None)
+    same = judge(*ARMS, test, [1.2, 1.2, 1.2], metric="eval_loss", greater_is_better=False)
     assert "+0.2000 loss on average, the same in every seed" in same.text
 
 
