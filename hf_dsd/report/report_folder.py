@@ -3,18 +3,15 @@
 Layer: the run record next door and the comparison.
 """
 
-import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from hf_dsd.compare import ARMS, Comparison
-from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
 from hf_dsd.compare.run_results import seeds_in
 
+from .current_comparison import read_current_comparison
 from .run_record import RunRecord, is_run, read_run
-
-logger = logging.getLogger(__name__)
 
 _ARM_ALIASES = {"dense-control": "dense"}  # how `hf-dsd demo` calls its control's folder
 
@@ -27,7 +24,7 @@ class ReportFolder:
         folder: The folder.
         runs: At least one.
         comparison: What the arms' seeds say together, if the folder is a comparison's and a run has finished.
-        comparison_note: Why there is no comparison, or what it does not count yet, or "".
+        comparison_note: Why there is no comparison, or what the stored one lacks, or "".
     """
 
     folder: Path
@@ -65,7 +62,7 @@ def read_report_folder(folder: Path) -> ReportFolder:
             if path.is_dir() and is_run(path)
         ]
         if runs:
-            return ReportFolder(folder, runs, *_read_comparison(folder, runs))
+            return ReportFolder(folder, runs, *read_current_comparison(folder))
     paths = sorted((path for path in folder.iterdir() if path.is_dir() and is_run(path)), key=_arm_order)
     if not paths:
         raise FileNotFoundError(
@@ -73,26 +70,6 @@ def read_report_folder(folder: Path) -> ReportFolder:
             "seed-S/ARM/ or in its subfolders; give the output_dir of a run or the --out of a comparison"
         )
     return ReportFolder(folder, [read_run(path, _ARM_ALIASES.get(path.name, path.name)) for path in paths])
-
-
-def _read_comparison(folder: Path, runs: Sequence[RunRecord]) -> tuple[Comparison | None, str]:
-    try:
-        if (folder / COMPARISON_FILE_NAME).is_file():
-            comparison = Comparison.read(folder)
-            return comparison, _what_is_new(comparison, folder, runs)
-        return Comparison.from_folder(folder), ""
-    except (FileNotFoundError, ValueError) as error:
-        logger.warning("no comparison of the arms: %s", error)
-        return None, str(error)
-
-
-def _what_is_new(comparison: Comparison, folder: Path, runs: Sequence[RunRecord]) -> str:
-    """Names the finished runs that `comparison.json` does not count yet, "" without any."""
-    known = {run.folder for run in comparison.runs if run.status == "finished"}
-    new = [run.label for run in runs if run.is_finished and run.folder.relative_to(folder).as_posix() not in known]
-    if not new:
-        return ""
-    return f"{COMPARISON_FILE_NAME} does not count {'; '.join(new)}: hf-dsd compare --collect --out {folder.name}"
 
 
 def _arm_order(path: Path) -> tuple[int, str]:
