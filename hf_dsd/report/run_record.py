@@ -152,7 +152,7 @@ def _read_state(checkpoint: Path) -> tuple[dict[str, Any], list[str]]:
 
 def _read_log(folder: Path, checkpoint: Path | None) -> tuple[list[dict[str, Any]], list[str], list[str]]:
     """The log, where it lies, and what is wrong with a file that was passed over."""
-    problems = []
+    problems: list[str] = []
     for holder in (folder, checkpoint):
         path = holder / TRAINER_STATE_NAME if holder is not None else None
         if path is None or not path.is_file():
