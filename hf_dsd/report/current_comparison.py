@@ -3,6 +3,7 @@
 Layer: the comparison.
 """
 
+import json
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,7 @@ from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
 from hf_dsd.compare.run_results import read_runs
 
 # What Python raises for a file whose content is not what was written there.
-_DAMAGE = (KeyError, TypeError, AttributeError)
+_DAMAGE = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError)
 
 
 def read_current_comparison(out: Path) -> tuple[Comparison | None, str]:
@@ -38,13 +39,13 @@ def read_current_comparison(out: Path) -> tuple[Comparison | None, str]:
         if not changed:
             return stored, ""
         return Comparison.from_folder(out, stored.split, stored.metric), _outdated(stored, out, changed)
-    except (FileNotFoundError, ValueError) as error:
-        return None, str(error)
     except _DAMAGE as error:
         return (
             None,
             f"a file of the runs is damaged ({type(error).__name__}: {error}): restore it, or train that run anew",
         )
+    except (FileNotFoundError, ValueError) as error:
+        return None, str(error)
 
 
 def changed_runs(stored: Comparison, out: Path) -> list[tuple[str, int]]:
@@ -66,10 +67,10 @@ def _reached(runs: Iterable[RunResult]) -> set[tuple[str, int, str, float]]:
 def _read_stored(out: Path) -> tuple[Comparison | None, str]:
     try:
         return Comparison.read(out), ""
-    except ValueError as error:
-        return None, str(error)
     except _DAMAGE as error:
         return None, f"{type(error).__name__}: {error}"
+    except ValueError as error:
+        return None, str(error)
 
 
 def _outdated(stored: Comparison, out: Path, changed: Iterable[tuple[str, int]]) -> str:

@@ -50,7 +50,7 @@ class RunRecord:
     @property
     def label(self) -> str:
         """`dsd, seed 1`."""
-        return self.arm if self.seed is None else f"{self.arm}, seed {self.seed}"
+        return run_label(self.arm, self.seed)
 
     @property
     def schedule(self) -> Sequence[Mapping[str, Any]]:
@@ -63,6 +63,11 @@ class RunRecord:
         """The records of the phases that have begun."""
         phases: Sequence[Mapping[str, Any]] = self.summary.get("phases", ())
         return phases
+
+    @property
+    def prunes(self) -> bool:
+        """True if a sparse phase is planned."""
+        return any(phase["kind"] == "sparse" for phase in self.schedule)
 
     @property
     def is_finished(self) -> bool:
@@ -82,6 +87,11 @@ class RunRecord:
         """The split whose texts a report shows: `test`, else the first other one; None without scores."""
         splits = sorted({scores.split for scores in self.scored})
         return "test" if "test" in splits else splits[0] if splits else None
+
+
+def run_label(arm: str, seed: int | None) -> str:
+    """How a page calls a run: `dsd, seed 1`, or `dsd` where the seed is unknown."""
+    return arm if seed is None else f"{arm}, seed {seed}"
 
 
 def is_run(folder: Path) -> bool:

@@ -118,3 +118,35 @@ def change_summary(folder: Path, **facts: Any) -> dict[str, Any]:
     summary: dict[str, Any] = json.loads(path.read_text()) | facts
     path.write_text(json.dumps(summary))
     return summary
+
+
+def write_iterative_run(folder: Path) -> Path:
+    """A run of five phases that prunes twice, harder the second time."""
+    kinds = ("dense", "sparse", "dense", "sparse", "dense")
+    schedule = [
+        {
+            "index": index,
+            "kind": kind,
+            "start": 5 * index,
+            "end": 5 * index + 5,
+            "sparsity": 0.25 * (index + 1) / 2 if kind == "sparse" else 0.0,
+            "learning_rate": 0.1,
+        }
+        for index, kind in enumerate(kinds)
+    ]
+    facts = {"seconds": 61.0, "finished": True, "left_early": False, "metrics": {}}
+    small, big = LAYERS
+    layers = {
+        1: [small, {**big, "pruned": 2, "sparsity": 0.25, "threshold": 0.2}],
+        3: [small, big],
+    }
+    phases = [
+        {**entry, **facts, "name": f"phase-{entry['index']}-{entry['kind']}", "layers": layers.get(entry["index"], [])}
+        for entry in schedule
+    ]
+    first = {**SPARSE, "big.weight": torch.tensor([[0.0, 0.0, 0.3, -0.4], [1.5, -2.5, 3.5, -4.5]])}
+    for phase, weights in zip(phases, (DENSE, first, DENSE, SPARSE, REDENSE), strict=True):
+        (folder / phase["name"]).mkdir(parents=True)
+        save_file(weights, folder / phase["name"] / "model.safetensors")
+    write_summary(folder, arm="iterative", seed=7, schedule=schedule, phases=phases)
+    return folder
