@@ -96,6 +96,13 @@ class Landscape:
     batch_norm: str = ""
     version: int = 1
 
+    def sharpness_at(self, model: str, radius: float) -> tuple[float, float] | None:
+        """A model's sharpness at one of the radii, and its standard deviation; None if it was not measured there."""
+        if radius not in self.radii:
+            return None
+        place = list(self.radii).index(radius)
+        return self.sharpness[model][place], self.spread[model][place]
+
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `landscape.json` into a run's folder, atomically, and returns its path."""
         return write_json(Path(folder) / LANDSCAPE_FILE_NAME, asdict(self))

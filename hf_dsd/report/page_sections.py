@@ -84,6 +84,11 @@ class LandscapeSection:
     found: Mapping[str, Landscape]
     problems: Sequence[str]
 
+    @property
+    def radii(self) -> Sequence[float]:
+        """All radii that any run was measured at, rising."""
+        return sorted({radius for landscape in self.found.values() for radius in landscape.radii})
+
 
 def headline(report: ReportFolder) -> Headline:
     """Title, state and the comparison's verdict."""

@@ -24,10 +24,11 @@ from typer.testing import CliRunner
 
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
+from hf_dsd.metrics import score_labels
 from hf_dsd.report import loss_landscape, write_report
 from hf_dsd.report.report_folder import read_report_folder
 from hf_dsd.report.run_record import read_run
-from hf_dsd.scores import PhaseScores
+from hf_dsd.scores import PhaseScores, ScoredExample
 
 FIGURES = ["fate.png", "landscape.png", "timeline.png", "weights.png"]
 
@@ -320,3 +321,16 @@ def test_a_folder_of_nothing_but_damaged_runs_is_refused(tmp_path):
         (tmp_path / f"seed-{seed}" / "dsd" / "dsd_summary.json").write_text("{")
     with pytest.raises(ValueError, match=r"seed-1/dsd/dsd_summary.json is damaged .*seed-2/dsd/dsd_summary.json"):
         write_report(tmp_path)
+
+
+def test_a_classifiers_answers_are_right_or_wrong(tmp_path):
+    for arm, told in (("dsd", ["cat", "dog"]), ("dense", ["cat", "fire engine"])):
+        folder = write_dsd_run(tmp_path / arm, arm=arm)
+        rows = [ScoredExample(name, said, [true]) for name, said, true in zip("ab", told, ["cat", "dog"], strict=True)]
+        scores = score_labels(told, ["cat", "dog"])
+        PhaseScores("phase-2-dense", "test", "error", False, scores, 1.0, rows).write(folder)
+    text = section(write_report(tmp_path), "examples")
+    assert "dsd is better than dense on 1, worse on 0 and as good on 1, by top-1 error" in text
+    assert "dense fire engine wrong" in text
+    assert "dsd dog right" in text
+    assert "the class dog" in text
