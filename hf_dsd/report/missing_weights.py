@@ -22,7 +22,7 @@ def why_no_weights(run: RunRecord) -> str:
     pruned = next((record for record in run.phases if pruned_layers(record)), None)
     if pruned is None:
         return f"{run.label} has pruned no weights yet: its models are written as its phases end."
-    lacks = " and ".join(_lacking(run, pruned)) or "they do not fit together"
+    lacks = " and ".join(_lacking(run, pruned))
     return (
         f"Figure 2 needs the weights that {pruned['name']} of {run.label} began from and those it ended with: {lacks}."
     )

@@ -105,12 +105,12 @@ def render_figure(name: str, alt: str, draw: Draw, height: tuple[float, float], 
 
 
 def _render(name: str, alt: str, draw: Draw, height: tuple[float, float], png_folder: Path) -> PageFigure:
-    wide, narrow = _figure(draw, height[0], wide=True), _figure(draw, height[1], wide=False)
-    svgs = _svg(wide, f"{name}-w", alt), _svg(narrow, f"{name}-n", alt)
+    wide = _figure(draw, height[0], wide=True)
     png_folder.mkdir(parents=True, exist_ok=True)
     with written_whole(png_folder / f"{name}.png") as partial:
         wide.savefig(partial, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-    return PageFigure(name, alt, *svgs)
+    narrow = _figure(draw, height[1], wide=False)
+    return PageFigure(name, alt, _svg(wide, f"{name}-w", alt), _svg(narrow, f"{name}-n", alt))
 
 
 def _figure(draw: Draw, height: float, *, wide: bool) -> Figure:
