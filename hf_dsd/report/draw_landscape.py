@@ -19,7 +19,7 @@ _MARKERS = "os^Dv*"
 
 
 def draw_landscapes(landscapes: Mapping[str, Landscape], primary: str) -> Draw:
-    """Returns how to draw the primary run's lines, and all runs' sharpness at the largest radius.
+    """Returns how to draw the primary run's lines, and all runs' sharpness at the largest radius that they share.
 
     Args:
         landscapes: Label of a run (`dsd, seed 1`) -> its landscape.
@@ -66,13 +66,20 @@ def _draw_lines(axes: Axes, landscape: Landscape) -> None:
         axes.legend(loc="upper left")
 
 
+def shared_radius(landscapes: Mapping[str, Landscape]) -> float:
+    """The largest radius that all runs were measured at; where they share none, the first run's largest."""
+    first, *others = (set(found.radii) for found in landscapes.values())
+    return max(first.intersection(*others) or first)
+
+
 def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape]) -> None:
-    radius = max(next(iter(landscapes.values())).radii)
+    radius = shared_radius(landscapes)
     label_panel(axes, f"sharpness at radius {radius:g}", "mean rise of the loss ± sd")
     rows = [
-        (run, phase, found.sharpness[phase][-1], found.spread[phase][-1])
+        (run, phase, *measured)
         for run, found in landscapes.items()
         for phase in found.losses
+        if (measured := found.sharpness_at(phase, radius)) is not None
     ]
     names = [f"{run}: {short_phase(phase)}" if len(landscapes) > 1 else short_phase(phase) for run, phase, _, _ in rows]
     colours = [

@@ -13,7 +13,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from .palette import light
 from .pruned_fate import returns_by_value
 from .svg_figure import Draw, label_panel
-from .weight_moments import Moment, SparseLayer
+from .weight_moments import Moment, SparseLayer, finite
 
 _KEPT, _PRUNED = "blue", "vermilion"
 
@@ -51,7 +51,8 @@ def histogram_top(moments: Sequence[Moment]) -> int:
 
     What comes back after pruning crowds around zero, far higher: drawn whole, it would flatten everything else.
     """
-    return max(int((moments[0].kept + moments[0].returned).max()), *(int(moment.kept.max()) for moment in moments))
+    dense = int((moments[0].kept + moments[0].returned).max())
+    return max(1, dense, *(int(moment.kept.max()) for moment in moments))
 
 
 def _bars(axes: Axes, moment: Moment) -> None:
@@ -93,13 +94,14 @@ def _draw_sizes(axes: Axes, layer: SparseLayer) -> None:
     label_panel(axes, "how large they came back", "magnitude after re-dense", "share of weights per bin [%]")
     if layer.redense is None:
         return
-    sizes = np.abs(layer.redense)
-    edges = np.linspace(0, float(np.quantile(sizes, 0.995)) or 1.0, 51)
+    edges = np.linspace(0, float(np.quantile(np.abs(finite(layer.redense)), 0.995)) or 1.0, 51)
     for role, text, chosen in ((_KEPT, "kept", ~layer.pruned), (_PRUNED, "pruned", layer.pruned)):
-        if chosen.any():
-            counts = np.histogram(np.clip(sizes[chosen], 0, edges[-1]), edges)[0]
-            axes.stairs(100 * counts / chosen.sum(), edges, color=light(role), linewidth=1.5, label=text)
-    axes.axvline(layer.threshold, color=light("muted"), linewidth=1, linestyle="dashed", label="pruned below this")
+        sizes = np.abs(finite(layer.redense[chosen]))
+        if sizes.size:
+            counts = np.histogram(np.clip(sizes, 0, edges[-1]), edges)[0]
+            axes.stairs(100 * counts / sizes.size, edges, color=light(role), linewidth=1.5, label=text)
+    if layer.threshold is not None:
+        axes.axvline(layer.threshold, color=light("muted"), linewidth=1, linestyle="dashed", label="pruned below this")
     axes.set_xlim(0, edges[-1])
     axes.set_ylim(bottom=0)
     axes.legend(loc="upper right")

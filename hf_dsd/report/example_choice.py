@@ -13,7 +13,7 @@ import numpy as np
 import sacrebleu
 from numpy.typing import NDArray
 
-from hf_dsd.metrics import wer_statistics
+from hf_dsd.metrics import label_statistics, wer_statistics
 from hf_dsd.scores import PhaseScores, ScoredExample
 
 EXTREMES = 3
@@ -30,7 +30,7 @@ class ShownExample:
         id: Its name.
         references: What people said.
         predictions: What each model said, in the order of the models.
-        qualities: How good each answer is: words right of those asked for, or a sentence BLEU; None without a measure.
+        qualities: How good each answer is: see `example_qualities`; None without a measure.
     """
 
     row: int
@@ -128,8 +128,13 @@ def chosen_rows(
 def example_qualities(metric: str, examples: Sequence[ScoredExample]) -> NDArray[np.float64] | None:
     """How good every answer is, greater is better; None for a metric that has no value per example.
 
-    WER and CER: minus the number of word errors. BLEU: sentence BLEU-4, 0..100, smoothed (sacrebleu's "exp").
+    WER and CER: minus the number of word errors. BLEU: sentence BLEU-4, 0..100, smoothed (sacrebleu's "exp"). Top-1
+    error of a classifier: 0 for the right class, -1 for a wrong one.
     """
+    if metric == "error":
+        counts = label_statistics([row.prediction for row in examples], [row.references[0] for row in examples])
+        wrong: NDArray[np.int64] = counts[:, 0]
+        return -wrong.astype(np.float64)
     if metric in ("wer", "cer"):
         counts = wer_statistics([row.prediction for row in examples], [row.references[0] for row in examples])
         errors: NDArray[np.int64] = counts[:, :3].sum(axis=1)
@@ -146,4 +151,6 @@ def example_qualities(metric: str, examples: Sequence[ScoredExample]) -> NDArray
 def _measure(metric: str) -> str:
     if metric in ("wer", "cer"):
         return "number of word errors"
+    if metric == "error":
+        return "top-1 error"
     return "sentence BLEU-4 (smoothed)" if metric.startswith("bleu") else ""

@@ -15,7 +15,6 @@ References:
     Li et al., `Visualizing the Loss Landscape of Neural Nets <https://arxiv.org/abs/1712.09913>`_, 2018, section 4.
 """
 
-import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -26,6 +25,8 @@ import torch
 from torch import Tensor
 
 from hf_dsd.state_file import write_json
+
+from .json_object import read_json_object
 
 LANDSCAPE_FILE_NAME = "landscape.json"
 RADII = (0.05, 0.1)
@@ -95,6 +96,13 @@ class Landscape:
     batch_norm: str = ""
     version: int = 1
 
+    def sharpness_at(self, model: str, radius: float) -> tuple[float, float] | None:
+        """A model's sharpness at one of the radii, and its standard deviation; None if it was not measured there."""
+        if radius not in self.radii:
+            return None
+        place = list(self.radii).index(radius)
+        return self.sharpness[model][place], self.spread[model][place]
+
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `landscape.json` into a run's folder, atomically, and returns its path."""
         return write_json(Path(folder) / LANDSCAPE_FILE_NAME, asdict(self))
@@ -105,13 +113,17 @@ class Landscape:
 
         Raises:
             FileNotFoundError: If the folder has no `landscape.json`.
-            ValueError: If a newer version of hf_dsd wrote it.
+            ValueError: If the file is damaged, or a newer version of hf_dsd wrote it.
         """
         path = Path(folder) / LANDSCAPE_FILE_NAME
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if content["version"] != 1:
-            raise ValueError(f"{path} has format version {content['version']}, this hf_dsd reads 1: upgrade hf-dsd")
-        return cls(**{**content, "lines": [Line(**line) for line in content["lines"]]})
+        try:
+            content = read_json_object(path)
+            if content["version"] == 1:
+                return cls(**{**content, "lines": [Line(**line) for line in content["lines"]]})
+        except (ValueError, KeyError, TypeError) as error:
+            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+            raise ValueError(f"{path} cannot be read ({reason}): measure it again, or remove it") from error
+        raise ValueError(f"{path} has format version {content['version']}, this hf_dsd reads 1: upgrade hf-dsd")
 
 
 def loss_landscape(

@@ -5,6 +5,7 @@ Layer: numpy on the phases' weights.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -13,12 +14,20 @@ from hf_dsd.model_folder import open_weights
 from .phase_weights import phase_models
 from .pruned_fate import Fate, count_fate
 from .run_record import RunRecord
-from .weight_moments import SparseRound, flat_weights, read_sparse_layer
+from .weight_moments import (
+    SparseRound,
+    finite,
+    flat_weights,
+    pruned_by_chance,
+    pruned_layers,
+    read_sparse_layer,
+    sparse_rounds,
+)
 
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One pruned layer.
+    """One layer that a sparse phase prunes.
 
     Attributes:
         name: The parameter.
@@ -26,9 +35,8 @@ class LayerRow:
         weights: Their number.
         target: Fraction asked for, [0, 1).
         actual: Fraction pruned.
-        threshold: The largest magnitude pruned.
-        moments: Phase -> (mean, standard deviation) of all its weights at the phase's end, pruned zeros included.
-        fate: Of its pruned weights; None before a re-dense phase.
+        threshold: The largest magnitude pruned; None for a random mask, or where the run recorded none.
+        fate: Of its pruned weights; None before a re-dense phase, or where a file with its weights is missing.
         miscounted: How many more or fewer zeros the sparse phase's weights have than the run recorded as pruned.
     """
 
@@ -37,10 +45,37 @@ class LayerRow:
     weights: int
     target: float
     actual: float
-    threshold: float
-    moments: Mapping[str, tuple[float, float]]
+    threshold: float | None
     fate: Fate | None
     miscounted: int
+
+
+@dataclass(frozen=True)
+class PrunedPhase:
+    """A sparse phase and the layers that it prunes.
+
+    Attributes:
+        name: `phase-1-sparse`.
+        rows: One per layer.
+        by_chance: True if its masks are random.
+    """
+
+    name: str
+    rows: Sequence[LayerRow]
+    by_chance: bool
+
+
+@dataclass(frozen=True)
+class LayerStatistics:
+    """Weights of layers at the phases' ends, pruned zeros included.
+
+    Attributes:
+        moments: Layer -> phase -> (mean, standard deviation) of its finite weights; no phase without any.
+        not_finite: Phase -> how many weights of these layers are NaN or infinite; only phases with such.
+    """
+
+    moments: Mapping[str, Mapping[str, tuple[float, float]]]
+    not_finite: Mapping[str, int]
 
 
 @dataclass(frozen=True)
@@ -53,24 +88,32 @@ class DenseRow:
     reason: str
 
 
-def layer_rows(run: RunRecord, found: SparseRound) -> list[LayerRow]:
-    """One row per layer that a sparse phase prunes."""
+def pruned_phases(run: RunRecord) -> list[PrunedPhase]:
+    """The sparse phases that have begun, in order; the fates in their rows are known where their weights are there."""
+    by_chance, rounds = pruned_by_chance(run), sparse_rounds(run)
+    return [
+        PrunedPhase(record["name"], _rows(run, record, rounds.get(record["name"])), by_chance)
+        for record in run.phases
+        if pruned_layers(record)
+    ]
+
+
+def _rows(run: RunRecord, record: Mapping[str, Any], found: SparseRound | None) -> list[LayerRow]:
     overrides = {entry["name"]: entry["override"] for entry in run.summary.get("parameters", ())}
-    statistics = _statistics(run, [layer["name"] for layer in found.layers])
     rows = []
-    for layer in found.layers:
+    for layer in pruned_layers(record):
         name = layer["name"]
-        read = read_sparse_layer(found, name)  # one at a time: all together may not fit into memory
+        # One at a time: all together may not fit into memory.
+        read = read_sparse_layer(found, name) if found is not None else None
         override = overrides.get(name)
         rows.append(
             LayerRow(
                 name=name,
                 shape=layer["shape"],
                 weights=layer["weights"],
-                target=found.phase["sparsity"] if override is None else override,
+                target=record["sparsity"] if override is None else override,
                 actual=layer["sparsity"],
-                threshold=layer["threshold"],
-                moments=statistics[name],
+                threshold=None if pruned_by_chance(run) else layer["threshold"],
                 fate=count_fate(read) if read is not None else None,
                 miscounted=int(read.pruned.sum()) - read.recorded if read is not None else 0,
             )
@@ -87,12 +130,19 @@ def dense_rows(run: RunRecord) -> list[DenseRow]:
     ]
 
 
-def _statistics(run: RunRecord, names: Sequence[str]) -> dict[str, dict[str, tuple[float, float]]]:
-    found: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in names}
+def layer_statistics(run: RunRecord, names: Sequence[str]) -> LayerStatistics:
+    """Means and standard deviations of some layers after every phase whose model is there."""
+    moments: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in names}
+    not_finite: dict[str, int] = {}
     for phase, model in phase_models(run).items():
         with open_weights(model.folder) as file:
             for name in names:
-                if name in file:
-                    weights = flat_weights(file, name)
-                    found[name][phase] = float(weights.mean(dtype=np.float64)), float(weights.std(dtype=np.float64))
-    return found
+                if name not in file:
+                    continue
+                weights = flat_weights(file, name)
+                numbers = finite(weights)
+                if numbers.size:
+                    moments[name][phase] = float(numbers.mean(dtype=np.float64)), float(numbers.std(dtype=np.float64))
+                if numbers.size < weights.size:
+                    not_finite[phase] = not_finite.get(phase, 0) + weights.size - numbers.size
+    return LayerStatistics(moments, not_finite)

@@ -19,14 +19,14 @@ from .page_sections import (
     examples_section,
     headline,
     landscape_section,
-    layers_section,
+    page_problems,
     runs_section,
     scores_section,
     timeline_section,
-    weights_section,
 )
 from .palette import COLOURS
 from .report_folder import read_report_folder
+from .weight_sections import layers_section, weights_section
 from .word_marks import mark_words
 
 REPORT_FILE_NAME = "report.html"
@@ -48,20 +48,21 @@ def write_report(
 
     Raises:
         FileNotFoundError: If the folder holds no run.
-        ValueError: If `layer` is not pruned, or a file of a run is damaged.
+        ValueError: If `layer` cannot be drawn, or no run's summary can be read; other damage is named on the page.
     """
     path = Path(out) if out is not None else Path(folder) / REPORT_FILE_NAME
     found = read_report_folder(Path(folder))
     figures = path.parent / FIGURES_FOLDER_NAME
-    layers = layers_section(found)
+    layers, landscape = layers_section(found), landscape_section(found, figures)
     content = {
         "headline": headline(found),
+        "problems": [*page_problems(found), *layers.problems, *landscape.problems],
         "timeline": timeline_section(found, figures),
         "scores": scores_section(found),
-        "weights": weights_section(found, figures, layer, layers.rows),
+        "weights": weights_section(found, figures, layer, layers.pruned),
         "layers": layers,
         "examples": examples_section(found),
-        "landscape": landscape_section(found, figures),
+        "landscape": landscape,
         "runs": runs_section(found),
         "comparison": found.comparison,
         "version": version("hf-dsd"),

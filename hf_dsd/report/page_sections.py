@@ -15,17 +15,12 @@ from hf_dsd.scores import PhaseScores
 
 from .draw_landscape import draw_landscapes, landscape_height
 from .draw_timeline import draw_timeline, timeline_height
-from .draw_weights import draw_fate, draw_moments
 from .example_choice import ExampleChoice, choose_examples
 from .landscape import LANDSCAPE_FILE_NAME, Landscape
-from .layer_table import DenseRow, LayerRow, dense_rows, layer_rows
-from .phase_weights import phase_models
-from .pruned_fate import Fate, add_fates
 from .report_folder import ReportFolder
 from .run_record import RunRecord
 from .svg_figure import PageFigure, render_figure
 from .timeline import MAX_POINTS, find_metric, read_curves
-from .weight_moments import SparseLayer, SparseRound, choose_layer, find_sparse_round, five_moments, read_sparse_layer
 
 
 @dataclass(frozen=True)
@@ -63,27 +58,13 @@ class ScoreRow:
 
 
 @dataclass(frozen=True)
-class WeightsSection:
-    """Figure 2 and the fate of the pruned weights; `layer` is None where there is no sparse phase to show."""
+class ScoreTable:
+    """The models that were scored alike: by one metric, with one signature, on one split."""
 
-    run: str
-    found: SparseRound | None
-    layer: SparseLayer | None
-    chosen_by: str
-    moments: PageFigure | None
-    fate_figure: PageFigure | None
-    fate: Fate | None
-    fate_of_all: Fate | None
-    extra_zeros: int
-
-
-@dataclass(frozen=True)
-class LayersSection:
-    """The layer table; `phases` are its columns of mean and standard deviation."""
-
-    phases: Sequence[str]
-    rows: Sequence[LayerRow]
-    dense: Sequence[DenseRow]
+    metric: str
+    split: str
+    signature: str
+    rows: Sequence[ScoreRow]
 
 
 @dataclass(frozen=True)
@@ -101,6 +82,12 @@ class LandscapeSection:
     figure: PageFigure | None
     primary: str
     found: Mapping[str, Landscape]
+    problems: Sequence[str]
+
+    @property
+    def radii(self) -> Sequence[float]:
+        """All radii that any run was measured at, rising."""
+        return sorted({radius for landscape in self.found.values() for radius in landscape.radii})
 
 
 def headline(report: ReportFolder) -> Headline:
@@ -150,62 +137,16 @@ def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
     )
 
 
-def scores_section(report: ReportFolder) -> list[ScoreRow]:
-    """Every scored model of every run."""
-    rows = []
+def scores_section(report: ReportFolder) -> list[ScoreTable]:
+    """Every scored model of every run; models that were scored differently stand in tables of their own."""
+    tables: dict[tuple[str, str, str], list[ScoreRow]] = {}
     for run in report.runs:
-        split = run.scored_split()
-        for scores in run.scores(split) if split is not None else []:
-            rows.append(ScoreRow(run.label, scores, scores.scores.get(f"{scores.metric}_ci")))
-    return rows
-
-
-def weights_section(
-    report: ReportFolder, figures: Path, wanted: str | None, rows: Sequence[LayerRow]
-) -> WeightsSection:
-    """Draws Figure 2 of one layer and the fate of its pruned weights; counts that of all layers' (`rows`)."""
-    run = report.primary
-    found = find_sparse_round(run)
-    if found is None:
-        if wanted is not None:
-            raise ValueError(f"layer {wanted!r} cannot be drawn: {run.folder} has no sparse phase with its weights yet")
-        return WeightsSection(run.label, None, None, "", None, None, None, None, 0)
-    name = choose_layer(found, wanted)
-    layer = read_sparse_layer(found, name)
-    if layer is None:
-        raise ValueError(f"layer {name} is not in {found.sparse.folder}: choose another by --layer")
-    fate = next(row.fate for row in rows if row.name == name)
-    return WeightsSection(
-        run=run.label,
-        found=found,
-        layer=layer,
-        chosen_by="chosen by --layer" if wanted is not None else "the largest pruned layer",
-        moments=_moments_figure(layer, figures),
-        fate_figure=_fate_figure(layer, figures) if fate is not None else None,
-        fate=fate,
-        fate_of_all=add_fates(row.fate for row in rows),
-        extra_zeros=sum(abs(row.miscounted) for row in rows),
-    )
-
-
-def _moments_figure(layer: SparseLayer, figures: Path) -> PageFigure:
-    moments = five_moments(layer)
-    titles = ", ".join(moment.title for moment in moments)
-    alt = f"Histograms of the weights of {layer.name} at {len(moments)} moments: {titles}"
-    return render_figure("weights", alt, draw_moments(moments), (2.7, 1.35 * len(moments) + 0.5), figures)
-
-
-def _fate_figure(layer: SparseLayer, figures: Path) -> PageFigure:
-    alt = f"Magnitudes of the weights of {layer.name} after re-dense training, and where the pruned ones went"
-    return render_figure("fate", alt, draw_fate(layer), (2.9, 5.4), figures)
-
-
-def layers_section(report: ReportFolder) -> LayersSection:
-    """The layer table of the primary run."""
-    run = report.primary
-    found = find_sparse_round(run)
-    rows = layer_rows(run, found) if found is not None else []
-    return LayersSection(list(phase_models(run)), rows, dense_rows(run))
+        for scores in run.scored:
+            alike = (scores.metric, scores.split, str(scores.scores.get("signature", "")))
+            row = ScoreRow(run.label, scores, scores.scores.get(f"{scores.metric}_ci"))
+            tables.setdefault(alike, []).append(row)
+    test_first = sorted(tables, key=lambda alike: alike[1] != "test")
+    return [ScoreTable(*alike, tables[alike]) for alike in test_first]
 
 
 def examples_section(report: ReportFolder) -> ExamplesSection:
@@ -228,16 +169,29 @@ def examples_section(report: ReportFolder) -> ExamplesSection:
 
 def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
     """Draws what `landscape.json` files hold."""
-    measured = [run for run in report.runs if (run.folder / LANDSCAPE_FILE_NAME).is_file()]
+    measured, problems = _landscapes(report)
     if not measured:
-        return LandscapeSection(None, "", {})
-    several_seeds = len({run.seed for run in measured}) > 1
-    labels = [run.label if several_seeds else run.arm for run in measured]
-    found = {label: Landscape.read(run.folder) for label, run in zip(labels, measured, strict=True)}
-    primary = next((label for label, run in zip(labels, measured, strict=True) if run is report.primary), labels[0])
+        return LandscapeSection(None, "", {}, problems)
+    several_seeds = len({run.seed for run, _ in measured}) > 1
+    labels = [run.label if several_seeds else run.arm for run, _ in measured]
+    found = {label: landscape for label, (_, landscape) in zip(labels, measured, strict=True)}
+    primary = next(
+        (label for label, (run, _) in zip(labels, measured, strict=True) if run is report.primary), labels[0]
+    )
     alt = f"Loss along the straight lines between the phases' models of {primary}, and the sharpness of every model"
     figure = render_figure("landscape", alt, draw_landscapes(found, primary), landscape_height(found), figures)
-    return LandscapeSection(figure, primary, found)
+    return LandscapeSection(figure, primary, found, problems)
+
+
+def _landscapes(report: ReportFolder) -> tuple[list[tuple[RunRecord, Landscape]], list[str]]:
+    found, problems = [], []
+    for run in report.runs:
+        if (run.folder / LANDSCAPE_FILE_NAME).is_file():
+            try:
+                found.append((run, Landscape.read(run.folder)))
+            except ValueError as error:
+                problems.append(f"{run.label}: {error}")
+    return found, problems
 
 
 _RUN_FACTS = (
@@ -260,6 +214,11 @@ def runs_section(report: ReportFolder) -> list[dict[str, Any]]:
         }
         for run in report.runs
     ]
+
+
+def page_problems(report: ReportFolder) -> list[str]:
+    """What was left out of the page because a file is damaged, a line each."""
+    return [*report.problems, *(f"{run.label}: {line}" for run in report.runs for line in run.problems)]
 
 
 def _state(run: RunRecord) -> str:

@@ -51,7 +51,7 @@ def measure_run_landscape(
     """Measures the loss between and around the models of a run's finished phases, and writes `landscape.json`.
 
     Call it after training, with validation data: it chooses nothing, but a test split is to be read once. The trainer's
-    model is as before afterwards.
+    model and torch's random states are as before afterwards.
 
     Args:
         trainer: Of the run.
@@ -74,20 +74,21 @@ def measure_run_landscape(
     model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
     own = {name: tensor.detach().clone() for name, tensor in _tensors(model).items()}
     _refuse_sharded(own)
-    batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if batch_norms(model) else []
     try:
-        landscape = loss_landscape(
-            {phase: read_weights(folder / phase) for phase in phases},
-            _loss_of_weights(trainer, model, dataset, batches, seed),
-            points=points,
-            radii=radii,
-            directions=directions,
-            seed=seed,
-            data=f"mean loss on the {split} split",
-            batch_norm=f"statistics computed anew from {len(batches)} training batches for every loss"
-            if batches
-            else "",
-        )
+        with torch.random.fork_rng():  # a loader draws a seed where its order is random
+            batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if batch_norms(model) else []
+            landscape = loss_landscape(
+                {phase: read_weights(folder / phase) for phase in phases},
+                _loss_of_weights(trainer, model, dataset, batches, seed),
+                points=points,
+                radii=radii,
+                directions=directions,
+                seed=seed,
+                data=f"mean loss on the {split} split",
+                batch_norm=f"statistics computed anew from {len(batches)} training batches for every loss"
+                if batches
+                else "",
+            )
     finally:
         copy_weights_(model, own)
     if trainer.is_world_process_zero():

@@ -3,18 +3,22 @@
 Layer: files only.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import sort_checkpoints
 
-from hf_dsd.checkpoints import last_whole_checkpoint
+from hf_dsd.checkpoints import read_trainer_state
 from hf_dsd.scores import PhaseScores
 from hf_dsd.state_file import STATE_FILE_NAME, read_state_file
 from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished, phase_name
+
+from .json_object import read_json_object
+from .score_files import read_score_files
+from .summary_file import read_summary_file
 
 
 @dataclass(frozen=True)
@@ -27,8 +31,10 @@ class RunRecord:
         folder: Where it lies.
         summary: `dsd_summary.json`; of an unfinished run, as much as its newest checkpoint knows.
         log: `log_history` of the Trainer; empty without a `trainer_state.json`.
-        checkpoint: The newest whole checkpoint, if there is one.
+        scored: The scores of every scored model on every split, in the order of phases, averages after their phase.
+        checkpoint: The newest whole checkpoint, if there is one of this run.
         sources: Which files this was read from, relative to the folder.
+        problems: What is wrong with the files that were left out, a line each.
     """
 
     arm: str
@@ -36,13 +42,15 @@ class RunRecord:
     folder: Path
     summary: Mapping[str, Any]
     log: Sequence[Mapping[str, Any]]
+    scored: Sequence[PhaseScores]
     checkpoint: Path | None
     sources: Sequence[str]
+    problems: Sequence[str]
 
     @property
     def label(self) -> str:
         """`dsd, seed 1`."""
-        return self.arm if self.seed is None else f"{self.arm}, seed {self.seed}"
+        return run_label(self.arm, self.seed)
 
     @property
     def schedule(self) -> Sequence[Mapping[str, Any]]:
@@ -57,14 +65,18 @@ class RunRecord:
         return phases
 
     @property
+    def prunes(self) -> bool:
+        """True if a sparse phase is planned."""
+        return any(phase["kind"] == "sparse" for phase in self.schedule)
+
+    @property
     def is_finished(self) -> bool:
         """True once the last planned phase has ended."""
         return has_finished(self.schedule, self.phases)
 
     def scores(self, split: str = "test") -> list[PhaseScores]:
-        """The scores of every scored model, in the order of their names: phase 0 first, averages after their phase."""
-        names = sorted(path.stem.removeprefix(f"{split}_") for path in self.folder.glob(f"{split}_phase-*.json"))
-        return [PhaseScores.read(self.folder, name, split) for name in names]
+        """The scores of every model scored on a split, in the order of phases, averages after their phase."""
+        return [scores for scores in self.scored if scores.split == split]
 
     def phase_scores(self, split: str = "test") -> list[PhaseScores]:
         """The scores of the phases' own models, without averages; the last one is the run's result."""
@@ -72,9 +84,14 @@ class RunRecord:
         return [scores for scores in self.scores(split) if scores.phase in planned]
 
     def scored_split(self) -> str | None:
-        """The split whose scores a report shows: `test`, else the first other one; None without score files."""
-        splits = sorted({path.name.partition("_phase-")[0] for path in self.folder.glob("*_phase-*.json")})
+        """The split whose texts a report shows: `test`, else the first other one; None without scores."""
+        splits = sorted({scores.split for scores in self.scored})
         return "test" if "test" in splits else splits[0] if splits else None
+
+
+def run_label(arm: str, seed: int | None) -> str:
+    """How a page calls a run: `dsd, seed 1`, or `dsd` where the seed is unknown."""
+    return arm if seed is None else f"{arm}, seed {seed}"
 
 
 def is_run(folder: Path) -> bool:
@@ -83,7 +100,7 @@ def is_run(folder: Path) -> bool:
 
 
 def read_run(folder: Path, arm: str | None = None, seed: int | None = None) -> RunRecord:
-    """Reads a run's folder.
+    """Reads a run's folder; of what is damaged only the summary is needed, the rest is named in `problems`.
 
     Args:
         folder: The run's `output_dir`.
@@ -92,48 +109,74 @@ def read_run(folder: Path, arm: str | None = None, seed: int | None = None) -> R
 
     Raises:
         FileNotFoundError: If there is neither a summary nor a whole checkpoint.
-        ValueError: If a file is damaged.
+        ValueError: If the summary is damaged.
     """
-    if not is_run(folder):
+    has_summary = (folder / SUMMARY_FILE_NAME).is_file()
+    summary = read_summary_file(folder) if has_summary else {}
+    checkpoint = _newest_checkpoint(folder, summary.get("run"))
+    if not has_summary and checkpoint is None:
         raise FileNotFoundError(f"{folder} is no run: it has neither {SUMMARY_FILE_NAME} nor a whole checkpoint-N/")
-    checkpoint = _newest_checkpoint(folder)
-    summary, summary_source = _read_summary(folder, checkpoint)
-    log, log_source = _read_log(folder, checkpoint)
-    seed = summary.get("seed") if seed is None else seed
-    sources = [source for source in (summary_source, log_source) if source]
-    return RunRecord(arm or str(summary.get("arm", "run")), seed, folder, summary, log, checkpoint, sources)
+    sources = [SUMMARY_FILE_NAME]
+    if not has_summary and checkpoint is not None:
+        summary, sources = _read_state(checkpoint)
+    log, log_source, log_problems = _read_log(folder, checkpoint)
+    scored, score_problems = read_score_files(folder)
+    return RunRecord(
+        arm=arm or str(summary.get("arm", "run")),
+        seed=summary.get("seed") if seed is None else seed,
+        folder=folder,
+        summary=summary,
+        log=log,
+        scored=scored,
+        checkpoint=checkpoint,
+        sources=[*sources, *log_source],
+        problems=[*log_problems, *score_problems],
+    )
 
 
-def _newest_checkpoint(folder: Path) -> Path | None:
-    if not any(folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}")):
-        return None
-    return Path(last_whole_checkpoint(folder))
+def _newest_checkpoint(folder: Path, run: str | None) -> Path | None:
+    """The newest whole checkpoint that is not known to be another run's."""
+    newest_first = map(Path, reversed(sort_checkpoints(output_dir=str(folder))))
+    return next((path for path in newest_first if read_trainer_state(path) is not None and _is_of(path, run)), None)
 
 
-def _read_summary(folder: Path, checkpoint: Path | None) -> tuple[dict[str, Any], str]:
-    path = folder / SUMMARY_FILE_NAME
-    if path.is_file():
-        return _read_json(path), SUMMARY_FILE_NAME
-    if checkpoint is None or not (checkpoint / STATE_FILE_NAME).is_file():
-        return {}, ""
+def _is_of(checkpoint: Path, run: str | None) -> bool:
+    """False if a checkpoint names another run, or its masks are damaged; older versions of hf_dsd name none."""
+    if run is None or not (checkpoint / STATE_FILE_NAME).is_file():
+        return True
+    try:
+        _, meta = read_state_file(checkpoint)
+    except ValueError:
+        return False
+    return meta.get("extra", {}).get("summary", {}).get("run") in (None, run)
+
+
+def _read_state(checkpoint: Path) -> tuple[dict[str, Any], list[str]]:
+    """As much of a summary as a checkpoint knows, and where it says so."""
+    if not (checkpoint / STATE_FILE_NAME).is_file():
+        return {}, []
     _, meta = read_state_file(checkpoint)
     phases = meta.get("extra", {}).get("summary", {}).get("phases", [])
-    return {"schedule": meta["schedule"], "phases": phases}, f"{checkpoint.name}/{STATE_FILE_NAME}"
+    return {"schedule": meta["schedule"], "phases": phases}, [f"{checkpoint.name}/{STATE_FILE_NAME}"]
 
 
-def _read_log(folder: Path, checkpoint: Path | None) -> tuple[list[dict[str, Any]], str]:
+def _read_log(folder: Path, checkpoint: Path | None) -> tuple[list[dict[str, Any]], list[str], list[str]]:
+    """The log, where it lies, and what is wrong with a file that was passed over."""
+    problems: list[str] = []
     for holder in (folder, checkpoint):
         path = holder / TRAINER_STATE_NAME if holder is not None else None
-        if path is not None and path.is_file():
-            return _read_json(path).get("log_history", []), path.relative_to(folder).as_posix()
-    return [], ""
+        if path is None or not path.is_file():
+            continue
+        name = path.relative_to(folder).as_posix()
+        try:
+            return _log_history(path), [name], problems
+        except ValueError as error:
+            problems.append(f"{name} cannot be read ({error}): remove it, or restore it to draw its log")
+    return [], [], problems
 
 
-def _read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path} is damaged ({error}): restore it, or remove it to report on the rest") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"{path} must hold a JSON object, got {type(content).__name__}: restore or remove it")
-    return content
+def _log_history(path: Path) -> list[dict[str, Any]]:
+    rows = read_json_object(path).get("log_history", [])
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and "step" in row for row in rows):
+        raise ValueError("its log_history must be a list of rows with a step")
+    return rows

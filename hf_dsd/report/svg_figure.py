@@ -4,6 +4,7 @@ Layer: matplotlib and the palette next door.
 """
 
 import io
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from matplotlib.figure import Figure
 from hf_dsd.state_file import written_whole
 
 from .palette import COLOURS, light
+
+logger = logging.getLogger(__name__)
 
 WIDE, NARROW = 9.0, 3.9
 """Inches: on a desktop and in print, and on a phone, where a figure of 9 inches would be unreadably small."""
@@ -70,12 +73,14 @@ class PageFigure:
         alt: What it shows, in one sentence, for who cannot see it.
         wide: Inline SVG for desktops.
         narrow: Inline SVG for phones.
+        missing: Why it could not be drawn, or "".
     """
 
     name: str
     alt: str
-    wide: Markup
-    narrow: Markup
+    wide: Markup = Markup()
+    narrow: Markup = Markup()
+    missing: str = ""
 
 
 def render_figure(name: str, alt: str, draw: Draw, height: tuple[float, float], png_folder: Path) -> PageFigure:
@@ -87,14 +92,25 @@ def render_figure(name: str, alt: str, draw: Draw, height: tuple[float, float], 
         draw: Draws it.
         height: Inches, wide and narrow.
         png_folder: Made if missing.
+
+    Returns:
+        The figure, or one that says why it is `missing`.
     """
-    with mpl.rc_context(STYLE):
-        wide = _figure(draw, height[0], wide=True)
-        png_folder.mkdir(parents=True, exist_ok=True)
-        with written_whole(png_folder / f"{name}.png") as partial:
-            wide.savefig(partial, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
-        narrow = _figure(draw, height[1], wide=False)
-        return PageFigure(name, alt, _svg(wide, f"{name}-w", alt), _svg(narrow, f"{name}-n", alt))
+    try:
+        with mpl.rc_context(STYLE):
+            return _render(name, alt, draw, height, png_folder)
+    except ValueError as error:  # matplotlib's, for numbers that fit on no axis: one figure is no reason to lose a page
+        logger.warning("figure %s cannot be drawn: %s", name, error)
+        return PageFigure(name, alt, missing=f"The figure cannot be drawn: {error}")
+
+
+def _render(name: str, alt: str, draw: Draw, height: tuple[float, float], png_folder: Path) -> PageFigure:
+    wide = _figure(draw, height[0], wide=True)
+    png_folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(png_folder / f"{name}.png") as partial:
+        wide.savefig(partial, format="png", dpi=DPI, facecolor="white", metadata={"Software": None})
+    narrow = _figure(draw, height[1], wide=False)
+    return PageFigure(name, alt, _svg(wide, f"{name}-w", alt), _svg(narrow, f"{name}-n", alt))
 
 
 def _figure(draw: Draw, height: float, *, wide: bool) -> Figure:

@@ -8,8 +8,10 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
 from hf_dsd.metrics import is_rate
@@ -40,7 +42,11 @@ def build_figure(result: Sensitivity, others: Mapping[str, bool] | None = None) 
         result: What to draw.
         others: Scores to draw below the deciding one -> whether greater is better.
     """
-    directions = {result.metric: result.greater_is_better, **(others or {})}
+    with mpl.rc_context({"text.parse_math": False}):  # a path or a layer's name may hold a dollar sign
+        return _build_figure(result, {result.metric: result.greater_is_better, **(others or {})})
+
+
+def _build_figure(result: Sensitivity, directions: Mapping[str, bool]) -> Figure:
     figure = Figure(figsize=(12, 1.2 + 3.4 * len(directions)), layout="constrained")
     rows = figure.subplots(len(directions), 2, squeeze=False, sharex=True, sharey="row")
     for (left, right), (name, greater_is_better) in zip(rows, directions.items(), strict=True):
@@ -86,19 +92,30 @@ def _draw_layers(axes: Axes, result: Sensitivity, metric: str) -> None:
     ranked = sorted(result.layers, key=_cost, reverse=True)
     for layer in ranked[_NAMED:]:
         _plot(axes, layer, metric, color="0.75", linewidth=1)
-    for number, layer in enumerate(ranked[:_NAMED]):
-        _plot(axes, layer, metric, color=f"C{number}", marker="o", markersize=3, label=layer.name)
+    named = {
+        layer.name: _plot(axes, layer, metric, color=f"C{number}", marker="o", markersize=3, label=layer.name)
+        for number, layer in enumerate(ranked[:_NAMED])
+    }
     axes.axhline(result.dense[metric], color="0.6", linewidth=1, linestyle=":")
     if len(ranked) > _NAMED:
-        axes.plot([], [], color="0.75", label=f"{len(ranked) - _NAMED} others")
+        (named[f"{len(ranked) - _NAMED} others"],) = axes.plot([], [], color="0.75")
     if metric == result.metric:
-        axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        _draw_legend(axes, named)
 
 
-def _plot(axes: Axes, curve: Curve, metric: str, **style: object) -> None:
+def _draw_legend(axes: Axes, named: Mapping[str, Line2D]) -> None:
+    """Labels first without the names: matplotlib leaves out what begins with an underscore, as a layer's name may."""
+    numbers = [str(number) for number in range(len(named))]
+    legend = axes.legend(list(named.values()), numbers, fontsize=7, loc="upper left", bbox_to_anchor=(1.0, 1.0))
+    for text, name in zip(legend.get_texts(), named, strict=True):
+        text.set_text(name)
+
+
+def _plot(axes: Axes, curve: Curve, metric: str, **style: object) -> Line2D:
     values = [point.scores[metric] for point in curve.points]
     finite = [value if math.isfinite(value) else math.nan for value in values]  # a gap, where a model diverges
-    axes.plot([point.sparsity for point in curve.points], finite, **style)  # type: ignore[arg-type]
+    (line,) = axes.plot([point.sparsity for point in curve.points], finite, **style)  # type: ignore[arg-type]
+    return line
 
 
 def _cost(layer: Curve) -> float:

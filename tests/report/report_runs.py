@@ -64,7 +64,7 @@ def write_dsd_run(
         }
         for entry in schedule[:finished]
     ]
-    for phase, weights in zip(phases, (DENSE, SPARSE if arm == "dsd" else DENSE, REDENSE), strict=False):
+    for phase, weights in zip(phases, (DENSE, DENSE if arm == "dense" else SPARSE, REDENSE), strict=False):
         (folder / phase["name"]).mkdir(parents=True)
         save_file(weights, folder / phase["name"] / "model.safetensors")
     folder.mkdir(parents=True, exist_ok=True)
@@ -72,6 +72,17 @@ def write_dsd_run(
     if heard is not None:
         write_scores(folder, phases[-1]["name"], heard)
     return folder
+
+
+def write_comparison(out: Path) -> Path:
+    """DSD and its control with two seeds: DSD hears everything, its control makes one error and two."""
+    for seed in (1, 2):
+        for arm in ("dsd", "dense"):
+            heard = (
+                REFERENCES if arm == "dsd" else ["x " * seed + " ".join(REFERENCES[0].split()[seed:]), *REFERENCES[1:]]
+            )
+            write_dsd_run(out / f"seed-{seed}" / arm, arm=arm, heard=heard, seed=seed)
+    return out
 
 
 def write_summary(folder: Path, **facts: Any) -> None:
@@ -99,3 +110,43 @@ def write_scores(folder: Path, phase: str, heard: Sequence[str]) -> None:
     rows = zip("abcd", heard, REFERENCES, strict=True)
     examples = [ScoredExample(name, text, [reference]) for name, text, reference in rows]
     PhaseScores(phase, "test", "wer", False, scores, 1.5, examples).write(folder)
+
+
+def change_summary(folder: Path, **facts: Any) -> dict[str, Any]:
+    """Gives a run's summary other facts, and returns it."""
+    path = folder / "dsd_summary.json"
+    summary: dict[str, Any] = json.loads(path.read_text()) | facts
+    path.write_text(json.dumps(summary))
+    return summary
+
+
+def write_iterative_run(folder: Path) -> Path:
+    """A run of five phases that prunes twice, harder the second time."""
+    kinds = ("dense", "sparse", "dense", "sparse", "dense")
+    schedule = [
+        {
+            "index": index,
+            "kind": kind,
+            "start": 5 * index,
+            "end": 5 * index + 5,
+            "sparsity": 0.25 * (index + 1) / 2 if kind == "sparse" else 0.0,
+            "learning_rate": 0.1,
+        }
+        for index, kind in enumerate(kinds)
+    ]
+    facts = {"seconds": 61.0, "finished": True, "left_early": False, "metrics": {}}
+    small, big = LAYERS
+    layers = {
+        1: [small, {**big, "pruned": 2, "sparsity": 0.25, "threshold": 0.2}],
+        3: [small, big],
+    }
+    phases = [
+        {**entry, **facts, "name": f"phase-{entry['index']}-{entry['kind']}", "layers": layers.get(entry["index"], [])}
+        for entry in schedule
+    ]
+    first = {**SPARSE, "big.weight": torch.tensor([[0.0, 0.0, 0.3, -0.4], [1.5, -2.5, 3.5, -4.5]])}
+    for phase, weights in zip(phases, (DENSE, first, DENSE, SPARSE, REDENSE), strict=True):
+        (folder / phase["name"]).mkdir(parents=True)
+        save_file(weights, folder / phase["name"] / "model.safetensors")
+    write_summary(folder, arm="iterative", seed=7, schedule=schedule, phases=phases)
+    return folder

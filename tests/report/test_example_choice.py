@@ -72,3 +72,14 @@ def test_wrong_words_are_marked(prediction, references, wrong):
     marked = mark_words(prediction, references)
     assert " ".join(word for word, _ in marked) == prediction
     assert [word for word, is_wrong in marked if is_wrong] == wrong
+
+
+def test_classes_are_right_or_wrong():
+    examples = [ScoredExample(name, told, [true]) for name, told, true in (("a", "cat", "cat"), ("b", "cat", "dog"))]
+    assert example_qualities("error", examples).tolist() == [0, -1]
+    right, wrong = (
+        PhaseScores("phase-2-dense", "test", "error", False, {"error": 0.5}, 1.0, [example] * 2)
+        for example in (examples[0], ScoredExample("a", "fire engine", ["cat"]))
+    )
+    choice = choose_examples([("dsd", right), ("dense", wrong)], baseline=1, system=0)
+    assert (choice.wins, choice.losses, choice.draws, choice.measure) == (2, 0, 0, "top-1 error")

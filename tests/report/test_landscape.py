@@ -112,3 +112,10 @@ def test_a_landscape_is_written_and_read(tmp_path):
 def test_wrong_arguments_are_refused(models, options, message):
     with pytest.raises(ValueError, match=message):
         loss_landscape(models, bowl(), **options)
+
+
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"version": 1}', '{"version": 1, "lines": [{}]}'])
+def test_a_damaged_landscape_is_refused_by_name(tmp_path, content):
+    (tmp_path / "landscape.json").write_text(content)
+    with pytest.raises(ValueError, match=r"^.*landscape.json cannot be read \(.*\): measure it again, or remove it$"):
+        Landscape.read(tmp_path)

@@ -2,57 +2,35 @@
 
 import json
 import re
-from html.parser import HTMLParser
+import shutil
+from dataclasses import replace
 
 import pytest
 import torch
+from page_text import parse, section
 from PIL import Image
-from report_runs import DENSE, REFERENCES, write_dsd_run, write_scores
+from report_runs import (
+    DENSE,
+    REFERENCES,
+    change_summary,
+    write_comparison,
+    write_dsd_run,
+    write_iterative_run,
+    write_scores,
+)
 from safetensors.torch import save_file
 from tiny import make_trainer
 from typer.testing import CliRunner
 
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
+from hf_dsd.metrics import score_labels
 from hf_dsd.report import loss_landscape, write_report
 from hf_dsd.report.report_folder import read_report_folder
 from hf_dsd.report.run_record import read_run
+from hf_dsd.scores import PhaseScores, ScoredExample
 
 FIGURES = ["fate.png", "landscape.png", "timeline.png", "weights.png"]
-
-
-class Parsed(HTMLParser):
-    """Text, tags and attributes of a page."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.words: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.feed(text)
-        self.text = re.sub(r"\s+", " ", " ".join(self.words))
-
-    def handle_starttag(self, tag, attrs):
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_data(self, data):
-        self.words.append(data)
-
-
-def parse(path) -> Parsed:
-    return Parsed(path.read_text(encoding="utf-8"))
-
-
-def write_comparison(out, *, arms=("dsd", "dense")):
-    """Two seeds; DSD hears everything, its control makes one and two errors."""
-    for seed in (1, 2):
-        for arm in arms:
-            heard = (
-                REFERENCES if arm == "dsd" else ["x " * seed + " ".join(REFERENCES[0].split()[seed:]), *REFERENCES[1:]]
-            )
-            write_dsd_run(out / f"seed-{seed}" / arm, arm=arm, heard=heard, seed=seed)
-    return out
 
 
 def test_a_finished_run(tmp_path):
@@ -99,13 +77,6 @@ def test_a_comparison_has_a_verdict_and_all_arms(tmp_path):
     assert "4 of 4 runs finished" in page.text
     (out / "comparison.json").unlink()
     assert comparison.verdict.text in parse(write_report(out)).text  # computed from the runs
-
-
-def test_a_comparison_that_has_grown_says_what_it_does_not_count(tmp_path):
-    out = write_comparison(tmp_path)
-    Comparison.from_folder(out).write(out)
-    write_dsd_run(out / "seed-3" / "dsd", heard=REFERENCES, seed=3)
-    assert "comparison.json does not count dsd, seed 3" in parse(write_report(out)).text
 
 
 def test_averages_are_scored_but_the_controls_own_texts_are_shown(tmp_path):
@@ -241,10 +212,125 @@ def test_comparing_ends_with_the_report(tmp_path):
     assert json.loads((out / "comparison.json").read_text())["verdict"]["text"] in parse(out / "report.html").text
 
 
-def test_a_run_from_a_trained_model_has_finished(tmp_path):
-    """Its first phase has length 0 and left no record."""
-    folder = write_dsd_run(tmp_path)
+def start_from_trained(folder):
+    """Makes a run one whose first phase has length 0: it has left no record and no model."""
     summary = json.loads((folder / "dsd_summary.json").read_text())
     summary["schedule"][0]["end"] = 0
-    (folder / "dsd_summary.json").write_text(json.dumps(summary | {"phases": summary["phases"][1:]}))
+    change_summary(folder, schedule=summary["schedule"], phases=summary["phases"][1:])
+    shutil.rmtree(folder / "phase-0-dense")
+
+
+def test_a_run_from_a_trained_model_has_finished_and_shows_what_it_pruned(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    start_from_trained(folder)
     assert read_run(folder).is_finished
+    path = write_report(folder)
+    assert "it began from a model trained elsewhere, which is not in the folder" in section(path, "weights")
+    layers = section(path, "layers")
+    assert "big.weight 2 × 4 8 50.0 % 50.0 % 0.4 – –" in layers
+    assert "small.weight 2 × 2 4 25.0 % 25.0 % 0.5 – –" in layers
+    assert "layer 1 sparse 2 dense" in layers  # means and deviations of the models that are there
+
+
+def test_a_missing_phase_is_named(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    shutil.rmtree(folder / "phase-0-dense")
+    weights = section(write_report(folder), "weights")
+    assert "phase-0-dense/ with its weights is neither in the folder nor in that of another arm." in weights
+    shutil.rmtree(folder / "phase-1-sparse")
+    assert "and phase-1-sparse/ with its weights is not in the folder." in section(write_report(folder), "weights")
+
+
+def test_a_first_phase_that_another_arm_trained_is_shown(tmp_path):
+    out = write_comparison(tmp_path)
+    shutil.rmtree(out / "seed-1" / "dsd" / "phase-0-dense")
+    path = write_report(out)
+    assert "(1) at the end of phase-0-dense (trained by dense)" in section(path, "weights")
+    assert "big.weight 2 × 4 8 50.0 % 50.0 % 0.4 25.0 % 66.7 %" in section(path, "layers")
+
+
+def test_every_sparse_phase_has_its_table(tmp_path):
+    layers = section(write_report(write_iterative_run(tmp_path)), "layers")
+    first, second = layers.index("phase-1-sparse"), layers.index("phase-3-sparse")
+    assert "big.weight 2 × 4 8 25.0 % 25.0 % 0.2 50.0 % 100.0 %" in layers[first:second]
+    assert "big.weight 2 × 4 8 50.0 % 50.0 % 0.4 25.0 % 66.7 %" in layers[second:]
+    assert "layer 0 dense 1 sparse 2 dense 3 sparse 4 dense" in layers
+
+
+def test_random_masks_have_no_threshold(tmp_path):
+    folder = write_dsd_run(tmp_path / "run", arm="random")
+    change_summary(folder, mask_criterion="random")
+    path = write_report(folder)
+    weights, layers = section(path, "weights"), section(path, "layers")
+    assert "masks are by chance" in weights
+    assert "of 4 pruned weights moved away from zero" in weights
+    assert "came back above" not in weights
+    assert "pruned below this" not in weights
+    assert "layer shape weights target pruned same sign" in layers
+    assert "big.weight 2 × 4 8 50.0 % 50.0 % 66.7 %" in layers
+
+
+def test_a_threshold_that_was_not_recorded_is_left_out(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    (folder / "dsd_summary.json").write_text(
+        (folder / "dsd_summary.json").read_text().replace('"threshold": 0.4', '"threshold": null')
+    )
+    assert "big.weight 2 × 4 8 50.0 % 50.0 % – – 66.7 %" in section(write_report(folder), "layers")
+
+
+def test_models_that_were_scored_differently_have_tables_of_their_own(tmp_path):
+    out = write_comparison(tmp_path)
+    scores = PhaseScores.read(out / "seed-1" / "dense", "phase-2-dense")
+    for change in ({"split": "validation"}, {"split": "dev", "metric": "cer"}):
+        replace(scores, **change).write(out / "seed-1" / "dense")
+    other = {**scores.scores, "signature": "scored in another way"}
+    replace(scores, phase="phase-1-dense", scores=other).write(out / "seed-2" / "dense")
+    text = section(write_report(out), "scores")
+    headings = ["wer on test", "wer on test", "cer on dev", "wer on validation"]
+    assert re.findall(r"run model (\w+ on \w+) 95 %", text) == headings
+    first, alike, dev, validation = text.split("run model ")[1:]
+    assert (first.count(", seed"), alike.count(", seed"), dev.count(", seed"), validation.count(", seed")) == (
+        4,
+        1,
+        1,
+        1,
+    )
+    assert "dense, seed 2 phase-1-dense" in alike
+    assert alike.strip().endswith("Signature: scored in another way")
+
+
+def test_one_damaged_run_costs_a_comparison_that_run_alone(tmp_path):
+    out = write_comparison(tmp_path)
+    (out / "seed-2" / "dsd" / "dsd_summary.json").write_text("{")
+    (out / "seed-1" / "dense" / "test_phase-2-dense.json").write_text("{}")
+    path = out / "seed-1" / "dsd" / "phase-1-sparse" / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    (out / "seed-1" / "dsd" / "landscape.json").write_text("{")
+    page = parse(write_report(out)).text
+    assert "3 of 3 runs finished" in page
+    assert "dsd, seed 2 is left out: " in page
+    assert "dsd_summary.json is damaged (JSONDecodeError" in page
+    assert "dense, seed 1: test_phase-2-dense.json cannot be read (KeyError: 'examples')" in page
+    assert "dsd, seed 1: phase-1-sparse/ cannot be read (SafetensorError: " in page
+    assert "landscape.json cannot be read (" in page
+
+
+def test_a_folder_of_nothing_but_damaged_runs_is_refused(tmp_path):
+    for seed in (1, 2):
+        (tmp_path / f"seed-{seed}" / "dsd").mkdir(parents=True)
+        (tmp_path / f"seed-{seed}" / "dsd" / "dsd_summary.json").write_text("{")
+    with pytest.raises(ValueError, match=r"seed-1/dsd/dsd_summary.json is damaged .*seed-2/dsd/dsd_summary.json"):
+        write_report(tmp_path)
+
+
+def test_a_classifiers_answers_are_right_or_wrong(tmp_path):
+    for arm, told in (("dsd", ["cat", "dog"]), ("dense", ["cat", "fire engine"])):
+        folder = write_dsd_run(tmp_path / arm, arm=arm)
+        rows = [ScoredExample(name, said, [true]) for name, said, true in zip("ab", told, ["cat", "dog"], strict=True)]
+        scores = score_labels(told, ["cat", "dog"])
+        PhaseScores("phase-2-dense", "test", "error", False, scores, 1.0, rows).write(folder)
+    text = section(write_report(tmp_path), "examples")
+    assert "dsd is better than dense on 1, worse on 0 and as good on 1, by top-1 error" in text
+    assert "dense fire engine wrong" in text
+    assert "dsd dog right" in text
+    assert "the class dog" in text

@@ -45,7 +45,7 @@ def test_the_model_is_as_before(tmp_path):
     assert pointers == {name: tensor.data_ptr() for name, tensor in trainer.model.named_parameters()}
     assert trainer.model.norm.momentum == 0.1
     assert trainer.summary.evaluations == {}
-    assert random_state.shape == torch.random.get_rng_state().shape
+    assert torch.equal(torch.random.get_rng_state(), random_state)
 
 
 def test_statistics_are_the_plain_means_over_the_batches(tmp_path):

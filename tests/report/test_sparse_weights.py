@@ -1,19 +1,23 @@
 """The five moments, the fate of the pruned weights and the layer table, on weights written down here."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
-from report_runs import DENSE, REDENSE, SPARSE, write_dsd_run
+from matplotlib.figure import Figure
+from report_runs import DENSE, REDENSE, SPARSE, change_summary, write_dsd_run, write_iterative_run
 from safetensors.torch import save_file
 
-from hf_dsd.report.layer_table import dense_rows, layer_rows
+from hf_dsd.report.draw_weights import draw_fate
+from hf_dsd.report.layer_table import dense_rows, layer_statistics, pruned_phases
 from hf_dsd.report.pruned_fate import add_fates, count_fate, returns_by_value
 from hf_dsd.report.run_record import read_run
 from hf_dsd.report.weight_moments import (
     SparseLayer,
-    choose_layer,
     find_sparse_round,
     five_moments,
+    read_chosen_layer,
     read_sparse_layer,
 )
 
@@ -97,12 +101,12 @@ def test_a_run_is_read_from_its_phases(tmp_path):
         "phase-1-sparse",
         "phase-2-dense",
     )
-    assert choose_layer(found) == "big.weight"  # the largest
-    assert choose_layer(found, "small.weight") == "small.weight"
+    assert read_chosen_layer(found).name == "big.weight"  # the largest
+    assert read_chosen_layer(found, "small.weight").name == "small.weight"
     with pytest.raises(
         ValueError, match=r"^layer must be one that phase-1-sparse prunes, \['small.weight', 'big.weight'"
     ):
-        choose_layer(found, "bias")
+        read_chosen_layer(found, "bias")
     big = read_sparse_layer(found, "big.weight")
     assert big.dense.tolist() == DENSE["big.weight"].flatten().tolist()
     assert big.sparse.tolist() == SPARSE["big.weight"].flatten().tolist()
@@ -112,15 +116,73 @@ def test_a_run_is_read_from_its_phases(tmp_path):
 
 def test_the_layer_table(tmp_path):
     run = read_run(write_dsd_run(tmp_path / "run"))
-    small, big = layer_rows(run, find_sparse_round(run))
+    (phase,) = pruned_phases(run)
+    small, big = phase.rows
+    assert (phase.name, phase.by_chance) == ("phase-1-sparse", False)
     assert (small.name, small.target, small.actual) == ("small.weight", 0.25, 0.25)  # its override
     assert (big.name, big.target, big.actual, big.threshold) == ("big.weight", 0.5, 0.5, 0.4)
-    weights = DENSE["big.weight"].numpy().astype(np.float64)
-    assert big.moments["phase-0-dense"] == pytest.approx((weights.mean(), weights.std()))
-    assert list(big.moments) == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
     assert big.fate == count_fate(literal_layer())
     assert (small.miscounted, big.miscounted) == (0, 0)
     assert [(row.name, row.reason) for row in dense_rows(run)] == [("bias", "bias or vector")]
+
+
+def test_means_and_deviations_after_each_phase(tmp_path):
+    found = layer_statistics(read_run(write_dsd_run(tmp_path / "run")), ["big.weight"])
+    weights = DENSE["big.weight"].numpy().astype(np.float64)
+    assert found.moments["big.weight"]["phase-0-dense"] == pytest.approx((weights.mean(), weights.std()))
+    assert list(found.moments["big.weight"]) == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
+    assert found.not_finite == {}
+
+
+def test_the_table_needs_no_weights(tmp_path):
+    """What was pruned is in the summary; only the fate of the pruned weights needs their files."""
+    folder = write_dsd_run(tmp_path / "run")
+    shutil.rmtree(folder / "phase-0-dense")
+    (phase,) = pruned_phases(read_run(folder))
+    assert [(row.name, row.actual, row.threshold, row.fate) for row in phase.rows] == [
+        ("small.weight", 0.25, 0.5, None),
+        ("big.weight", 0.5, 0.4, None),
+    ]
+
+
+def test_every_round_of_an_iterative_run_has_its_table(tmp_path):
+    first, second = pruned_phases(read_run(write_iterative_run(tmp_path)))
+    assert [(phase.name, phase.rows[1].target, phase.rows[1].actual) for phase in (first, second)] == [
+        ("phase-1-sparse", 0.25, 0.25),
+        ("phase-3-sparse", 0.5, 0.5),
+    ]
+    assert (first.rows[1].fate.pruned, first.rows[1].fate.returned) == (2, 1)  # 0.1 and -0.2 came back as they were
+    assert second.rows[1].fate == count_fate(literal_layer())
+
+
+def test_a_random_mask_has_no_magnitude_to_come_back_to(tmp_path):
+    """The score that it pruned by is a uniform number: to compare weights with it would mean nothing."""
+    folder = write_dsd_run(tmp_path / "run", arm="random")
+    change_summary(folder, mask_criterion="random")
+    run = read_run(folder)
+    (phase,) = pruned_phases(run)
+    fate = phase.rows[1].fate
+    assert (phase.by_chance, phase.rows[1].threshold) == (True, None)
+    assert (fate.pruned, fate.moved, fate.returned, fate.signs, fate.same_sign) == (4, 3, None, 3, 2)
+    assert add_fates([row.fate for row in phase.rows]).returned is None
+    layer = read_sparse_layer(find_sparse_round(run), "big.weight")
+    figure = Figure()
+    draw_fate(layer)(figure, True)
+    sizes = figure.axes[0]
+    assert [text.get_text() for text in sizes.get_legend().get_texts()] == ["kept", "pruned"]
+
+
+def test_the_largest_layer_of_the_files_is_drawn_and_a_wanted_one_must_be_there(tmp_path):
+    """Tied weights are saved under one name: the run may have pruned the other."""
+    folder = write_dsd_run(tmp_path / "run")
+    for phase, weights in (("phase-0-dense", DENSE), ("phase-1-sparse", SPARSE), ("phase-2-dense", REDENSE)):
+        save_file({"small.weight": weights["small.weight"]}, folder / phase / "model.safetensors")
+    found = find_sparse_round(read_run(folder))
+    assert read_chosen_layer(found).name == "small.weight"
+    with pytest.raises(ValueError, match="^layer 'big.weight' is not in the weights of .*: choose another by --layer$"):
+        read_chosen_layer(found, "big.weight")
+    save_file({"bias": DENSE["bias"]}, folder / "phase-1-sparse" / "model.safetensors")
+    assert read_chosen_layer(found) is None
 
 
 def test_the_best_weights_are_those_that_the_sparse_phase_began_from(tmp_path):
@@ -154,5 +216,5 @@ def test_a_kept_weight_at_zero_is_counted_and_a_tied_one_left_out(tmp_path):
     save_file(sparse, folder / "phase-1-sparse" / "model.safetensors")
     found = find_sparse_round(read_run(folder))
     assert read_sparse_layer(found, "small.weight") is None
-    small, big = layer_rows(read_run(folder), found)
+    ((small, big),) = (phase.rows for phase in pruned_phases(read_run(folder)))
     assert (small.miscounted, small.fate, big.miscounted) == (0, None, 1)

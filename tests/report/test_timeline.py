@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from report_runs import REFERENCES, write_dsd_run, write_summary
+from report_runs import REFERENCES, change_summary, write_dsd_run
 
 from hf_dsd.metrics import score_title
 from hf_dsd.report.run_record import read_run
@@ -70,10 +70,11 @@ def test_a_checkpoints_log_is_continued_by_the_phases_ends(tmp_path):
 def test_the_metric_is_the_scored_one_else_a_known_one(tmp_path):
     scored = read_run(write_dsd_run(tmp_path / "scored", heard=REFERENCES))
     assert find_metric([scored]) == "eval_wer"
-    write_summary(tmp_path, schedule=[], phases=[{"metrics": {"eval_loss": 1.0, "eval_cer": 0.1, "eval_bleu4": 2.0}}])
-    assert find_metric([read_run(tmp_path)]) == "eval_bleu4"
-    write_summary(tmp_path, schedule=[], phases=[{"metrics": {"eval_loss": 1.0, "eval_runtime": 0.1}}])
-    assert find_metric([read_run(tmp_path)]) is None
+    folder = write_dsd_run(tmp_path / "unscored", finished=1)
+    (phase,) = json.loads((folder / "dsd_summary.json").read_text())["phases"]
+    for metrics, expected in (({"eval_cer": 0.1, "eval_bleu4": 2.0}, "eval_bleu4"), ({"eval_runtime": 0.1}, None)):
+        change_summary(folder, phases=[phase | {"metrics": {"eval_loss": 1.0, **metrics}}])
+        assert find_metric([read_run(folder)]) == expected
 
 
 def test_long_logs_are_drawn_as_means():

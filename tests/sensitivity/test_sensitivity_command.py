@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from checkpoints import save_captioner, write_captions
 from matplotlib.image import imread
+from PIL import Image
 from quadratic import BASE, Quadratic, squares
 from rich.console import Console
 from typer.testing import CliRunner
@@ -112,3 +114,22 @@ def test_bad_arguments_end_with_status_2(options, message, tmp_path):
     assert run.exit_code == 2
     assert f"error {message}" in run.output
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_names_are_shown_as_they_are(tmp_path):
+    r"""A path may look like a formula, `$\lr_$`, and a layer's name may begin with an underscore."""
+
+    class Model(Quadratic):
+        def __init__(self) -> None:
+            super().__init__()
+            self._encoder, self.a = self.a, None
+
+        def forward(self, x):
+            return torch.cat([self._encoder(x), self.b(x)], dim=1) if self.a is None else super().forward(x)
+
+    model = Model()
+    result = measure_sensitivity(model, model.loss, (0.1, 0.5), name=r"runs/$\lr_$x/phase-0-dense", data="$five_$")
+    with Image.open(draw_sensitivity(result, tmp_path)) as drawn:
+        assert drawn.size == (1560, 598)
+    legend = build_figure(result).axes[1].get_legend()
+    assert [text.get_text() for text in legend.get_texts()] == ["b.weight", "_encoder.weight"]
