@@ -3,16 +3,16 @@
 The training scripts write one such file for each finished phase; comparisons, reports and model cards read them.
 """
 
-import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 
+from .json_file import read_json
 from .metrics import TextScorer
 from .state_file import write_json
 from .summary import finished_models, read_run
@@ -72,6 +72,7 @@ class PhaseScores:
 
         Raises:
             FileNotFoundError: If the run has not been scored, or the scores are those of an earlier run in this folder.
+            ValueError: If the file is damaged.
         """
         path = Path(folder) / f"{split}_{phase}.json"
         if not has_scores(folder, phase, split):
@@ -92,7 +93,12 @@ def has_scores(folder: str | os.PathLike[str], phase: str, split: str = "test") 
 
 
 def _read(path: Path) -> dict[str, Any]:
-    return {"run": None, **json.loads(path.read_text(encoding="utf-8"))}  # an old version's names no run
+    remedy = "score the run again, or remove the file"
+    content = {"run": None, **(read_json(path, remedy) or {})}  # an old version's names no run
+    missing = sorted({field.name for field in fields(PhaseScores)} - content.keys())
+    if missing:
+        raise ValueError(f"{path} is damaged (it lacks {', '.join(missing)}): {remedy}")
+    return content
 
 
 def score_phases(

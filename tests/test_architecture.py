@@ -56,11 +56,12 @@ ALLOWED: dict[str, set[str]] = {
     "metrics": set(),
     "data": set(),
     "inspection": {"schedule", "targets", "selection", "models"},
-    "scores": TRAINING | PARTS,
-    "compare": TRAINING | PARTS | {"scores", "command_error"},
+    "scores": TRAINING | PARTS | {"json_file"},
+    "compare": TRAINING | PARTS | {"scores", "command_error", "json_file"},
     "command_error": set(),
+    "json_file": set(),
     "sensitivity": CORE | PARTS | {"training_args", "command_error"},
-    "report": TRAINING | PARTS | {"scores", "compare"},
+    "report": TRAINING | PARTS | {"scores", "compare", "json_file"},
     "hub": TRAINING | PARTS | {"scores", "compare", "report", "command_error"},
     "demo": TRAINING | PARTS | {"scores", "compare", "report"},
     "cli": TRAINING
@@ -73,6 +74,7 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "command_error": {"typer", "rich"},
     "schedule": set(),
+    "json_file": set(),
     "phase_monitor": set(),
     "public_text": set(),
     "sharding": {"torch"},

@@ -108,3 +108,17 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
     resumed = make_trainer(tmp_path, save_strategy="steps", save_steps=5)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
     assert read_run(tmp_path) == first
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "JSONDecodeError"),
+        ("[]", "must hold a JSON object, got list"),
+        ("{}", "it lacks examples, greater_is_better"),
+    ],
+)
+def test_a_damaged_file_is_named_with_its_remedy(tmp_path, text, message):
+    (tmp_path / "test_phase-2-dense.json").write_text(text)
+    with pytest.raises(ValueError, match=rf"test_phase-2-dense\.json is damaged \(.*{message}.*: score the run again"):
+        PhaseScores.read(tmp_path, "phase-2-dense")

@@ -10,10 +10,10 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
+from hf_dsd.json_file import read_json
 from hf_dsd.state_file import write_json
 
 from .example_significance import ExampleTest, compare_examples, example_counts
-from .json_file import read_json
 from .recipe_file import read_recipe
 from .run_results import ARMS, COMPARISON_FILE_NAME, RunResult, ScoredRun, read_runs
 from .seed_significance import paired_t

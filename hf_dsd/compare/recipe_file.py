@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from hf_dsd.json_file import read_json
 from hf_dsd.state_file import write_json
 
 from .jobs import remove_runs
-from .json_file import read_json
 from .run_results import ARMS, COMPARISON_FILE_NAME
 
 RECIPE_FILE_NAME = "recipe.json"

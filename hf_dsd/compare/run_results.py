@@ -238,11 +238,6 @@ def _diverged(result: RunResult, metric: str, value: float) -> ScoredRun:
     return ScoredRun(_with(result, {"status": "failed", "error": error}), diverged=True)
 
 
-def smaller_is_better(metric: str) -> bool:
-    """True for losses, error rates and perplexities, by name; `greater_is_better` also says where it is not known."""
-    return greater_is_better(metric) is False
-
-
 def _with(result: RunResult, values: Mapping[str, Any]) -> RunResult:
     return RunResult(**{**vars(result), **values})
 

@@ -1,15 +1,15 @@
 """The comparison of a folder of runs, up to date.
 
-Layer: the comparison.
+Layer: the comparison and the report's rule of when it is up to date.
 """
 
 import os
-from collections.abc import Iterable
 from pathlib import Path
 
-from hf_dsd.compare import Comparison, RunResult
+from hf_dsd.compare import Comparison
 from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
-from hf_dsd.compare.run_results import read_runs, seeds_in
+from hf_dsd.compare.run_results import seeds_in
+from hf_dsd.report.current_comparison import changed_runs
 
 
 def read_comparison(out: str | os.PathLike[str]) -> Comparison:
@@ -23,11 +23,6 @@ def read_comparison(out: str | os.PathLike[str]) -> Comparison:
     if not (out / COMPARISON_FILE_NAME).is_file():
         return Comparison.from_folder(out)
     kept = Comparison.read(out)
-    if not seeds_in(out):  # the file alone was kept
+    if not seeds_in(out) or not changed_runs(kept, out):  # without runs, the file alone was kept
         return kept
-    found = [run.result for run in read_runs(out, kept.split, kept.metric)]
-    return kept if _values(kept.runs) == _values(found) else Comparison.from_folder(out, kept.split, kept.metric)
-
-
-def _values(runs: Iterable[RunResult]) -> set[tuple[str, int, float]]:
-    return {(run.arm, run.seed, run.value) for run in runs if run.value is not None}
+    return Comparison.from_folder(out, kept.split, kept.metric, greater_is_better=kept.greater_is_better)

@@ -38,7 +38,9 @@ def read_current_comparison(out: Path) -> tuple[Comparison | None, str]:
         changed = changed_runs(stored, out)
         if not changed:
             return stored, ""
-        return Comparison.from_folder(out, stored.split, stored.metric), _outdated(stored, out, changed)
+        known = stored.greater_is_better
+        found = Comparison.from_folder(out, stored.split, stored.metric, greater_is_better=known)
+        return found, _outdated(stored, out, changed)
     except _DAMAGE as error:
         return (
             None,

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from hf_dsd.compare.run_results import smaller_is_better
+from hf_dsd.compare.metric_direction import greater_is_better
 from hf_dsd.metrics import is_rate, rate_unit, score_title
 
 from .palette import arm_role, light, line_style
@@ -121,10 +121,9 @@ def _show(axes: Axes, points: Points, seen_from: float) -> None:
 
 def _draw_metric(axes: Axes, curves: Sequence[Curves], metric: str, seen_from: float) -> None:
     factor = 100 if is_rate(metric) else 1
-    better = "smaller is better" if smaller_is_better(metric) else "greater is better"
-    label_panel(
-        axes, f"validation {score_title(metric).removesuffix(rate_unit(metric))}, {better}", y=score_title(metric)
-    )
+    better = {True: ", greater is better", False: ", smaller is better", None: ""}[greater_is_better(metric)]
+    title = score_title(metric)
+    label_panel(axes, f"validation {title.removesuffix(rate_unit(metric))}{better}", y=title)
     for found in curves:
         _line(axes, found, [(step, factor * value) for step, value in found.metric], marker="o", width=1.4)
     _show(axes, [(step, factor * value) for found in curves for step, value in found.metric], seen_from)

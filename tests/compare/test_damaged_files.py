@@ -15,7 +15,7 @@ from hf_dsd.compare.jobs import Job
 from hf_dsd.compare.recipe_file import check_recipe
 
 LAST = "phase-2-dense"
-TRUNCATED, OBJECT = r"is damaged \(.*char \d+\)\)", "must hold a JSON object, got"
+TRUNCATED, OBJECT = r"is damaged \(.*char \d+\)\)", r"is damaged \(it must hold a JSON object, got"
 
 
 @pytest.fixture

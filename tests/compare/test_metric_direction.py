@@ -12,7 +12,6 @@ from typer.testing import CliRunner
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
 from hf_dsd.compare.metric_direction import greater_is_better
-from hf_dsd.compare.run_results import smaller_is_better
 
 LAST = "phase-2-dense"
 
@@ -30,7 +29,7 @@ UNKNOWN = "score eval_score brevity_penalty hyp_length words ref_length precisio
 )
 def test_known_names(names: str, expected: bool | None) -> None:
     assert {name: greater_is_better(name) for name in names.split()} == dict.fromkeys(names.split(), expected)
-    assert {name for name in names.split() if smaller_is_better(name)} == (
+    assert {name for name in names.split() if greater_is_better(name) is False} == (
         set(names.split()) if names == SMALLER else set()
     )
 

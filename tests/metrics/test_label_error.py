@@ -7,7 +7,7 @@ from scipy import stats
 from transformers import EvalPrediction
 
 from hf_dsd.compare.example_significance import compare_examples, example_counts
-from hf_dsd.compare.run_results import smaller_is_better
+from hf_dsd.compare.metric_direction import greater_is_better
 from hf_dsd.compare.verdict import format_difference, format_value
 from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer, score_labels, score_title
 from hf_dsd.scores import ScoredExample
@@ -56,7 +56,7 @@ def test_its_name_and_unit() -> None:
     assert (score_title("eval_error"), score_title("error")) == ("top-1 error [%]", "top-1 error [%]")
     assert format_value(0.175, "error") == "17.50 %"
     assert format_difference(-0.0125, "error") == "-1.25 points of top-1 error"
-    assert smaller_is_better("error")
+    assert greater_is_better("error") is False
 
 
 @pytest.mark.parametrize("predictions", [[], ["a"]])
