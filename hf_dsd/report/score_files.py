@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hf_dsd.scores import PhaseScores
 
+_REMEDY = "score the run again, or remove the file"
 _NAME = re.compile(r"(?P<split>.+?)_(?P<phase>phase-(?P<index>\d+)-.+)\.json")
 
 
@@ -24,9 +25,10 @@ def read_score_files(folder: Path) -> tuple[list[PhaseScores], list[str]]:
             scores.append(_read(folder, name["phase"], name["split"]))
         except FileNotFoundError:  # there it is, but the scores know their run
             problems.append(f"{name[0]} is of an earlier run in this folder: score this run, or remove the file")
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            reason = f"{type(error).__name__}: {error}"
-            problems.append(f"{name[0]} cannot be read ({reason}): score the run again, or remove the file")
+        except ValueError as error:
+            problems.append(str(error))
+        except (TypeError, AttributeError) as error:
+            problems.append(f"{name[0]} is damaged ({type(error).__name__}: {error}): {_REMEDY}")
     return scores, problems
 
 
@@ -34,6 +36,6 @@ def _read(folder: Path, phase: str, split: str) -> PhaseScores:
     found = PhaseScores.read(folder, phase, split)
     bare = next((example.id for example in found.examples if not example.references), None)
     if bare is not None:
-        raise ValueError(f"example {bare!r} has no reference")
+        raise ValueError(f"{split}_{phase}.json is damaged (example {bare!r} has no reference): {_REMEDY}")
     float(found.loss), found.value  # noqa: B018 (raise here, not in the middle of a page)
     return found

@@ -310,7 +310,7 @@ def test_one_damaged_run_costs_a_comparison_that_run_alone(tmp_path):
     assert "3 of 3 runs finished" in page
     assert "dsd, seed 2 is left out: " in page
     assert "dsd_summary.json is damaged (JSONDecodeError" in page
-    assert "dense, seed 1: test_phase-2-dense.json cannot be read (KeyError: 'examples')" in page
+    assert "test_phase-2-dense.json is damaged (it lacks examples" in page
     assert "dsd, seed 1: phase-1-sparse/ cannot be read (SafetensorError: " in page
     assert "landscape.json cannot be read (" in page
 
