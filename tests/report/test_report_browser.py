@@ -75,6 +75,13 @@ def test_no_two_texts_of_a_figure_overlap(page, report):
         assert page.evaluate(outside) == []
 
 
+def test_the_first_column_of_a_table_is_words_not_letters(page, report):
+    """A phone would give it the width of a letter, since the other columns do not wrap."""
+    page.open(report, 390)
+    widths = page.evaluate("[...document.querySelectorAll('th:first-child')].map(cell => cell.offsetWidth)")
+    assert min(width for width in widths if width) >= 110  # those of a closed list have none
+
+
 def test_contrast_of_text_is_readable_in_both_schemes():
     """WCAG AA: 4.5 to 1 for ink and secondary text, 3 to 1 for graphics."""
     for scheme in ("light", "dark"):
