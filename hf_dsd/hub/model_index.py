@@ -88,5 +88,10 @@ def _of_scores(results: Results, split: str, scores: dict[str, Any], whose: str)
                 dataset_split=split,
                 metric_type=_METRICS[name],
                 metric_name=f"{score_title(name)} ({whose})",
-                metric_value=round(100 * scores[name] if is_rate(name) else scores[name], 2),
+                metric_value=_rounded(100 * scores[name] if is_rate(name) else scores[name]),
             )
+
+
+def _rounded(value: float) -> float:
+    """Two digits, four of a fraction."""
+    return round(value, 2 if abs(value) > 1 else 4)

@@ -16,7 +16,7 @@ from hf_dsd.scores import PhaseScores, has_scores
 
 from .run_facts import read_summary
 
-_COUNTS = {"epoch", "substitutions", "insertions", "deletions", "words", "runtime"}
+_COUNTS = {"epoch", "substitutions", "insertions", "deletions", "words", "examples", "runtime"}
 
 
 @strict

@@ -75,14 +75,16 @@ def score_labels(
         seed: Of the resamples.
 
     Returns:
-        `error` (a fraction), `error_ci`, `examples` and `signature`.
+        `error` and `accuracy` (fractions), `error_ci`, `examples` and `signature`.
 
     Raises:
         ValueError: If the two differ in length, or are empty.
     """
     statistics = label_statistics(predictions, references)
+    error = float(label_error(statistics.sum(axis=0)))
     scores: dict[str, Any] = {
-        "error": float(label_error(statistics.sum(axis=0))),
+        "error": error,
+        "accuracy": 1 - error,  # which the Hub knows
         "examples": len(statistics),
         "signature": f"top:1|bs:{n_bootstrap}|seed:{seed}",
     }

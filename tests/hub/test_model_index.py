@@ -8,6 +8,8 @@ from card_runs import write_comparison, write_run
 from huggingface_hub import ModelCard, ModelCardData
 
 from hf_dsd.hub import Results, render_card
+from hf_dsd.metrics import score_labels
+from hf_dsd.scores import PhaseScores, ScoredExample
 
 
 def head(results: Results) -> ModelCardData:
@@ -50,6 +52,15 @@ def test_means_are_over_seeds_that_both_arms_have(tmp_path: Path) -> None:
     assert ("wer", "WER [%] (DSD, mean of 2 seeds)", 41.67) in found
     assert ("wer", "WER [%] (dense control of the same budget, mean of 2 seeds)", 54.17) in found
     assert len(found) == 4
+
+
+def test_a_classifiers_accuracy_is_what_the_hub_knows(tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", (8, 7, 4))
+    scores = score_labels(["a", "b", "a"], ["a", "a", "a"])
+    PhaseScores("phase-2-dense", "test", "error", False, scores, 0.5, [ScoredExample("1", "a", ["a"])] * 3).write(run)
+    results = Results.from_run(run)
+    assert evaluations(head(results)) == [("accuracy", "accuracy (this model)", 0.6667)]
+    assert results.own_scores()[-1].scores == {"error": 1 / 3, "accuracy": 2 / 3, "loss": 0.5}  # the count is no score
 
 
 def test_means_alone_are_enough(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ def test_a_split_is_scored_with_its_interval() -> None:
     texts = scorer.decode(np.array([0] * 90 + [1] * 110))
     assert texts == ["cat"] * 90 + ["dog"] * 110
     scores = scorer.score(texts)
-    assert (scores["error"], scores["examples"]) == (0.05, 200)
+    assert (scores["error"], scores["accuracy"], scores["examples"]) == (0.05, 0.95, 200)
     low, high = scores["error_ci"]
     exact = stats.binom.ppf([0.025, 0.975], 200, 0.05) / 200  # what resampling 200 answers of 10 errors draws from
     assert (low, high) == pytest.approx(tuple(exact), abs=0.006)
