@@ -13,6 +13,7 @@ import deepspeed
 import torch
 from tiny import TinyGPT2, build, language_rows
 from torch.utils.data import default_collate
+from zero_end import end_process
 
 from hf_dsd import DSD, Schedule
 from hf_dsd.zero_engine import ZeroDSD, whole_weight
@@ -74,4 +75,4 @@ if __name__ == "__main__":
             ((1, 0), (2, 0), (3, 0), (3, 100_000))}  # fmt: skip
     rank = int(os.environ["RANK"])
     (Path(sys.argv[1]) / f"rank-{rank}.json").write_text(json.dumps(runs))
-    torch.distributed.destroy_process_group()  # a rank that ends with gloo's threads at work may abort
+    end_process()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from tiny import TinyGPT2, arguments, build, language_rows
+from zero_end import end_process
 
 from hf_dsd import DSDTrainer
 from hf_dsd.zero_engine import whole_weight
@@ -25,4 +26,4 @@ if __name__ == "__main__":
     final = {name: whole_weight(p).detach().clone() for name, p in model.named_parameters()}
     if args.process_index == 0:
         torch.save({"weights": final, "ranks": args.world_size}, Path(folder) / "final.pt")
-    torch.distributed.destroy_process_group()  # as at the end of zero_loop.py
+    end_process()
