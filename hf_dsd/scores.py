@@ -18,6 +18,8 @@ from .state_file import write_json
 from .summary import finished_models, read_run
 from .trainer import DSDMixin
 
+_REMEDY = "score the run again, or remove the file"
+
 
 @dataclass(frozen=True)
 class ScoredExample:
@@ -64,7 +66,7 @@ class PhaseScores:
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path; it names the run."""
         content = {"run": read_run(folder), **asdict(self)}
-        return write_json(Path(folder) / f"{self.split}_{self.phase}.json", content, ensure_ascii=False)
+        return write_json(_score_file(folder, self.phase, self.split), content, ensure_ascii=False)
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str], phase: str, split: str = "test") -> "PhaseScores":
@@ -74,31 +76,41 @@ class PhaseScores:
             FileNotFoundError: If the run has not been scored, or the scores are those of an earlier run in this folder.
             ValueError: If the file is damaged.
         """
-        path = Path(folder) / f"{split}_{phase}.json"
-        if not has_scores(folder, phase, split):
+        found = cls.find(folder, phase, split)
+        if found is None:
+            path = _score_file(folder, phase, split)
             what = "is of an earlier run in this folder" if path.is_file() else "is missing"
             raise FileNotFoundError(f"{path} {what}: this run has not scored {phase} on its {split} split")
-        content = _read(path)
-        del content["run"]
-        return cls(**{**content, "examples": [ScoredExample(**example) for example in content["examples"]]})
+        return found
+
+    @classmethod
+    def find(cls, folder: str | os.PathLike[str], phase: str, split: str = "test") -> "PhaseScores | None":
+        """The scores as `read` gives them; None if the run whose summary lies in the folder has not made any.
+
+        A file that an earlier run left there does not count: its numbers are another model's.
+
+        Raises:
+            ValueError: If the file is damaged.
+        """
+        path = _score_file(folder, phase, split)
+        content = read_json(path, _REMEDY)
+        if content is None:
+            return None
+        missing = sorted({field.name for field in fields(cls)} - content.keys())
+        if missing:
+            raise ValueError(f"{path} is damaged (it lacks {', '.join(missing)}): {_REMEDY}")
+        if content.pop("run", None) != read_run(folder):  # an old version's names no run
+            return None
+        try:
+            found = cls(**{**content, "examples": [ScoredExample(**example) for example in content["examples"]]})
+            float(found.loss), found.value  # noqa: B018 (raise here, not in the middle of a page)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): {_REMEDY}") from error
+        return found
 
 
-def has_scores(folder: str | os.PathLike[str], phase: str, split: str = "test") -> bool:
-    """True if the run whose summary lies in the folder has scored a phase's model on a split.
-
-    A file that an earlier run left there does not count: its numbers are another model's.
-    """
-    path = Path(folder) / f"{split}_{phase}.json"
-    return path.is_file() and _read(path)["run"] == read_run(folder)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    remedy = "score the run again, or remove the file"
-    content = {"run": None, **(read_json(path, remedy) or {})}  # an old version's names no run
-    missing = sorted({field.name for field in fields(PhaseScores)} - content.keys())
-    if missing:
-        raise ValueError(f"{path} is damaged (it lacks {', '.join(missing)}): {remedy}")
-    return content
+def _score_file(folder: str | os.PathLike[str], phase: str, split: str) -> Path:
+    return Path(folder) / f"{split}_{phase}.json"
 
 
 def score_phases(

@@ -9,7 +9,7 @@ import torch
 from tiny import classification_rows, make_trainer
 
 from hf_dsd.metrics import TextScorer, score_transcripts
-from hf_dsd.scores import PhaseScores, ScoredExample, has_scores, score_phases
+from hf_dsd.scores import PhaseScores, ScoredExample, score_phases
 from hf_dsd.summary import read_run
 
 WORDS = ["ein", "zwei", "drei"]
@@ -93,10 +93,10 @@ def test_scores_that_an_earlier_run_left_are_nobodys(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.train()
     score_phases(trainer, ROWS, word_scorer())
-    assert has_scores(tmp_path, "phase-1-sparse")
+    assert PhaseScores.find(tmp_path, "phase-1-sparse") is not None
     make_trainer(tmp_path, seed=3).train()
     assert (tmp_path / "test_phase-1-sparse.json").is_file()
-    assert not has_scores(tmp_path, "phase-1-sparse")
+    assert PhaseScores.find(tmp_path, "phase-1-sparse") is None
     with pytest.raises(FileNotFoundError, match=r"test_phase-1-sparse\.json is of an earlier run in this folder"):
         PhaseScores.read(tmp_path, "phase-1-sparse")
 
@@ -121,4 +121,11 @@ def test_a_resumed_run_is_the_same_run(tmp_path):
 def test_a_damaged_file_is_named_with_its_remedy(tmp_path, text, message):
     (tmp_path / "test_phase-2-dense.json").write_text(text)
     with pytest.raises(ValueError, match=rf"test_phase-2-dense\.json is damaged \(.*{message}.*: score the run again"):
+        PhaseScores.read(tmp_path, "phase-2-dense")
+
+
+def test_scores_without_their_headline_are_damaged(tmp_path):
+    result = PhaseScores("phase-2-dense", "test", "wer", False, {"cer": 0.5}, 1.0, [])
+    result.write(tmp_path)
+    with pytest.raises(ValueError, match=r"is damaged \(KeyError: 'wer'\): score the run again"):
         PhaseScores.read(tmp_path, "phase-2-dense")

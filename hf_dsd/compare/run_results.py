@@ -158,7 +158,7 @@ def _read_run(folder: Path, result: RunResult, summary: Mapping[str, Any], split
     epochs = steps / summary["steps_per_epoch"] if summary.get("steps_per_epoch") else None
     cost = {"epochs": epochs, "steps": steps, "seconds": sum(record["seconds"] for record in records)}
     result = _with(result, cost)
-    scored = _read_scores(folder, result.phase, split)
+    scored = PhaseScores.find(folder, result.phase, split)
     if scored is not None:
         name = metric or scored.metric
         if name in _numbers(scored) or not name.startswith("eval_"):
@@ -169,13 +169,6 @@ def _read_run(folder: Path, result: RunResult, summary: Mapping[str, Any], split
         missing = f"the run has no {split}_{result.phase}.json and its summary no {name}"
     is_last = trained == names[-1]
     return _by_evaluations(result, summary, records[-1]["metrics"], name, missing, is_last=is_last)
-
-
-def _read_scores(folder: Path, phase: str, split: str) -> PhaseScores | None:
-    try:
-        return PhaseScores.read(folder, phase, split)
-    except FileNotFoundError:  # `read` decides whether there are scores of this very run
-        return None
 
 
 def _numbers(scored: PhaseScores) -> dict[str, float]:

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 
 from hf_dsd.compare import ARMS, Comparison
-from hf_dsd.scores import PhaseScores, has_scores
+from hf_dsd.scores import PhaseScores
 
 from .run_facts import read_summary
 
@@ -66,7 +66,8 @@ def read_all_phase_scores(out: str | os.PathLike[str], comparison: Comparison) -
 
 def count_examples(run_dir: str | os.PathLike[str], phase: str, split: str) -> int | None:
     """Number of examples of a split; None where the run was not scored on it."""
-    return len(PhaseScores.read(run_dir, phase, split).examples) if has_scores(run_dir, phase, split) else None
+    found = PhaseScores.find(run_dir, phase, split)
+    return len(found.examples) if found is not None else None
 
 
 def _scores_of(run: Path, arm: str, seed: int, summary: Mapping[str, Any]) -> Iterator[PhaseScore]:
@@ -76,8 +77,8 @@ def _scores_of(run: Path, arm: str, seed: int, summary: Mapping[str, Any]) -> It
         at_end = plain_scores({name.removeprefix("eval_"): value for name, value in record["metrics"].items()})
         if at_end:
             yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "validation", at_end)
-        if has_scores(run, record["name"]):
-            found = PhaseScores.read(run, record["name"], "test")
+        found = PhaseScores.find(run, record["name"], "test")
+        if found is not None:
             scores = plain_scores({**found.scores, "loss": found.loss})
             yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "test", scores)
 

@@ -3,7 +3,6 @@
 Layer: the comparison.
 """
 
-import json
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,9 +10,6 @@ from pathlib import Path
 from hf_dsd.compare import Comparison, RunResult
 from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
 from hf_dsd.compare.run_results import read_runs
-
-# What Python raises for a file whose content is not what was written there.
-_DAMAGE = (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError, AttributeError)
 
 
 def read_current_comparison(out: Path) -> tuple[Comparison | None, str]:
@@ -41,11 +37,6 @@ def read_current_comparison(out: Path) -> tuple[Comparison | None, str]:
         known = stored.greater_is_better
         found = Comparison.from_folder(out, stored.split, stored.metric, greater_is_better=known)
         return found, _outdated(stored, out, changed)
-    except _DAMAGE as error:
-        return (
-            None,
-            f"a file of the runs is damaged ({type(error).__name__}: {error}): restore it, or train that run anew",
-        )
     except (FileNotFoundError, ValueError) as error:
         return None, str(error)
 
@@ -69,8 +60,6 @@ def _reached(runs: Iterable[RunResult]) -> set[tuple[str, int, str, float]]:
 def _read_stored(out: Path) -> tuple[Comparison | None, str]:
     try:
         return Comparison.read(out), ""
-    except _DAMAGE as error:
-        return None, f"{type(error).__name__}: {error}"
     except ValueError as error:
         return None, str(error)
 
