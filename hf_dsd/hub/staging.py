@@ -14,7 +14,8 @@ from huggingface_hub import get_token
 from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, PreTrainedModel
 
 import hf_dsd.models
-from hf_dsd.models import NeuralTalkForConditionalGeneration, NeuralTalkProcessor, attach_image_encoder
+from hf_dsd.models import NeuralTalkForConditionalGeneration
+from hf_dsd.models.picture_captioner import save_picture_captioner
 from hf_dsd.models.remote_code import save_with_code
 from hf_dsd.report import write_report
 from hf_dsd.summary import SUMMARY_FILE_NAME
@@ -108,12 +109,10 @@ def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
     if model_class is None:
         _copy_model(source, target)
         return
-    model = model_class.from_pretrained(source, dtype="auto")
-    processor = _read_processor(source)
     if image_encoder:
-        processor = NeuralTalkProcessor.from_pretrained(source)  # of a tokenizer alone, too
-        attach_image_encoder(model, processor)
-    save_with_code(model, processor, target)
+        save_picture_captioner(source, target)
+        return
+    save_with_code(model_class.from_pretrained(source, dtype="auto"), _read_processor(source), target)
 
 
 def _copy_model(source: Path, target: Path) -> None:

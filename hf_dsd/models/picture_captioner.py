@@ -27,7 +27,7 @@ def save_picture_captioner(source: str | Path, target: str | Path) -> None:
     config = read_config(source)
     if not isinstance(config, NeuralTalkConfig):
         raise ValueError(f"{source} holds a {config.model_type}, got no neuraltalk: give the folder of a captioner")
-    captioner = NeuralTalkForConditionalGeneration.from_pretrained(source)
+    captioner = NeuralTalkForConditionalGeneration.from_pretrained(source, dtype="auto")
     processor = NeuralTalkProcessor.from_pretrained(source)
     save_with_code(attach_image_encoder(captioner, processor), processor, target)
 
