@@ -62,7 +62,7 @@ ALLOWED: dict[str, set[str]] = {
     "json_file": set(),
     "sensitivity": CORE | PARTS | {"training_args", "command_error"},
     "report": TRAINING | PARTS | {"scores", "compare", "json_file"},
-    "hub": TRAINING | PARTS | {"scores", "compare", "report", "command_error"},
+    "hub": TRAINING | PARTS | {"scores", "compare", "report", "command_error", "json_file"},
     "demo": TRAINING | PARTS | {"scores", "compare", "report"},
     "cli": TRAINING
     | PARTS

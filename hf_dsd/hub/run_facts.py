@@ -3,7 +3,6 @@
 Layer: the files that a run leaves.
 """
 
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from transformers.utils import CONFIG_NAME
 
 import hf_dsd.models
 from hf_dsd.compare.arms import parse_options
+from hf_dsd.json_file import read_json
 from hf_dsd.public_text import without_paths
 from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished
 
@@ -118,12 +118,12 @@ def read_summary(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If the folder is not a run's.
-        ValueError: If the run has not finished.
+        ValueError: If the run has not finished, or the file is damaged.
     """
     path = Path(run_dir) / SUMMARY_FILE_NAME
-    if not path.is_file():
+    summary = read_json(path, "restore it, or train the run again")
+    if summary is None:
         raise FileNotFoundError(f"{path} is missing: give the output folder of a DSDTrainer run")
-    summary: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     if not has_finished(summary["schedule"], summary["phases"]):
         raise ValueError(f"{path}: the run has not finished its last phase; resume it, then make its card")
     return summary
@@ -204,4 +204,4 @@ def _task(class_name: str) -> str | None:
 
 
 def _read_json(path: Path) -> dict[str, Any]:
-    return dict(json.loads(path.read_text(encoding="utf-8"))) if path.is_file() else {}
+    return read_json(path, "train the phase again") or {}
