@@ -50,12 +50,17 @@ def factory_values(make_trainer: Any) -> dict[str, str]:
 
 
 def _function(make_trainer: Any) -> Any:
-    inner = make_trainer
-    while isinstance(inner, partial):
-        inner = inner.func
+    inner = _innermost(make_trainer)
     if not isinstance(inner, FunctionType | MethodType):
         raise ValueError(_refusal(make_trainer))
     return inner
+
+
+def _innermost(function: Any) -> Any:
+    """What a partial, or a partial of one, calls in the end."""
+    while isinstance(function, partial):
+        function = function.func
+    return function
 
 
 def _refusal(make_trainer: Any) -> str:
@@ -107,9 +112,7 @@ def _describe(value: Any, around: tuple[int, ...]) -> str:
 
 
 def _text(function: Any) -> str:
-    inner = function
-    while isinstance(inner, partial):
-        inner = inner.func
+    inner = _innermost(function)
     try:
         return inspect.getsource(inner)
     except (OSError, TypeError):  # of an interpreter, or a class
