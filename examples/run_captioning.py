@@ -38,7 +38,7 @@ from hf_dsd.data import (
 from hf_dsd.metrics import caption_metrics, caption_scorer
 from hf_dsd.models import build_caption_tokenizer, encode_caption
 from hf_dsd.report import measure_run_landscape
-from hf_dsd.scores import score_phases
+from hf_dsd.trainer.scoring import score_phases
 
 
 @dataclass

@@ -43,8 +43,8 @@ from transformers import (
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.data import make_scenes
 from hf_dsd.metrics.bootstrap import percentile_interval
-from hf_dsd.scores import PhaseScores
-from hf_dsd.summary import finished_models
+from hf_dsd.runs.folder import finished_models
+from hf_dsd.runs.scores import PhaseScores
 
 END_OF_TEXT = "<|endoftext|>"
 

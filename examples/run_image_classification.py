@@ -35,7 +35,7 @@ from transformers import (
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.data import SHAPES, make_shape_pictures
 from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer
-from hf_dsd.scores import score_phases
+from hf_dsd.trainer.scoring import score_phases
 
 
 @dataclass

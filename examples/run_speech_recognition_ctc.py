@@ -46,7 +46,7 @@ from hf_dsd.data import (
 from hf_dsd.metrics import argmax_logits, ctc_metrics, transcript_scorer
 from hf_dsd.models import DeepSpeechFeatureExtractor, build_character_tokenizer, encode_transcript
 from hf_dsd.report import measure_run_landscape
-from hf_dsd.scores import score_phases
+from hf_dsd.trainer.scoring import score_phases
 
 DEEPSPEECH = {"deepspeech": (DeepSpeechConfig, DeepSpeechForCTC), "deepspeech2": (DeepSpeech2Config, DeepSpeech2ForCTC)}
 

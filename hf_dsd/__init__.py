@@ -3,7 +3,8 @@
 from importlib.metadata import version as _version
 from typing import Any as _Any
 
-from .engine import DSD
+from .engine.dsd import DSD
+from .engine.schedule import Phase, PhaseKind, Schedule
 from .models import (
     DeepSpeech2Config,
     DeepSpeech2ForCTC,
@@ -14,9 +15,8 @@ from .models import (
     NeuralTalkForConditionalGeneration,
     NeuralTalkProcessor,
 )
-from .schedule import Phase, PhaseKind, Schedule
-from .trainer import DSDMixin, DSDSeq2SeqTrainer, DSDTrainer
-from .training_args import DSDArgumentsMixin, DSDSeq2SeqTrainingArguments, DSDTrainingArguments
+from .trainer.trainer import DSDMixin, DSDSeq2SeqTrainer, DSDTrainer
+from .trainer.training_args import DSDArgumentsMixin, DSDSeq2SeqTrainingArguments, DSDTrainingArguments
 
 
 def _publish_run(trainer: DSDMixin, **options: _Any) -> _Any:

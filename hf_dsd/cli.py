@@ -50,7 +50,7 @@ def inspect_command(
     sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
 ) -> None:
     """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
-    from .training_args import parse_overrides
+    from .trainer.training_args import parse_overrides
 
     with errors_end_command({ValueError: 2, OSError: 2}):
         inspection = inspect_model(

@@ -13,11 +13,11 @@ from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from . import models
+from .engine.schedule import check_sparsity
+from .engine.selection import prune_count
+from .engine.targets import plan_targets
 from .models.read_config import read_config
 from .models.remote_code import MODELS
-from .schedule import check_sparsity
-from .selection import prune_count
-from .targets import plan_targets
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
-from hf_dsd.json_file import read_json
-from hf_dsd.state_file import write_json
+from hf_dsd.files import read_json, write_json
 
 from .example_significance import ExampleTest, compare_examples, example_counts
 from .recipe_file import read_recipe

@@ -19,7 +19,7 @@ from hf_dsd.metrics import (
     wer_statistics,
 )
 from hf_dsd.metrics.bootstrap import Scores, Statistics
-from hf_dsd.scores import ScoredExample
+from hf_dsd.runs.scores import ScoredExample
 
 N_RESAMPLES = 1000
 """Resamples of a paired bootstrap, as sacrebleu's default."""

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.checkpoints import read_trainer_state
-from hf_dsd.state_file import STATE_FILE_NAME, write_json
-from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.engine.mask_file import STATE_FILE_NAME
+from hf_dsd.files import write_json
+from hf_dsd.runs.checkpoints import read_trainer_state
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
 from .run_files import read_status, status_file
 from .run_results import ARMS

@@ -9,8 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.json_file import read_json
-from hf_dsd.state_file import write_json
+from hf_dsd.files import read_json, write_json
 
 from .jobs import remove_runs
 from .run_results import ARMS, COMPARISON_FILE_NAME

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.json_file import read_json
-from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.files import read_json
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
 _REMEDY = "restore it, or remove the run's folder, and the same command trains it again"
 _PLANNED = {"index", "kind"}

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hf_dsd.scores import PhaseScores, ScoredExample
-from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished, phase_name
-from hf_dsd.weight_averaging import AVERAGES
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, has_finished, phase_name
+from hf_dsd.runs.metric_names import greater_is_better
+from hf_dsd.runs.scores import PhaseScores, ScoredExample
+from hf_dsd.trainer.weight_averaging import AVERAGES
 
-from .metric_direction import greater_is_better
 from .run_files import read_status, read_summary, seeds_in
 
 COMPARISON_FILE_NAME = "comparison.json"

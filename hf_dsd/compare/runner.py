@@ -18,7 +18,7 @@ import psutil
 from rich.console import Console
 from rich.markup import escape
 
-from hf_dsd.summary import without_secrets
+from hf_dsd.runs.privacy import without_secrets
 
 from .arms import Recipe, arm_options, as_arguments, check_arguments, check_arms, parse_options
 from .comparison import Comparison

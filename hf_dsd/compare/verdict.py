@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hf_dsd.metrics import is_rate, short_title
+from hf_dsd.runs.metric_names import is_rate, short_title
 
 from .seed_significance import ALPHA, POWER, SeedTest, is_constant, seeds_needed
 

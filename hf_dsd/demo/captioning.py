@@ -15,8 +15,8 @@ from hf_dsd.models import (
     build_caption_tokenizer,
     encode_caption,
 )
-from hf_dsd.trainer import DSDSeq2SeqTrainer
-from hf_dsd.training_args import DSDSeq2SeqTrainingArguments
+from hf_dsd.trainer.trainer import DSDSeq2SeqTrainer
+from hf_dsd.trainer.training_args import DSDSeq2SeqTrainingArguments
 
 from .two_arms import TwoArmDemo
 

@@ -22,8 +22,8 @@ from hf_dsd.models import (
     build_character_tokenizer,
     encode_transcript,
 )
-from hf_dsd.trainer import DSDTrainer
-from hf_dsd.training_args import DSDTrainingArguments
+from hf_dsd.trainer.trainer import DSDTrainer
+from hf_dsd.trainer.training_args import DSDTrainingArguments
 
 from .two_arms import TwoArmDemo
 

@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 from transformers import set_seed
 
 from hf_dsd.metrics import TextScorer
-from hf_dsd.scores import PhaseScores, score_phases
-from hf_dsd.trainer import DSDMixin
+from hf_dsd.runs.scores import PhaseScores
+from hf_dsd.trainer.scoring import score_phases
+from hf_dsd.trainer.trainer import DSDMixin
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from statistics import fmean
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hf_dsd.compare.table import verdict_text
-from hf_dsd.metrics import is_rate, plain_name, score_title, short_title
+from hf_dsd.runs.metric_names import is_rate, plain_name, score_title, short_title
 
 from . import tables
 from .model_index import card_data

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from hf_dsd.state_file import written_whole
+from hf_dsd.files import written_whole
 
 from .card import render_card, render_index
 from .comparison_folder import read_comparison

@@ -10,7 +10,7 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from hf_dsd.compare import Comparison
-from hf_dsd.metrics import is_rate, plain_name, score_title
+from hf_dsd.runs.metric_names import is_rate, plain_name, score_title
 
 from .results import Results
 from .score_text import in_order

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub.dataclasses import strict
 
 from hf_dsd.compare import ARMS, Comparison
-from hf_dsd.scores import PhaseScores
+from hf_dsd.runs.scores import PhaseScores
 
 from .run_facts import read_summary
 

@@ -6,7 +6,7 @@ Layer: the comparison.
 from dataclasses import replace
 
 from hf_dsd.compare import Comparison
-from hf_dsd.public_text import without_folders, without_paths
+from hf_dsd.runs.privacy import without_folders, without_paths
 
 
 def public_comparison(comparison: Comparison) -> Comparison:

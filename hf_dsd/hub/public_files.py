@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from hf_dsd.public_text import without_paths
+from hf_dsd.runs.privacy import without_paths
 
 from .model_files import VOCABULARY_FILES
 

@@ -7,7 +7,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from rich.console import Console
 
-from hf_dsd.trainer import DSDMixin
+from hf_dsd.trainer.trainer import DSDMixin
 
 from .publish import publish
 from .repository import who_am_i

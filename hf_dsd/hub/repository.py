@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
 from .model_files import FIGURE_FILES, MODEL_FILES
 from .revisions import MAIN

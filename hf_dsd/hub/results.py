@@ -15,7 +15,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from hf_dsd.compare import ARMS, Comparison
 from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
-from hf_dsd.state_file import write_json
+from hf_dsd.files import write_json
 
 from .comparison_folder import read_comparison
 from .decoding import decode

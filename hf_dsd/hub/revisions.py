@@ -10,7 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.summary import SUMMARY_FILE_NAME, finished_models, has_finished, phase_name
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, finished_models, has_finished, phase_name
 
 MAIN = "main"
 

@@ -17,9 +17,9 @@ from transformers.utils import CONFIG_NAME
 
 import hf_dsd.models
 from hf_dsd.compare.arms import parse_options
-from hf_dsd.json_file import read_json
-from hf_dsd.public_text import without_paths
-from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished
+from hf_dsd.files import read_json
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, has_finished
+from hf_dsd.runs.privacy import without_paths
 
 from .model_files import ADAPTER
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from statistics import fmean, stdev
 
 from hf_dsd.compare.verdict import format_value
-from hf_dsd.metrics import is_rate, plain_name
+from hf_dsd.runs.metric_names import is_rate, plain_name
 
 _ORDER = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty", "bleu4_without_penalty", "wer", "cer", "error")
 

@@ -18,7 +18,7 @@ from hf_dsd.models import NeuralTalkForConditionalGeneration
 from hf_dsd.models.picture_captioner import save_picture_captioner
 from hf_dsd.models.remote_code import save_with_code
 from hf_dsd.report import write_report
-from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
 from .card import render_card
 from .model_files import ADAPTER, CODE_FILES, MODEL_FILES

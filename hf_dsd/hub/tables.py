@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hf_dsd.compare import ARMS, Comparison, Difference
 from hf_dsd.compare.table import format_p, markdown_table
-from hf_dsd.metrics import plain_name, score_title
+from hf_dsd.runs.metric_names import plain_name, score_title
 
 from .phase_scores import PhaseScore, plain_scores
 from .results import Results

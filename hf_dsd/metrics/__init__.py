@@ -6,7 +6,6 @@ from .bootstrap import bootstrap_totals, percentile_interval
 from .caption_metrics import caption_metrics, normalize_caption, tokenizer_normalizer
 from .ctc_metrics import argmax_logits, ctc_metrics, decode_paths
 from .label_error import LABEL_COLUMNS, argmax_labels, label_error, label_metrics, label_statistics, score_labels
-from .score_names import is_rate, plain_name, rate_unit, score_title, short_title
 from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, label_scorer, transcript_scorer
 from .wer import WER, score_transcripts
 from .wer_statistics import WER_COLUMNS, error_rates, normalize_transcript, wer_statistics
@@ -29,7 +28,6 @@ __all__ = [
     "ctc_metrics",
     "decode_paths",
     "error_rates",
-    "is_rate",
     "label_error",
     "label_metrics",
     "label_scorer",
@@ -38,13 +36,9 @@ __all__ = [
     "normalize_caption",
     "normalize_transcript",
     "percentile_interval",
-    "plain_name",
-    "rate_unit",
     "score_captions",
     "score_labels",
-    "score_title",
     "score_transcripts",
-    "short_title",
     "tokenizer_normalizer",
     "transcript_scorer",
     "wer_statistics",

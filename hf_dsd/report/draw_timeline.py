@@ -11,8 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from hf_dsd.compare.metric_direction import greater_is_better
-from hf_dsd.metrics import is_rate, rate_unit, score_title
+from hf_dsd.runs.metric_names import greater_is_better, is_rate, rate_unit, score_title
 
 from .palette import arm_role, light, line_style
 from .svg_figure import Draw, label_panel

@@ -14,7 +14,7 @@ import sacrebleu
 from numpy.typing import NDArray
 
 from hf_dsd.metrics import label_statistics, wer_statistics
-from hf_dsd.scores import PhaseScores, ScoredExample
+from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 EXTREMES = 3
 SPACED = 4

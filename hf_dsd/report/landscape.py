@@ -24,8 +24,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from hf_dsd.json_file import read_json_object
-from hf_dsd.state_file import write_json
+from hf_dsd.files import read_json_object, write_json
 
 LANDSCAPE_FILE_NAME = "landscape.json"
 RADII = (0.05, 0.1)

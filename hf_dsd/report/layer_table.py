@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from hf_dsd.model_folder import open_weights
+from hf_dsd.runs.weights import open_weights
 
 from .phase_weights import phase_models
 from .pruned_fate import Fate, count_fate

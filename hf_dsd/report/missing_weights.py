@@ -6,7 +6,7 @@ Layer: the run record and its models next door.
 from collections.abc import Mapping
 from typing import Any
 
-from hf_dsd.summary import phase_name
+from hf_dsd.runs.folder import phase_name
 
 from .phase_weights import phase_models, start_of_next
 from .run_record import RunRecord

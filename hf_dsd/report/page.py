@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hf_dsd.compare.verdict import format_value
-from hf_dsd.state_file import written_whole
+from hf_dsd.files import written_whole
 
 from .draw_landscape import short_phase
 from .page_sections import (

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from hf_dsd.compare.table import ComparisonTable, comparison_table, verdict_text
-from hf_dsd.metrics import score_title
-from hf_dsd.scores import PhaseScores
+from hf_dsd.runs.metric_names import score_title
+from hf_dsd.runs.scores import PhaseScores
 
 from .draw_landscape import draw_landscapes, landscape_height
 from .draw_timeline import draw_timeline, timeline_height

@@ -10,8 +10,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from hf_dsd.model_folder import has_weights, open_weights
-from hf_dsd.summary import SUMMARY_FILE_NAME, phase_name
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, phase_name
+from hf_dsd.runs.weights import has_weights, open_weights
 
 from .run_record import RunRecord
 from .summary_file import read_summary_file

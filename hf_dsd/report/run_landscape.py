@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hf_dsd.model_folder import read_weights
-from hf_dsd.summary import finished_phases
-from hf_dsd.trainer import DSDMixin
+from hf_dsd.runs.folder import finished_phases
+from hf_dsd.runs.weights import read_weights
+from hf_dsd.trainer.trainer import DSDMixin
 
 from .landscape import (
     LANDSCAPE_FILE_NAME,

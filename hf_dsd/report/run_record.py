@@ -11,11 +11,11 @@ from typing import Any
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import sort_checkpoints
 
-from hf_dsd.checkpoints import read_trainer_state
-from hf_dsd.json_file import read_json_object
-from hf_dsd.scores import PhaseScores
-from hf_dsd.state_file import STATE_FILE_NAME, read_state_file
-from hf_dsd.summary import SUMMARY_FILE_NAME, has_finished, phase_name
+from hf_dsd.engine.mask_file import STATE_FILE_NAME, read_state_file
+from hf_dsd.files import read_json_object
+from hf_dsd.runs.checkpoints import read_trainer_state
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, has_finished, phase_name
+from hf_dsd.runs.scores import PhaseScores
 
 from .score_files import read_score_files
 from .summary_file import read_summary_file

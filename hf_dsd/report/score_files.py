@@ -6,7 +6,7 @@ Layer: the scores.
 import re
 from pathlib import Path
 
-from hf_dsd.scores import PhaseScores
+from hf_dsd.runs.scores import PhaseScores
 
 _REMEDY = "score the run again, or remove the file"
 _NAME = re.compile(r"(?P<split>.+?)_(?P<phase>phase-(?P<index>\d+)-.+)\.json")

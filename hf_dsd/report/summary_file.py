@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.json_file import read_json_object
-from hf_dsd.summary import SUMMARY_FILE_NAME
+from hf_dsd.files import read_json_object
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
 # List -> what every entry must hold.
 _ENTRIES: Mapping[str, Sequence[str]] = {

@@ -16,7 +16,7 @@ from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from hf_dsd.state_file import written_whole
+from hf_dsd.files import written_whole
 
 from .palette import COLOURS, light
 

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from hf_dsd.model_folder import WeightFile, open_weights
-from hf_dsd.summary import phase_name
+from hf_dsd.runs.folder import phase_name
+from hf_dsd.runs.weights import WeightFile, open_weights
 
 from .phase_weights import PhaseModel, phase_models, start_of_next
 from .run_record import RunRecord

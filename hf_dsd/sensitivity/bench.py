@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from hf_dsd.selection import prune_count
-from hf_dsd.targets import Target
+from hf_dsd.engine.selection import prune_count
+from hf_dsd.engine.targets import Target
 
 from .pruned_model import evaluate_pruned
 from .result import Curve, Point

@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from hf_dsd.command_error import errors_end_command
-from hf_dsd.training_args import parse_overrides
+from hf_dsd.trainer.training_args import parse_overrides
 
 from .evaluation import load_evaluation
 from .figure import draw_sensitivity

@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
-from hf_dsd.metrics import is_rate
-from hf_dsd.state_file import written_whole
+from hf_dsd.files import written_whole
+from hf_dsd.runs.metric_names import is_rate
 
 from .result import Curve, Sensitivity
 

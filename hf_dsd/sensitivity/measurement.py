@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
 
-from hf_dsd.schedule import check_sparsity
-from hf_dsd.targets import Target, canonical_name, log_frozen, plan_targets
+from hf_dsd.engine.schedule import check_sparsity
+from hf_dsd.engine.targets import Target, canonical_name, log_frozen, plan_targets
 
 from .bench import Bench, Evaluate
 from .explanation import explain, flags_for, pattern_for

@@ -9,8 +9,8 @@ from typing import TypeVar
 import torch
 from torch import Tensor, nn
 
-from hf_dsd.masks import apply_masks_, build_mask
-from hf_dsd.targets import canonical_name
+from hf_dsd.engine.masks import apply_masks_, build_mask
+from hf_dsd.engine.targets import canonical_name
 
 Result = TypeVar("Result")
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.state_file import write_json
+from hf_dsd.files import write_json
 
 FILE_NAME = "sensitivity.json"
 _VERSION = 1

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hf_dsd.metrics import is_rate, rate_unit
+from hf_dsd.runs.metric_names import is_rate, rate_unit
 
 from .result import Point, Sensitivity
 

@@ -42,8 +42,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "distributed"))
 from ranks import run_on_ranks
 
 from hf_dsd import DSD, Schedule
-from hf_dsd.masks import build_mask
-from hf_dsd.selection import select_smallest
+from hf_dsd.engine.masks import build_mask
+from hf_dsd.engine.selection import select_smallest
 
 SHAPES = [(1024, 1024), (2048, 2048), (2049, 4096)]
 SPARSITY = 0.5

@@ -23,7 +23,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from hf_dsd.selection import _SAMPLE_SIZE, kth_smallest, radix_select, select_smallest
+from hf_dsd.engine.selection import _SAMPLE_SIZE, kth_smallest, radix_select, select_smallest
 
 MILLION = 1 << 20
 CASES = [

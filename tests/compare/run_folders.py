@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_dsd.metrics import score_transcripts
-from hf_dsd.scores import PhaseScores, ScoredExample
+from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 REFERENCES = ["one two three four", "five six seven eight", "nine zero one two"]
 STEPS = [20, 10, 10]

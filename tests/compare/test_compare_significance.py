@@ -15,7 +15,7 @@ from hf_dsd.compare.example_significance import (
     example_counts,
 )
 from hf_dsd.compare.seed_significance import paired_t, seeds_needed
-from hf_dsd.scores import ScoredExample
+from hf_dsd.runs.scores import ScoredExample
 
 DSD = [18.4, 18.9, 17.6, 18.8, 18.1]
 DENSE = [18.3, 18.2, 17.5, 18.0, 17.9]

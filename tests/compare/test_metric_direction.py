@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
-from hf_dsd.compare.metric_direction import greater_is_better
+from hf_dsd.runs.metric_names import greater_is_better
 
 LAST = "phase-2-dense"
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from hf_dsd.data import CaptionData, Scene, SceneSet, ShapeGroup, draw_scene, make_scenes
-from hf_dsd.data.scene_captions import write_captions
-from hf_dsd.data.scene_content import COLORS, PLACES, RELATIONS, SHAPES, sample_scene
-from hf_dsd.data.scene_features import color_palette, extract_features, filter_bank, whiten
+from hf_dsd.data.toys.scene_captions import write_captions
+from hf_dsd.data.toys.scene_content import COLORS, PLACES, RELATIONS, SHAPES, sample_scene
+from hf_dsd.data.toys.scene_features import color_palette, extract_features, filter_bank, whiten
 
 RED, BLUE = (211, 47, 47), (48, 98, 206)
 

@@ -6,7 +6,7 @@ import soundfile
 from recordings import encode, ramp
 
 from hf_dsd.data import AudioHeader, BadUtteranceError, read_audio, read_header
-from hf_dsd.data.speech_audio import resampled_length
+from hf_dsd.data.speech.audio import resampled_length
 
 
 @pytest.mark.parametrize("kind", ["FLAC", "WAV"])

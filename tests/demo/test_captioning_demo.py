@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from hf_dsd.cli import app
 from hf_dsd.data import make_scenes
 from hf_dsd.demo import CaptioningDemo, report, run_captioning_demo
-from hf_dsd.scores import PhaseScores
+from hf_dsd.runs.scores import PhaseScores
 
 FEW = {"train": 60, "validation": 8, "test": 12}
 

@@ -18,7 +18,7 @@ from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
 from hf_dsd import DSD, Schedule
-from hf_dsd.targets import canonical_name
+from hf_dsd.engine.targets import canonical_name
 
 PHASES = [3, 4, 3]
 SPARSITY = 0.3

@@ -8,8 +8,8 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, Replicate, Shard, distribute_tensor
 
-from hf_dsd.masks import build_mask, pack_mask
-from hf_dsd.sharding import layout_of, local_part
+from hf_dsd.engine.masks import build_mask, pack_mask
+from hf_dsd.engine.sharding import layout_of, local_part
 
 SHAPES = [(8, 8), (7, 8), (3, 5), (1, 9), (2, 3), (5, 4, 3), (64, 1)]
 SPARSITIES = (0.0, 0.1, 0.5, 0.99)

@@ -11,7 +11,7 @@ from test_same_result import assert_equal
 from tiny import TinyGPT2, TinyLSTM
 from trainer_run import RESUMED_STEP, train_gpt2, train_lstm
 
-from hf_dsd.state_file import STATE_FILE_NAME, read_state_file
+from hf_dsd.engine.mask_file import STATE_FILE_NAME, read_state_file
 
 SCRIPT = Path(__file__).with_name("trainer_run.py")
 

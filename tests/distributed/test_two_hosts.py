@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file
 from tiny import TinyLSTM
 
-from hf_dsd.state_file import STATE_FILE_NAME
+from hf_dsd.engine.mask_file import STATE_FILE_NAME
 
 SCRIPT = Path(__file__).with_name("host_run.py")
 SECONDS = 200

@@ -9,7 +9,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from hf_dsd.hub import Results, render_card
 from hf_dsd.metrics import score_labels
-from hf_dsd.scores import PhaseScores, ScoredExample
+from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 
 def head(results: Results) -> ModelCardData:

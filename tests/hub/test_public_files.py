@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hf_dsd.hub.public_files import check_public, clean_json
-from hf_dsd.public_text import without_paths
+from hf_dsd.runs.privacy import without_paths
 
 
 @pytest.mark.parametrize(

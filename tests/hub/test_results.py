@@ -15,7 +15,7 @@ from hf_dsd.hub import DatasetFacts, Prose, Results, Study
 from hf_dsd.hub.comparison_folder import read_comparison
 from hf_dsd.hub.results import _comparison_around, as_id
 from hf_dsd.hub.studies import parse_study, with_comparison
-from hf_dsd.public_text import without_folders
+from hf_dsd.runs.privacy import without_folders
 
 
 def test_a_run_tells_its_model_recipe_and_scores(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 from zero_end import end_process
 
 from hf_dsd import DSD, Schedule
-from hf_dsd.zero_engine import ZeroDSD, whole_weight
+from hf_dsd.engine.zero_weights import ZeroDSD, whole_weight
 
 SCHEDULE = Schedule.from_steps([3, 4, 5], sparsity=0.5)
 BATCHES = [default_collate(language_rows(8, seed)) for seed in range(12)]

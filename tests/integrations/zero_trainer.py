@@ -9,7 +9,7 @@ from tiny import TinyGPT2, arguments, build, language_rows
 from zero_end import end_process
 
 from hf_dsd import DSDTrainer
-from hf_dsd.zero_engine import whole_weight
+from hf_dsd.engine.zero_weights import whole_weight
 
 if __name__ == "__main__":
     folder, stage, *checkpoint = sys.argv[1:]

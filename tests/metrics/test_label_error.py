@@ -7,10 +7,10 @@ from scipy import stats
 from transformers import EvalPrediction
 
 from hf_dsd.compare.example_significance import compare_examples, example_counts
-from hf_dsd.compare.metric_direction import greater_is_better
 from hf_dsd.compare.verdict import format_difference, format_value
-from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer, score_labels, score_title
-from hf_dsd.scores import ScoredExample
+from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer, score_labels
+from hf_dsd.runs.metric_names import greater_is_better, score_title
+from hf_dsd.runs.scores import ScoredExample
 
 
 def test_a_split_is_scored_with_its_interval() -> None:

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save_file
 
 from hf_dsd.metrics import score_transcripts
-from hf_dsd.scores import PhaseScores, ScoredExample
+from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 DENSE = {
     "big.weight": torch.tensor([[0.1, -0.2, 0.3, -0.4], [1.0, -2.0, 3.0, -4.0]]),

@@ -6,7 +6,7 @@ from report_runs import REFERENCES, write_scores
 
 from hf_dsd.report.example_choice import choose_examples, chosen_rows, example_qualities
 from hf_dsd.report.word_marks import mark_words
-from hf_dsd.scores import PhaseScores, ScoredExample
+from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 
 def test_gains_losses_and_evenly_spaced_rows():

@@ -28,7 +28,7 @@ from hf_dsd.metrics import score_labels
 from hf_dsd.report import loss_landscape, write_report
 from hf_dsd.report.report_folder import read_report_folder
 from hf_dsd.report.run_record import read_run
-from hf_dsd.scores import PhaseScores, ScoredExample
+from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 FIGURES = ["fate.png", "landscape.png", "timeline.png", "weights.png"]
 

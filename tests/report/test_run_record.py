@@ -5,8 +5,8 @@ import json
 import pytest
 from report_runs import REFERENCES, change_summary, write_dsd_run, write_scores, write_summary
 
+from hf_dsd.engine.mask_file import write_state_file
 from hf_dsd.report.run_record import read_run
-from hf_dsd.state_file import write_state_file
 
 
 def write_checkpoint(folder, step, *, log=None, run=None, start=10):

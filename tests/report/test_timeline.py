@@ -5,9 +5,9 @@ import json
 import pytest
 from report_runs import REFERENCES, change_summary, write_dsd_run
 
-from hf_dsd.metrics import score_title
 from hf_dsd.report.run_record import read_run
 from hf_dsd.report.timeline import find_metric, read_curves, thin
+from hf_dsd.runs.metric_names import score_title
 
 LOG = [
     {"step": 5, "loss": 3.0, "learning_rate": 0.1},

@@ -11,8 +11,8 @@ from tiny import TinyLSTM, build, make_trainer
 from transformers import HfArgumentParser
 
 from hf_dsd import DSDTrainingArguments
+from hf_dsd.engine.targets import plan_targets
 from hf_dsd.sensitivity import Sensitivity, measure_sensitivity
-from hf_dsd.targets import plan_targets
 
 GRID = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 

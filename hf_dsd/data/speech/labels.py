@@ -1,0 +1,48 @@
+"""Transcripts as CTC labels: which characters there are, and how many frames labels need.
+
+Layer: the data structures of speech.py.
+"""
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+
+from .utterances import SpeechData
+
+Encode = Callable[[str], list[int]]
+"""From a raw transcript to its label ids; raises ValueError for a transcript that it cannot encode."""
+
+
+def transcript_characters(
+    data: SpeechData, normalize: Callable[[str], str] = str.lower, *, split: str = "train"
+) -> list[str]:
+    """The characters that a split's transcripts use: what a character vocabulary must have.
+
+    Args:
+        data: The speech.
+        normalize: What encoding does to a transcript first.
+        split: Split to read.
+
+    Returns:
+        Sorted characters, the space among them.
+
+    Raises:
+        ValueError: If the split is missing.
+    """
+    texts = (utterance.transcript for utterance in data.split(split))
+    return sorted({char for text in texts for char in normalize(text)})
+
+
+def required_frames(labels: Sequence[int]) -> int:
+    """Output frames that CTC needs for a label sequence: one each, and a blank between two equal neighbours.
+
+    Args:
+        labels: Label ids.
+
+    Returns:
+        The number of frames of the shortest alignment.
+
+    References:
+        Graves et al., `Connectionist Temporal Classification <https://doi.org/10.1145/1143844.1143891>`_, 2006,
+        section 3.1.
+    """
+    return len(labels) + sum(left == right for left, right in pairwise(labels))

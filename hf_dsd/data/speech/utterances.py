@@ -1,0 +1,180 @@
+"""Transcribed speech: audio files with transcripts, in splits.
+
+Layer: the audio files of speech_audio.py. Where utterances come from (files, a Hub dataset, synthesised digits) is the
+business of the modules next door; all of them build a `SpeechData`, and speech_dataset.py turns it into rows.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from .audio import (
+    AudioHeader,
+    AudioSource,
+    BadUtteranceError,
+    Samples,
+    read_audio,
+    read_header,
+)
+
+logger = logging.getLogger(__name__)
+
+SPLITS = ("train", "validation", "test")
+"""The split names every source uses."""
+
+DEFAULT_SAMPLING_RATE = 16_000
+"""In Hz."""
+
+_LISTED = 20  # of the utterances left out, in a log line; the data holds all of them
+
+
+@dataclass(frozen=True)
+class Utterance:
+    """One recording and what was said in it.
+
+    Attributes:
+        name: What messages call it: the file's name, unique within the data.
+        audio: The encoded file.
+        transcript: Raw text.
+        header: Length and sampling rate of the file as it is.
+    """
+
+    name: str
+    audio: AudioSource = field(repr=False)
+    transcript: str
+    header: AudioHeader
+
+    @property
+    def seconds(self) -> float:
+        """Duration."""
+        return self.header.samples / self.header.sampling_rate
+
+
+@dataclass(frozen=True)
+class SpeechData:
+    """Utterances in splits, with one sampling rate to read them at.
+
+    Attributes:
+        splits: Split name ("train", "validation" or "test") -> its utterances.
+        sampling_rate: In Hz; files with another one are resampled when read.
+        skipped: Name -> why, for every utterance that loading left out.
+
+    Raises:
+        ValueError: If there is no train split, a split is empty or its name unknown, two utterances have the same name,
+            or the sampling rate is not positive.
+    """
+
+    splits: Mapping[str, Sequence[Utterance]]
+    sampling_rate: int = DEFAULT_SAMPLING_RATE
+    skipped: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        unknown = sorted(set(self.splits) - set(SPLITS))
+        if unknown or "train" not in self.splits:
+            raise ValueError(f"splits must be 'train' and any of {SPLITS[1:]}, got {list(self.splits)}; rename them")
+        for name, utterances in self.splits.items():
+            if not utterances:
+                raise ValueError(f"split {name!r} must not be empty, got 0 utterances; leave it out or add some")
+        names = Counter(utterance.name for utterances in self.splits.values() for utterance in utterances)
+        name, count = names.most_common(1)[0]
+        if count > 1:
+            raise ValueError(f"utterances must have names of their own, got {name!r} {count} times; rename them")
+        if self.sampling_rate < 1:
+            raise ValueError(f"sampling_rate must be positive, got {self.sampling_rate}; 16000 is customary")
+
+    def split(self, name: str) -> Sequence[Utterance]:
+        """One split by name.
+
+        Args:
+            name: "train", "validation" or "test".
+
+        Returns:
+            Its utterances.
+
+        Raises:
+            ValueError: If the data has no such split.
+        """
+        if name not in self.splits:
+            raise ValueError(f"split must be one of {list(self.splits)}, got {name!r}; this data has no other")
+        return self.splits[name]
+
+    def samples(self, utterance: Utterance) -> Samples:
+        """Decodes one utterance.
+
+        Args:
+            utterance: Of this data.
+
+        Returns:
+            (samples,) float32, mono, full scale [-1, 1], at `sampling_rate`.
+
+        Raises:
+            BadUtteranceError: As `read_audio`.
+        """
+        return read_audio(utterance.name, utterance.audio, self.sampling_rate)
+
+
+def collect_utterances(
+    rows: Iterable[tuple[str, AudioSource, Any]],
+    *,
+    sampling_rate: int,
+    resample: bool,
+    skip_bad_examples: bool,
+) -> tuple[list[Utterance], dict[str, str]]:
+    """Checks recordings one by one: what every loader of speech does.
+
+    Args:
+        rows: Name, audio and transcript of each.
+        sampling_rate: In Hz, what the files must have.
+        resample: Whether files may have another sampling rate.
+        skip_bad_examples: Whether to leave out what cannot be used instead of raising. Every file is then decoded once,
+            because damage behind the header shows only there.
+
+    Returns:
+        The utterances that can be used, and name -> why for those that cannot.
+
+    Raises:
+        BadUtteranceError: Unless `skip_bad_examples`: if a file is unreadable, empty or of another sampling rate, or a
+            transcript is not text.
+    """
+    kept, skipped = [], {}
+    for name, audio, transcript in rows:
+        try:
+            utterance = _check_utterance(name, audio, transcript, None if resample else sampling_rate)
+            if skip_bad_examples:
+                read_audio(name, audio, utterance.header.sampling_rate)
+        except BadUtteranceError as error:
+            if not skip_bad_examples:
+                raise
+            skipped[name] = error.problem
+        else:
+            kept.append(utterance)
+    return kept, skipped
+
+
+def _check_utterance(name: str, audio: AudioSource, transcript: Any, sampling_rate: int | None) -> Utterance:
+    if not isinstance(transcript, str) or not transcript.strip():
+        raise BadUtteranceError(
+            f"{name}: transcript must be a str with at least one word, got {transcript!r:.80}; add it"
+        )
+    header = read_header(name, audio)
+    if sampling_rate is not None and header.sampling_rate != sampling_rate:
+        raise BadUtteranceError(
+            f"{name}: sampling rate must be {sampling_rate} Hz, got {header.sampling_rate} Hz; pass resample=True, or "
+            f"sampling_rate={header.sampling_rate} for a model that hears that"
+        )
+    return Utterance(name, audio, transcript, header)
+
+
+def report_skipped(skipped: Mapping[str, str], total: int, where: str) -> None:
+    """Logs how many utterances were left out, and why: one line each, up to 20.
+
+    Args:
+        skipped: Name -> why.
+        total: Utterances there were.
+        where: What they were left out of.
+    """
+    if skipped:
+        lines = [*list(skipped.values())[:_LISTED], *(["..."] if len(skipped) > _LISTED else [])]
+        logger.warning("left out %d of %d utterances of %s:\n%s", len(skipped), total, where, "\n".join(lines))

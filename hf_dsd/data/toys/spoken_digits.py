@@ -1,0 +1,106 @@
+"""The embedded speech set: strings of spoken digits, synthesised on the spot, no download.
+
+Layer: soundfile and the digit modules next door. Hard on purpose: few voices to learn from, others to be tested on,
+words that run together, noise, echo and clipping, so that a small model's word error rate is neither 0 nor 100 %: two
+convolutions and two bidirectional GRU layers of 96 (0.33 million parameters) reach 16 % on the train, 28 % on the
+validation and 21 % on the test split after 18 epochs, 84 s on one core.
+"""
+
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import soundfile
+
+from hf_dsd.data.speech.audio import AudioHeader
+from hf_dsd.data.speech.utterances import SPLITS, SpeechData, Utterance
+
+from .digit_content import DigitString, Speaker, sample_speaker, sample_string
+from .digit_recording import record
+from .digit_voice import SAMPLING_RATE
+
+DEFAULT_DIGIT_SIZES: Mapping[str, int] = {"train": 600, "validation": 80, "test": 80}
+
+_SPEAKERS = {"train": 20, "validation": 16, "test": 16}
+_LARGEST_SPLIT = 100_000  # of a recording of 60 kB each
+
+
+@dataclass(frozen=True)
+class DigitSet:
+    """Spoken digits, ready to train on.
+
+    Attributes:
+        data: Recordings (16 kHz WAV in memory, about 60 kB each) and transcripts, named "split/number".
+        strings: What is said in each recording and how, by its name.
+    """
+
+    data: SpeechData
+    strings: Mapping[str, DigitString]
+
+    def speakers(self, split: str) -> set[Speaker]:
+        """Who speaks in a split; no two splits share a speaker.
+
+        Args:
+            split: "train", "validation" or "test".
+
+        Returns:
+            The speakers.
+
+        Raises:
+            ValueError: If the set has no such split.
+        """
+        return {self.strings[utterance.name].speaker for utterance in self.data.split(split)}
+
+
+def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> DigitSet:
+    """Makes a set of spoken digit strings; about 10 ms per recording on one core.
+
+    Each recording is 2 to 6 digits in words, by one of 20 speakers in the train split and of 16 others in each of the
+    other two. Recordings depend on the seed, their split and their number only, so sets with more training recordings
+    are tested on the same.
+
+    Args:
+        split_sizes: Split name -> number of recordings, "train" among them; None means 600 / 80 / 80.
+        seed: Non-negative; the same seed and sizes give the same recordings.
+
+    Returns:
+        The set.
+
+    Raises:
+        ValueError: If a split's name is unknown, a size is out of range, or the seed is negative.
+    """
+    sizes = dict(DEFAULT_DIGIT_SIZES if split_sizes is None else split_sizes)
+    _check_arguments(sizes, seed)
+    strings: dict[str, DigitString] = {}
+    splits: dict[str, list[Utterance]] = {}
+    for number, split in enumerate(SPLITS):
+        if split not in sizes:
+            continue
+        speakers = [sample_speaker((seed, number, 0, voice)) for voice in range(_SPEAKERS[split])]
+        chosen = {
+            f"{split}/{row}": sample_string(speakers[row % len(speakers)], (seed, number, 1, row))
+            for row in range(sizes[split])
+        }
+        splits[split] = [_record_utterance(name, string) for name, string in chosen.items()]
+        strings.update(chosen)
+    return DigitSet(SpeechData(splits, SAMPLING_RATE), strings)
+
+
+def _check_arguments(sizes: Mapping[str, int], seed: int) -> None:
+    unknown = sorted(set(sizes) - set(SPLITS))
+    if unknown or "train" not in sizes:
+        raise ValueError(f"split_sizes must name 'train' and any of {SPLITS[1:]}, got {list(sizes)}; rename them")
+    for split, size in sizes.items():
+        if not 1 <= size <= _LARGEST_SPLIT:
+            raise ValueError(
+                f"split_sizes[{split!r}] must be in [1, {_LARGEST_SPLIT}], got {size}; leave a split out to skip it"
+            )
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
+
+
+def _record_utterance(name: str, string: DigitString) -> Utterance:
+    sound = record(string)
+    file = io.BytesIO()
+    soundfile.write(file, sound, SAMPLING_RATE, format="WAV", subtype="PCM_16")
+    return Utterance(name, file.getvalue(), string.transcript, AudioHeader(len(sound), SAMPLING_RATE))

@@ -1,0 +1,1 @@
+"""The method inside the Hugging Face Trainer."""

@@ -1,0 +1,270 @@
+"""Every knob of a DSD run: one dataclass mixin over transformers' `TrainingArguments`, ready for `HfArgumentParser`."""
+
+import json
+import math
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from transformers import Seq2SeqTrainingArguments, TrainingArguments
+from transformers.trainer_utils import SchedulerType
+
+from hf_dsd.engine.dsd import check_choice
+from hf_dsd.engine.masks import CRITERIA
+from hf_dsd.engine.optimizer_state import RESET_MODES
+from hf_dsd.engine.schedule import Schedule, check_learning_rates, check_lengths, check_sparsity, default_learning_rates
+from hf_dsd.runs.privacy import keep_out_of_pickles
+
+from .weight_averaging import AVERAGES
+
+# Python callers may write one number; HfArgumentParser takes only one type per field and reads a list.
+# The mixin is no TrainingArguments itself, so that any subclass can have it; to a type checker it is one.
+if TYPE_CHECKING:
+    from transformers import TrainingArguments as _Arguments
+
+    Fractions = float | Sequence[float]
+else:
+    Fractions = list[float]
+    _Arguments = object
+
+_SMALLER_IS_BETTER = re.compile(r"(^|_)(wer|cer|per|ter|ppl|perplexity|error)(_|$)")  # names not ending in `loss`
+_DERIVED = {"phase_epochs": "num_train_epochs", "phase_steps": "max_steps", "phase_learning_rates": "learning_rate"}
+_METRIC_SCHEDULERS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
+
+
+@dataclass
+class DSDArgumentsMixin(_Arguments):
+    """The fields that DSD adds to any `TrainingArguments` subclass.
+
+    Without `phase_epochs` or `phase_steps` the run's `num_train_epochs` or `max_steps` is divided into equal phases:
+    D, S, D, and two more for each further `sparsity`. With them, the run is as long as they say.
+
+    Attributes:
+        sparsity: Fraction pruned per layer, [0, 1); a list means one sparse phase per entry.
+        phase_epochs: Lengths of D S D [S D ...] in epochs, fractions allowed.
+        phase_steps: The same in optimizer steps.
+        phase_learning_rates: Peak of each phase; default: learning_rate, learning_rate, learning_rate/10, and a further
+            tenth after each further sparse phase.
+        phase_patience: Leave a phase after this many evaluations without improvement of `metric_for_best_model`.
+        phase_start: Weights a phase begins from: `last`, or the `best` evaluation's of the phase before.
+        dense_modules: Regexes searched in parameter names: the complete list of what stays dense.
+        sparsity_overrides: Regex -> fraction, as a dictionary or JSON.
+        mask_criterion: `magnitude`, or `random` as a control.
+        reset_optimizer_state: At a re-dense phase forget `none`, the `masked` entries, or `all` of the optimizer's
+            state.
+        mask_gradients: Also zero pruned weights' gradients before clipping.
+        dsd_control: Same lengths and learning rates, no masks: the equal-budget dense control.
+        weight_averages: `ema` and/or `swa`: also average the weights over the last phase (see `WeightAverages`).
+        keep_phase_checkpoints: Phases (from 0) whose end is kept as a full checkpoint, outside `save_total_limit`,
+            in `output_dir/phase-N-KIND-checkpoint`; other runs can start from it by `resume_from_checkpoint`.
+    """
+
+    sparsity: Fractions = field(
+        default_factory=lambda: [0.3],
+        metadata={"help": "Fraction of every pruned layer that is zero in a sparse phase, [0, 1); several: one per S."},
+    )
+    phase_epochs: list[float] | None = field(
+        default=None, metadata={"help": "Epochs of D S D [S D ...]; a first 0 starts from an already trained model."}
+    )
+    phase_steps: list[int] | None = field(
+        default=None, metadata={"help": "Optimizer steps of D S D [S D ...], instead of --phase_epochs."}
+    )
+    phase_learning_rates: list[float] | None = field(
+        default=None, metadata={"help": "Peak learning rate of each phase. Default: lr, lr, lr/10."}
+    )
+    phase_patience: int | None = field(
+        default=None, metadata={"help": "Leave a phase after N evaluations without improvement."}
+    )
+    phase_start: Literal["last", "best"] = field(
+        default="last", metadata={"help": "Which weights of a phase the next one begins from."}
+    )
+    dense_modules: list[str] | None = field(
+        default=None,
+        metadata={"help": "Regexes of parameters kept dense; the complete list. Default: the model's own."},
+    )
+    sparsity_overrides: dict[str, float] | str | None = field(
+        default=None, metadata={"help": 'Regex -> sparsity as JSON, e.g. \'{"lstm": 0.5, "decoder": 0}\'.'}
+    )
+    mask_criterion: Literal["magnitude", "random"] = field(
+        default="magnitude", metadata={"help": "Which weights are pruned; random is the control."}
+    )
+    reset_optimizer_state: Literal["none", "masked", "all"] = field(
+        default="masked", metadata={"help": "Optimizer state forgotten when pruned weights come back."}
+    )
+    mask_gradients: bool = field(
+        default=False, metadata={"help": "Keep pruned weights' gradients out of the clipping norm."}
+    )
+    dsd_control: bool = field(default=False, metadata={"help": "Train the equal-budget dense control: no masks."})
+    weight_averages: list[str] | None = field(
+        default=None, metadata={"help": "ema and/or swa: also average the weights over the last phase."}
+    )
+    keep_phase_checkpoints: list[int] | None = field(
+        default=None, metadata={"help": "Phases (from 0) whose end is kept as a full checkpoint to branch from."}
+    )
+
+    def __post_init__(self) -> None:
+        """Validates the fields and makes the run as long as its phases."""
+        self.resolve_phases()
+        check_choice("phase_start", self.phase_start, ("last", "best"))
+        check_choice("mask_criterion", self.mask_criterion, CRITERIA)
+        check_choice("reset_optimizer_state", self.reset_optimizer_state, RESET_MODES)
+        if self.phase_patience is not None and self.phase_patience < 1:
+            raise ValueError(f"phase_patience must be at least 1 evaluation, got {self.phase_patience}")
+        self.sparsity_overrides = parse_overrides(self.sparsity_overrides)
+        if isinstance(self.dense_modules, str):
+            self.dense_modules = [self.dense_modules]
+        for kind in self.weight_averages or ():
+            check_choice("weight_averages", kind, AVERAGES)
+        self._check_combinations()
+        self._check_kept_checkpoints()
+        super().__post_init__()
+        keep_out_of_pickles(self, "hub_token")
+
+    def resolve_phases(self) -> None:
+        """Checks the phases' numbers and sets `num_train_epochs`, `max_steps` and `learning_rate` to agree with them.
+
+        Raises:
+            ValueError: If a number is out of range or two fields contradict each other.
+        """
+        self.sparsity = check_sparsity(self.sparsity)
+        if self.phase_epochs is not None and self.phase_steps is not None:
+            raise ValueError(f"give phase_epochs or phase_steps, not both: {self.phase_epochs} and {self.phase_steps}")
+        if self.phase_epochs is not None:
+            check_lengths("phase_epochs", self.phase_epochs, self.sparsity)
+            self._agree("num_train_epochs", sum(self.phase_epochs), "phase_epochs")
+            if self.max_steps > 0:
+                raise ValueError(f"max_steps is {self.max_steps} but phase_epochs sets the length: use phase_steps")
+        if self.phase_steps is not None:
+            total = Schedule.from_steps(self.phase_steps, self.sparsity).total_steps
+            self._agree("max_steps", total, "phase_steps")
+        check_learning_rates(self.phase_learning_rates, self.phase_count)
+        if self.phase_learning_rates is not None:
+            self._agree("learning_rate", self.phase_learning_rates[0], "phase_learning_rates")
+        else:
+            check_learning_rates([self.learning_rate], 1, "learning_rate")
+
+    @contextmanager
+    def changing_phases(self) -> Iterator[None]:
+        """Within the block fields may be set as a hyperparameter search does; what follows from them is set anew.
+
+        Raises:
+            ValueError: At the block's end, as `resolve_phases`.
+        """
+        defaults = type(self).__dataclass_fields__
+        before = {name: getattr(self, name) for name in ("sparsity", *_DERIVED.values())}
+        for source, derived in _DERIVED.items():
+            if getattr(self, source) is not None:
+                setattr(self, derived, defaults[derived].default)
+        # transformers casts a trial's value to the type of the old one, but a fraction is no list; None is not cast to.
+        self.sparsity = None  # type: ignore[assignment]
+        finished = False
+        try:
+            yield
+            finished = True
+        finally:
+            for name, value in before.items():
+                if not finished or getattr(self, name) is None:
+                    setattr(self, name, value)
+        self.resolve_phases()
+
+    def _agree(self, name: str, value: float, by: str) -> None:
+        """Sets field `name` to the `value` that field `by` implies, unless the user gave another one."""
+        given, default = getattr(self, name), type(self).__dataclass_fields__[name].default
+        if given != default and not math.isclose(given, value):
+            raise ValueError(f"{name} is {given} but {by} says {value:g}: leave {name} out, or make the two agree")
+        setattr(self, name, value)
+
+    def _check_combinations(self) -> None:
+        if self.lr_scheduler_type in _METRIC_SCHEDULERS:
+            raise ValueError(
+                f"lr_scheduler_type {SchedulerType(self.lr_scheduler_type).value} follows the metric across "
+                "phases, which DSD does not support: use a schedule of steps such as linear or cosine"
+            )
+        optim = str(getattr(self.optim, "value", self.optim))
+        if "layerwise" in optim or "lomo" in optim:
+            raise ValueError(f"optim {optim} updates weights during backward, where DSD cannot mask them: use another")
+        if "schedule_free" in optim:
+            raise ValueError(
+                f"optim {optim} evaluates other weights than it trains, which DSD cannot mask: use another"
+            )
+        waits = self.phase_patience is not None or self.phase_start == "best"
+        metric = self.metric_for_best_model or "loss"
+        if waits and self.greater_is_better is None and _SMALLER_IS_BETTER.search(metric):
+            raise ValueError(
+                f"greater_is_better must be given for metric_for_best_model {metric!r}: transformers would take the "
+                "largest"
+            )
+        if waits and self.eval_strategy == "no":
+            raise ValueError('phase_patience and phase_start="best" need evaluations: set eval_strategy')
+
+    def _check_kept_checkpoints(self) -> None:
+        kept = self.keep_phase_checkpoints or []
+        wrong = [index for index in kept if not 0 <= index < self.phase_count]
+        if wrong:
+            raise ValueError(f"keep_phase_checkpoints must name phases 0 .. {self.phase_count - 1}, got {wrong}")
+        if kept and (self.save_only_model or self.save_strategy == "best"):
+            raise ValueError(
+                "keep_phase_checkpoints needs full checkpoints at the phases' ends: leave out save_only_model and "
+                "save_strategy best"
+            )
+
+    @property
+    def phase_count(self) -> int:
+        """Number of phases, an odd number of at least 3."""
+        lengths = self.phase_epochs or self.phase_steps
+        return len(lengths) if lengths else 2 * len(check_sparsity(self.sparsity)) + 1
+
+    def build_schedule(self, total_steps: int, steps_per_epoch: int) -> Schedule:
+        """The schedule of a run.
+
+        Args:
+            total_steps: Optimizer steps of the run, as the Trainer counts them.
+            steps_per_epoch: Optimizer steps of one epoch.
+
+        Raises:
+            ValueError: If the run is too short for its phases.
+        """
+        rates = self.phase_learning_rates or default_learning_rates(self.learning_rate, self.phase_count)
+        if self.phase_steps is not None:
+            schedule = Schedule.from_steps(self.phase_steps, self.sparsity, rates)
+        elif self.phase_epochs is not None:
+            schedule = Schedule.from_epochs(self.phase_epochs, steps_per_epoch, self.sparsity, rates)
+        else:
+            schedule = Schedule.equal_parts(total_steps, self.sparsity, rates)
+        if schedule.total_steps > total_steps:  # a field was changed after it had been checked
+            raise ValueError(
+                f"the phases take {schedule.total_steps} steps but the run has {total_steps}: build the arguments anew "
+                "instead of changing phase_epochs or phase_steps"
+            )
+        return schedule.dense_control() if self.dsd_control else schedule
+
+
+def parse_overrides(value: Any) -> dict[str, float] | None:
+    """`sparsity_overrides` as a dictionary, from JSON where it comes from a command line.
+
+    Raises:
+        ValueError: If it is neither.
+    """
+    if value is None or isinstance(value, dict):
+        return value
+    try:
+        parsed = json.loads(value)
+    except (TypeError, json.JSONDecodeError) as error:
+        raise ValueError(
+            f"sparsity_overrides must be JSON such as '{{\"lstm\": 0.5}}', got {value!r}: {error}"
+        ) from error
+    if not isinstance(parsed, dict):
+        raise ValueError(f"sparsity_overrides must map regexes to fractions, got {value!r}")
+    return parsed
+
+
+@dataclass
+class DSDTrainingArguments(DSDArgumentsMixin, TrainingArguments):
+    """`TrainingArguments` with the fields of DSD; see `DSDArgumentsMixin`."""
+
+
+@dataclass
+class DSDSeq2SeqTrainingArguments(DSDArgumentsMixin, Seq2SeqTrainingArguments):
+    """`Seq2SeqTrainingArguments` with the fields of DSD; see `DSDArgumentsMixin`."""

@@ -1,0 +1,158 @@
+"""Which checkpoint a run resumes from, whatever its last process was doing when it died."""
+
+import hashlib
+import multiprocessing
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from tiny import TinyLSTM, arguments, build, classification_rows, make_trainer
+from transformers import Trainer, TrainerCallback
+
+from hf_dsd import DSDTrainer
+from hf_dsd.runs.checkpoints import last_whole_checkpoint
+
+RUN = {"save_strategy": "steps", "save_steps": 1}
+FULL_DISK = r"No space left|iostream error|unexpected pos|file write failed"  # as Python, Rust and torch say it
+MOMENTS = ("weights", "optimizer", "masks", "random state", "half of the trainer's state")
+
+
+class DyingTrainer(DSDTrainer):
+    """Kills its own process at one moment of writing the checkpoint of step 5, in the sparse phase."""
+
+    moment = ""
+
+    def _die_at(self, moment: str) -> None:
+        if self.moment == moment and self.state.global_step == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def save_model(self, *args, **kwargs):
+        super().save_model(*args, **kwargs)
+        self._die_at("weights")
+
+    def _save_optimizer_and_scheduler(self, output_dir):
+        Trainer._save_optimizer_and_scheduler(self, output_dir)
+        self._die_at("optimizer")
+        super()._save_optimizer_and_scheduler(output_dir)
+        self._die_at("masks")
+
+    def _save_rng_state(self, output_dir):
+        super()._save_rng_state(output_dir)
+        self._die_at("random state")
+        (Path(output_dir) / "trainer_state.json").write_text('{"best_metric": null, "global_step": 5, "log_hist')
+        self._die_at(MOMENTS[-1])
+
+
+def train_and_die(folder: Path, moment: str) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    data = classification_rows(24)
+    model, args = build(TinyLSTM, dropout=0.3), arguments(folder, **RUN)
+    trainer = DyingTrainer(model, args, train_dataset=data, eval_dataset=data[:8])
+    trainer.moment = moment
+    trainer.train()
+
+
+def weights_of(trainer: DSDTrainer) -> list[torch.Tensor]:
+    return [parameter.detach().clone() for parameter in trainer.model.parameters()]
+
+
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> list[torch.Tensor]:
+    torch.manual_seed(0)
+    trainer = make_trainer(tmp_path_factory.mktemp("unbroken"), build(TinyLSTM, dropout=0.3), **RUN)
+    trainer.train()
+    return weights_of(trainer)
+
+
+def assert_resumes_from(step: int, folder: Path, unbroken: list[torch.Tensor]) -> None:
+    """The run in `folder` goes on after `step` and ends like the unbroken one."""
+    assert last_whole_checkpoint(folder) == str(folder / f"checkpoint-{step}")
+    resumed = make_trainer(folder, build(TinyLSTM, seed=9, dropout=0.3), **RUN)
+    resumed.train(resume_from_checkpoint=True)
+    assert resumed.state.global_step == 12
+    assert all(torch.equal(got, want) for got, want in zip(weights_of(resumed), unbroken, strict=True))
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_process_killed_while_it_writes_a_checkpoint(tmp_path: Path, unbroken, moment: str) -> None:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hf_dsd", "torch.distributed.checkpoint"])
+    process = context.Process(target=train_and_die, args=(tmp_path, moment))
+    process.start()
+    process.join(120)
+    assert process.exitcode == -signal.SIGKILL
+    assert (tmp_path / "checkpoint-5" / "model.safetensors").exists()
+    assert_resumes_from(4, tmp_path, unbroken)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A disk of 2 MiB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(disk)]
+    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no disk can be mounted here: {mounted.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", "--lazy", str(disk)], check=True)
+
+
+class FillDisk(TrainerCallback):
+    """Leaves `free` KiB of a disk before the checkpoint of step 5."""
+
+    def __init__(self, filler: Path, free: int) -> None:
+        self.filler, self.free = filler, free
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step == 5:
+            space = os.statvfs(self.filler.parent)
+            self.filler.write_bytes(bytes(max(space.f_bavail * space.f_frsize - 1024 * self.free, 0)))
+
+
+def content(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("free", [0, 16, 32, 48, 64])
+def test_a_full_disk_is_an_error_and_leaves_the_last_checkpoint_whole(small_disk: Path, unbroken, free: int) -> None:
+    torch.manual_seed(0)
+    trainer = make_trainer(small_disk / "out", build(TinyLSTM, dropout=0.3), **RUN, save_total_limit=2)
+    before: dict[str, str] = {}
+    filler = FillDisk(small_disk / "filler", free)
+
+    class Remember(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 4:
+                before.update(content(small_disk / "out" / "checkpoint-4"))
+
+    trainer.add_callback(Remember())
+    trainer.add_callback(filler)
+    with pytest.raises((OSError, RuntimeError, SafetensorError), match=FULL_DISK):
+        trainer.train()
+    assert content(small_disk / "out" / "checkpoint-4") == before
+    filler.filler.unlink()
+    assert_resumes_from(4, small_disk / "out", unbroken)
+
+
+def test_nothing_to_resume_from(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="holds no checkpoint: train without resume_from_checkpoint"):
+        last_whole_checkpoint(tmp_path)
+    (tmp_path / "checkpoint-1").mkdir()
+    (tmp_path / "checkpoint-1" / "model.safetensors").touch()
+    with pytest.raises(FileNotFoundError, match=r"no checkpoint in .* was written to its end, of \['checkpoint-1'\]"):
+        last_whole_checkpoint(tmp_path)
+
+
+def test_the_newest_is_the_one_of_the_latest_step(tmp_path: Path) -> None:
+    for step in (9, 10, 2):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        (folder / "trainer_state.json").write_text("{}")
+    assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
