@@ -22,7 +22,7 @@ _WEIGHT_LAYERS = (
 )
 _BIAS_NAME = re.compile(r"(?:^|_)bias(?:es)?(?:_|$)")
 # Of bare parameters: transformers' families and timm call weights and tables so.
-_WEIGHT_NAME = re.compile(r"(?:weight|proj|projection|kernel)s?_?\d*$")
+_WEIGHT_NAME = re.compile(r"^weight|(?:weight|proj|projection|kernel)s?_?\d*$")
 _TABLE_NAME = re.compile(
     r"embed|(?:^|_)(?:emb|pos|position\w*|rel|relative|tokens?|latents?|queries|prompts?|codevectors?|codebooks?|"
     r"registers?|anchors?|prototypes?|table)(?:_|$)"

@@ -118,7 +118,7 @@ class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.uses.first.update(self._sources.get(_key(args[1]), ()))
         if not {_key(t) for t in given} <= set(taken):  # no mere view
             self.uses.seen.update(parameters)
-            self.uses.multiplied.update(parameters if name in _PRODUCTS else ())
+            self.uses.multiplied.update(parameters if name in _PRODUCTS or func.namespace != "aten" else ())
         for tensor in given:
             self._alive.append(tensor.untyped_storage())
             self._sources[_key(tensor)] = self._sources.get(_key(tensor), set()) | sources

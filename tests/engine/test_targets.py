@@ -49,6 +49,14 @@ from transformers import (
     ZambaForCausalLM,
 )
 
+from hf_dsd import (
+    DeepSpeech2Config,
+    DeepSpeech2ForCTC,
+    DeepSpeechConfig,
+    DeepSpeechForCTC,
+    NeuralTalkConfig,
+    NeuralTalkForConditionalGeneration,
+)
 from hf_dsd.engine.targets import Target, canonical_name, log_changes, log_frozen, plan_targets
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
@@ -742,6 +750,22 @@ def test_a_model_without_matrices_is_refused():
 
 
 # The model class's own list
+
+
+@pytest.mark.parametrize(
+    ("model", "dense"),
+    [
+        (lambda: NeuralTalkForConditionalGeneration(NeuralTalkConfig(vocab_size=11)), "word_embedding"),
+        (lambda: DeepSpeechForCTC(DeepSpeechConfig(hidden_size=10, num_dense_layers=1)), "context|ctc_head"),
+        (lambda: DeepSpeech2ForCTC(DeepSpeech2Config(hidden_size=8)), "convolutions|ctc_head"),
+    ],
+    ids=["neuraltalk", "deepspeech", "deepspeech2"],
+)
+def test_our_models_keep_dense_what_their_papers_do(model, dense):
+    model = model()
+    matrices = [n for n, p in model.named_parameters() if p.dim() > 1]
+    assert pruned(model) == [name for name in matrices if not re.search(dense, name)]
+    assert set(reasons(model)) == {name for name in matrices if re.search(dense, name)}
 
 
 class Listed(nn.Module):
