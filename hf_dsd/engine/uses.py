@@ -66,12 +66,10 @@ def uses_of(model: nn.Module, shapes: Mapping[int, tuple[int, ...]], matrices: S
             here = {original[_key(p)] for p in part.parameters() if _key(p) in original} & wanted
             if here <= uses.seen:
                 continue
-            best, finished = _furthest(part, original, matrices, here)
+            best = _furthest(part, original, matrices, here)
             uses.first.update(best.first - uses.seen)
             uses.multiplied.update(best.multiplied)
             uses.seen.update(best.seen)
-            if finished or wanted <= uses.seen:
-                break
     return uses
 
 
@@ -82,19 +80,19 @@ def reads_ids_alone(model: nn.Module) -> bool:
     return bool(parts) and not names & _MEDIA and all(part.main_input_name == "input_ids" for part in parts)
 
 
-def _furthest(part: nn.Module, original: Mapping[int, int], matrices: Set[int], wanted: Set[int]) -> tuple[Uses, bool]:
-    """The uses that the best guess at a module's inputs shows, and whether its forward came to its end."""
+def _furthest(part: nn.Module, original: Mapping[int, int], matrices: Set[int], wanted: Set[int]) -> Uses:
+    """The uses that the best guess at a module's inputs shows."""
     best, most = Uses(set(), set(), set()), -1
     for arguments in _arguments(part):
-        watch = _Watch(original, matrices)
+        watch, finished = _Watch(original, matrices), False
         with watch, contextlib.suppress(Exception):
             part(**arguments)
-            return watch.uses, True
+            finished = True
         if (score := len(watch.uses.seen & wanted)) > most:
             best, most = watch.uses, score
-        if wanted <= watch.uses.seen:
+        if wanted <= watch.uses.seen or (finished and score):  # what it did not see then, forwards leave out
             break
-    return best, False
+    return best
 
 
 class _Watch(TorchDispatchMode):  # type: ignore[no-untyped-call]
