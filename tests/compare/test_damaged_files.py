@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
 from hf_dsd.compare.jobs import Job
-from hf_dsd.compare.recipe_file import check_recipe
+from hf_dsd.compare.recipe import check_recipe
 
 LAST = "phase-2-dense"
 TRUNCATED, OBJECT = r"is damaged \(.*char \d+\)\)", r"is damaged \(it must hold a JSON object, got"
@@ -110,5 +110,5 @@ def test_the_command_says_it_in_one_line(out: Path) -> None:
 
 def test_what_is_whole_is_read(out: Path) -> None:
     Comparison.from_folder(out).write(out)
-    assert json.loads((out / "comparison.json").read_text())["version"] == 1
+    assert json.loads((out / "comparison.json").read_text())["version"] == 2
     assert Comparison.read(out).arms["dsd"].n == 1
