@@ -1,11 +1,8 @@
-"""What each section of the page says, as plain data for the template: the numbers are made here, the words there.
-
-Layer: the readers, counters and drawings next door.
-"""
+"""What each section of the page says, as plain data for the template: the numbers are made here, the words there."""
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,18 +11,23 @@ from hf_dsd.runs.metric_names import score_title
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores
 
-from .draw_landscape import draw_landscapes, landscape_height
 from .draw_timeline import draw_timeline, timeline_height
+from .draw_weights import draw_fate, draw_moments
 from .example_choice import ExampleChoice, choose_examples
-from .landscape import LANDSCAPE_FILE_NAME, Landscape
+from .landscape import LANDSCAPE_FILE_NAME, Landscape, draw_landscapes, landscape_height
 from .report_folder import ReportFolder
+from .sparse_layer import Fate, add_fates, five_moments
 from .svg_figure import PageFigure, render_figure
 from .timeline import MAX_POINTS, find_metric, read_curves
+from .weights import RunWeights, read_run_weights
+
+LANDSCAPE_SCRIPTS = ("run_captioning.py", "run_speech_recognition_ctc.py")
+"""The example scripts that have the flag `--landscape`: advice that names it would crash any other."""
 
 
 @dataclass(frozen=True)
 class Headline:
-    """The top of the page: what this is, how far it is, and what came out."""
+    """The top of the page: what this is, what came out, and how far it is."""
 
     title: str
     folder: str
@@ -45,7 +47,44 @@ class TimelineSection:
     primary: str
     sources: Sequence[tuple[str, Sequence[str]]]
     has_planned_rates: bool
+    has_seeds: bool
     thinned: bool
+
+
+@dataclass(frozen=True)
+class WeightsSection:
+    """What happened to the weights of one run.
+
+    Attributes:
+        run: Its label.
+        weights: What its models say.
+        models: Names of the phases whose models are there, in order: the columns of mean and standard deviation.
+        dense: The parameters that stay dense, as the summary lists them.
+        no_layers: Why no layer has been pruned, or "".
+        chosen_by: Why this layer is drawn.
+        moments: Figure 2; None where no layer is drawn.
+        fate_figure: None before the weights are trained again.
+        fate: What the drawn layer's pruned weights became, likewise.
+        fate_of_all: The same of all layers that the phase prunes.
+        not_finite: (phase, how many of the layer's weights are NaN or infinite after it), only where there are any.
+    """
+
+    run: str
+    weights: RunWeights
+    models: Sequence[str]
+    dense: Sequence[Mapping[str, Any]]
+    no_layers: str
+    chosen_by: str = ""
+    moments: PageFigure | None = None
+    fate_figure: PageFigure | None = None
+    fate: Fate | None = None
+    fate_of_all: Fate | None = None
+    not_finite: Sequence[tuple[str, int]] = ()
+
+    @property
+    def extra_zeros(self) -> int:
+        """How many more or fewer zeros the layers have than the run recorded as pruned."""
+        return sum(abs(row.miscounted) for row in self.weights.rows)
 
 
 @dataclass(frozen=True)
@@ -77,12 +116,21 @@ class ExamplesSection:
 
 @dataclass(frozen=True)
 class LandscapeSection:
-    """Loss between the models and their sharpness; `figure` is None where nobody measured it."""
+    """Loss between the models and their sharpness; `figure` is None where nobody measured it.
+
+    Attributes:
+        figure: The lines and the bars.
+        primary: Whose lines are drawn.
+        found: Label of a run -> its landscape.
+        problems: The files that cannot be read, a line each.
+        by_flag: True if the run's own script can measure it with `--landscape true`.
+    """
 
     figure: PageFigure | None
     primary: str
     found: Mapping[str, Landscape]
     problems: Sequence[str]
+    by_flag: bool
 
     @property
     def radii(self) -> Sequence[float]:
@@ -123,7 +171,7 @@ def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
     curves = [found for run in report.runs if not (found := read_curves(run, metric)).is_empty]
     sources = [(run.label, run.sources) for run in report.runs]
     if not curves:
-        return TimelineSection(None, "", sources, has_planned_rates=False, thinned=False)
+        return TimelineSection(None, "", sources, has_planned_rates=False, has_seeds=False, thinned=False)
     primary = next((found for found in curves if found.run is report.primary), curves[0])
     shown = f", {score_title(metric)}" if metric is not None else ""
     alt = f"Loss{shown} and learning rate over the optimizer steps of {len(curves)} run(s), with their phases"
@@ -133,8 +181,46 @@ def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
         primary.run.label,
         sources,
         has_planned_rates=any(found.peaks for found in curves),
+        has_seeds=len({found.run.arm for found in curves}) < len(curves),
         thinned=any(len(run.log) > MAX_POINTS for run in report.runs),
     )
+
+
+def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> WeightsSection:
+    """Figure 2 of one layer, the fate of its pruned weights, and the tables of all layers, of the primary run.
+
+    Raises:
+        ValueError: If the wanted layer cannot be drawn.
+    """
+    run = report.primary
+    weights = read_run_weights(run, wanted)
+    dense = [entry for entry in run.summary.get("parameters", ()) if entry["dense_reason"]]
+    no_layers = "No layer has been pruned in this run yet." if run.prunes else "This run prunes no layer."
+    section = WeightsSection(run.label, weights, list(run.models), dense, "" if weights.phases else no_layers)
+    if weights.layer is None or weights.round is None:
+        return section
+    name = weights.layer.name
+    fate = next(row.fate for row in weights.rows if row.name == name)
+    moments = five_moments(weights.layer)
+    titles = ", ".join(moment.title for moment in moments)
+    alt = f"Histograms of the weights of {name} at {len(moments)} moments: {titles}"
+    height = (2.7, 1.35 * len(moments) + 0.5)
+    after = f"Magnitudes of the weights of {name} after re-dense training, and where the pruned ones went"
+    phases = [model.phase for model in weights.round.models]
+    return replace(
+        section,
+        chosen_by="chosen by --layer" if wanted is not None else _why_chosen(weights, name),
+        moments=render_figure("weights", alt, draw_moments(moments), height, figures),
+        fate_figure=render_figure("fate", after, draw_fate(weights.layer), (2.9, 5.4), figures) if fate else None,
+        fate=fate,
+        fate_of_all=add_fates(row.fate for row in weights.rows),
+        not_finite=[(phase, n) for phase, n in zip(phases, weights.layer.not_finite, strict=False) if n],
+    )
+
+
+def _why_chosen(weights: RunWeights, name: str) -> str:
+    largest = max(weights.rows, key=lambda row: row.weights).name
+    return "the largest pruned layer" if name == largest else "the largest pruned layer that the files hold"
 
 
 def scores_section(report: ReportFolder) -> list[ScoreTable]:
@@ -170,8 +256,9 @@ def examples_section(report: ReportFolder) -> ExamplesSection:
 def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
     """Draws what `landscape.json` files hold."""
     measured, problems = _landscapes(report)
+    by_flag = Path(next(iter(report.primary.summary.get("command", ())), "")).name in LANDSCAPE_SCRIPTS
     if not measured:
-        return LandscapeSection(None, "", {}, problems)
+        return LandscapeSection(None, "", {}, problems, by_flag)
     several_seeds = len({run.seed for run, _ in measured}) > 1
     labels = [run.label if several_seeds else run.arm for run, _ in measured]
     found = {label: landscape for label, (_, landscape) in zip(labels, measured, strict=True)}
@@ -180,7 +267,7 @@ def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
     )
     alt = f"Loss along the straight lines between the phases' models of {primary}, and the sharpness of every model"
     figure = render_figure("landscape", alt, draw_landscapes(found, primary), landscape_height(found), figures)
-    return LandscapeSection(figure, primary, found, problems)
+    return LandscapeSection(figure, primary, found, problems, by_flag)
 
 
 def _landscapes(report: ReportFolder) -> tuple[list[tuple[Run, Landscape]], list[str]]:
@@ -218,7 +305,9 @@ def runs_section(report: ReportFolder) -> list[dict[str, Any]]:
 
 def page_problems(report: ReportFolder) -> list[str]:
     """What was left out of the page because a file is damaged, a line each."""
-    return [*report.problems, *(f"{run.label}: {line}" for run in report.runs for line in run.problems)]
+    own = [f"{run.label}: {line}" for run in report.runs for line in run.problems]
+    weights = [f"{report.primary.label}: {line}" for line in report.primary.unreadable_models]
+    return [*report.problems, *own, *weights]
 
 
 def _state(run: Run) -> str:

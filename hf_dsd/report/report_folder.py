@@ -1,7 +1,4 @@
-"""What a report is about: one run, the runs of a comparison, or runs side by side.
-
-Layer: the run record next door and the comparison.
-"""
+"""What a report is about: one run, the runs of a comparison, or runs side by side."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +7,14 @@ from pathlib import Path
 from hf_dsd.compare import ARMS, Comparison
 from hf_dsd.runs.folder import seeds_in
 from hf_dsd.runs.run import Run, is_run, run_label
+
+REPORT_FILE_NAME = "report.html"
+FIGURES_FOLDER_NAME = "figures"
+FIGURES = ("timeline", "weights", "fate", "landscape")
+"""The figures of a report, as far as a folder holds what they show; `weights` is the paper's Figure 2."""
+
+FIGURE_FILES = tuple(f"{FIGURES_FOLDER_NAME}/{name}.png" for name in FIGURES)
+"""Where a report puts them, relative to its page: other pictures in that folder are somebody else's."""
 
 _ARM_ALIASES = {"dense-control": "dense"}  # how `hf-dsd demo` calls its control's folder
 
@@ -37,18 +42,13 @@ class ReportFolder:
         """The run whose weights are shown: the first DSD run of the lowest seed, else the first with a sparse phase."""
         return min(self.runs, key=lambda run: (run.arm != "dsd", not run.prunes, self.runs.index(run)))
 
-    @property
-    def is_single(self) -> bool:
-        """True if the folder is a run itself."""
-        return len(self.runs) == 1 and self.runs[0].folder == self.folder
-
 
 def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
     """Finds the runs in a folder: itself, `seed-S/ARM/`, or its subfolders.
 
     Args:
         folder: The folder.
-        known: Runs of a comparison that have been read already, and are not read again.
+        known: Runs that have been read already, and are not read again.
 
     Raises:
         FileNotFoundError: If there is no run.
@@ -57,7 +57,7 @@ def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: give the output_dir of a run or the --out of a comparison")
     if is_run(folder):
-        return ReportFolder(folder, [Run.read(folder)])
+        return ReportFolder(folder, [next((run for run in known if run.folder == folder), None) or Run.read(folder)])
     seeded = [(path, path.name, seed) for seed in seeds_in(folder) for path in _runs_in(folder / f"seed-{seed}")]
     if seeded:
         runs, problems = _read_runs(seeded, known)
