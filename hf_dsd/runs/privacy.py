@@ -135,6 +135,7 @@ def _without_values(text: str) -> str:
         else:
             public = _public_json(content)
             return text if public == content else json.dumps(public, ensure_ascii=False)
+    text = re.sub(r"^(-[a-z])(\w{8,})$", lambda found: found[1] + _without_values(found[2]), text)
     text = re.sub(r"://[^/\s@]+@", f"://{HIDDEN}@", text)
     text = re.sub(r"(?<![\w.:/-])[\w.-]+:[^\s/:@]+@(?=[\w-]+\.)", f"{HIDDEN}@", text)
     text = re.sub(r"(?i)\b(bearer)\s+[^\s'\"]+", rf"\1 {HIDDEN}", text)

@@ -21,6 +21,7 @@ from .folder import (
     Place,
     best_folder,
     best_steps,
+    check_links,
     has_finished,
     phase_name,
     place_of,
@@ -80,8 +81,10 @@ class Run:
 
         Raises:
             FileNotFoundError: If there is neither a summary nor a whole checkpoint.
-            ValueError: If the summary is damaged, or says another arm or seed than the place that the run lies in.
+            ValueError: If the summary is damaged, says another arm or seed than the place that the run lies in, or what
+                the folder holds is a link out of it.
         """
+        check_links(folder)
         summary = read_summary(folder)
         place = place_of(folder)
         has_summary = summary is not None
@@ -191,6 +194,11 @@ class Run:
     @cached_property
     def _found_models(self) -> list[PhaseModel]:
         return [model for planned in self.schedule if (model := self._model_of(planned)) is not None]
+
+    def damage(self, phase: str) -> str:
+        """What is wrong with the weights in a phase's or an average's own folder, or "" (of an adapter always)."""
+        model = PhaseModel(phase, self.folder / phase)
+        return self._damage(model) if has_weights(model.folder) else ""
 
     def _damage(self, model: PhaseModel) -> str:
         """What is wrong with a model's weight files, or "": opened once, safetensors checks their length."""

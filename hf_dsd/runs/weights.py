@@ -3,7 +3,6 @@
 Layer: safetensors.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -13,6 +12,8 @@ from typing import Any
 from safetensors import safe_open
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+
+from hf_dsd.files import read_json_object
 
 
 class WeightFile:
@@ -44,10 +45,15 @@ def open_weights(folder: Path) -> Iterator[WeightFile]:
 
     Raises:
         FileNotFoundError: If there are none.
+        ValueError: If the index of the shards is damaged, or names a file elsewhere.
     """
     index = folder / SAFE_WEIGHTS_INDEX_NAME
     if index.is_file():
-        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
+        weight_map = read_json_object(index).get("weight_map")
+        named = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+        if not all(isinstance(file, str) and file == Path(file).name for file in named):
+            raise ValueError(f"its {SAFE_WEIGHTS_INDEX_NAME} must map names to files beside it")
+        files = sorted(set(named))
     else:
         files = [SAFE_WEIGHTS_NAME]
     if not all((folder / file).is_file() for file in files):
