@@ -139,7 +139,7 @@ def _of_scores(results: Results, split: str, scores: Mapping[str, float], whose:
 
 
 def _escaped(value: Any) -> Any:
-    """Results whose texts are shown as they are: a name from a run's files, which may be anybody's, marks up nothing."""
+    """Results whose texts mark up nothing: the names in a run's files may be anybody's."""
     if isinstance(value, Words):
         return value
     if is_dataclass(value) and not isinstance(value, type):

@@ -13,10 +13,10 @@ from transformers.utils import CONFIG_NAME
 
 import hf_dsd.models
 from hf_dsd.compare.arms import parse_options
-from hf_dsd.runs.privacy import without_paths
 from hf_dsd.runs.run import Run
 
 from .contents import ADAPTER, read_model_json
+from .privacy import public_command
 
 # Model type of ours -> task of the Hub.
 OUR_TASKS: Mapping[str, str] = {
@@ -173,7 +173,7 @@ def read_recipe(run: Run) -> Recipe:
         run.arm if run.place is not None else str(run.summary.get("arm", "dsd")),
         run.seed,
         [_phase(record, run.summary.get("steps_per_epoch")) for record in run.phases],
-        command=without_paths(run.summary.get("command", [])),
+        command=public_command(run.summary.get("command", [])),
         versions=dict(run.summary.get("versions") or {}),
         **facts,
     )

@@ -2,12 +2,13 @@
 
 import json
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hf_dsd.compare import Comparison
-from hf_dsd.runs.privacy import without_folders, without_paths
+from hf_dsd.runs.privacy import without_folders, without_paths, without_secrets
 
 from .contents import VOCABULARY_FILES, read_model_json
 
@@ -37,10 +38,22 @@ def clean_json(folder: Path) -> None:
 
 
 def public_comparison(comparison: Comparison) -> Comparison:
-    """A comparison whose command, script and errors name no folder of the machine."""
+    """A comparison whose command, script and errors name no folder of the machine, and no secret."""
     runs = [replace(run, error=without_paths(run.error)) for run in comparison.runs]
-    command = without_folders(comparison.command)
-    return replace(comparison, command=command, script=without_paths(comparison.script), runs=runs)
+    try:
+        words = shlex.split(comparison.command)
+    except ValueError:  # a quote that has no end
+        words = comparison.command.split()
+    public = without_secrets(words)
+    command = without_folders(comparison.command if public == words else shlex.join(public))
+    script = public_command(comparison.script)
+    return replace(comparison, command=command, script=script, runs=runs)
+
+
+def public_command(arguments: Sequence[str]) -> list[str]:
+    """A recorded command without secrets, which older versions of hf_dsd recorded, and without folders."""
+    public: list[str] = without_paths(without_secrets(arguments))
+    return public
 
 
 def check_public(folder: Path, tokens: Iterable[str] = (), folders: Iterable[str | Path] = ()) -> None:

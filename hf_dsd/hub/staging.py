@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from huggingface_hub import get_token
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, PreTrainedModel
 from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
@@ -25,11 +26,13 @@ from hf_dsd.runs.weights import has_weights
 
 from .card import render_card
 from .contents import ADAPTER, CODE_FILES, MAIN, MODEL_FILES, Revision, read_model_json
-from .privacy import check_public, clean_json
+from .privacy import check_public, clean_json, public_command
 from .results import Results
 from .words import Words, as_id
 
 CARD_FILE_NAME = "README.md"
+# What transformers raises on a configuration that is JSON and makes no model or processor.
+_UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, StrictDataclassError)
 _PROCESSORS = {
     "processor_config.json": AutoProcessor,
     "preprocessor_config.json": AutoFeatureExtractor,
@@ -153,7 +156,7 @@ def _stage_own_model(model_class: type[PreTrainedModel], source: Path, target: P
         with torch.device("meta"):
             model = model_class(model_class.config_class.from_pretrained(source))
         save_with_code(model, processor, target, state_dict={})
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except _UNUSABLE as error:
         raise ValueError(
             f"{source / CONFIG_NAME} makes no {model_class.__name__} ({type(error).__name__}: {error}): restore it, or "
             "train the phase again"
@@ -164,7 +167,7 @@ def _stage_own_model(model_class: type[PreTrainedModel], source: Path, target: P
 def _copy(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
     """Copies the files of the patterns, weights as links where the system has links: nothing changes them here."""
     for pattern in patterns:
-        for path in source.glob(pattern):
+        for path in filter(Path.is_file, source.glob(pattern)):
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             try:
@@ -200,7 +203,7 @@ def _read_processor(source: Path) -> Any:
     name = next(iter(contents))
     try:
         return _PROCESSORS[name].from_pretrained(source, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except _UNUSABLE as error:
         raise ValueError(
             f"{source / name} makes no processor ({type(error).__name__}: {error}): restore it, or remove it"
         ) from error
@@ -223,7 +226,8 @@ def _own_class(source: Path) -> type[PreTrainedModel] | None:
 
 
 def _stage_card(run: Run, results: Results, target: Path) -> None:
-    write_json(target / SUMMARY_FILE_NAME, run.summary)
+    command = public_command(run.summary.get("command", []))
+    write_json(target / SUMMARY_FILE_NAME, {**run.summary, "command": command})
     for name in FIGURE_FILES:
         if (run.folder / name).is_file():
             (target / name).parent.mkdir(exist_ok=True)

@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -17,7 +20,9 @@ from typer.testing import CliRunner
 
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
-from hf_dsd.hub import Words, render_card
+from hf_dsd.hub import Words, plan_revisions, render_card
+from hf_dsd.hub.contents import read_finished_run
+from hf_dsd.hub.staging import stage_run
 
 SECRET = "OF-SOMEBODY-ELSE"
 _opened: list[Path] | None = None
@@ -85,13 +90,23 @@ def linked(path: str, target: str) -> Callable[[Path], None]:
 
 def written(path: str, text: str) -> Callable[[Path], None]:
     """Replaces a file of the run."""
-    return lambda run: (run / path).write_text(text) and None
+
+    def change(run: Path) -> None:
+        (run / path).write_text(text)
+
+    return change
 
 
 def foreign_comparison(run: Path) -> None:
     out = run.parents[1]
     Comparison.from_folder(out).write(out)
     changed("comparison.json", "runs", 0, "folder", to="../outside")(out)
+
+
+def weights_elsewhere(run: Path) -> None:
+    (run / "phase-2-dense" / "model.safetensors").unlink()
+    index = {"weight_map": {"a.weight": "../../../../outside/model.safetensors"}}
+    (run / "phase-2-dense" / "model.safetensors.index.json").write_text(json.dumps(index))
 
 
 AWAY = "phase-0-dense/../../../../outside"
@@ -105,15 +120,7 @@ TAMPERED: dict[str, Callable[[Path], None]] = {
     "the run's id": changed("dsd_summary.json", "run", to="../../../outside"),
     "a score's phase": changed("test_phase-2-dense.json", "phase", to="../../../outside"),
     "a score's split": changed("test_phase-2-dense.json", "split", to="../../../outside/test"),
-    "weights elsewhere": lambda run: (
-        [
-            (run / "phase-2-dense" / "model.safetensors").unlink(),
-            (run / "phase-2-dense" / "model.safetensors.index.json").write_text(
-                json.dumps({"weight_map": {"a.weight": "../../../../outside/model.safetensors"}})
-            ),
-        ]
-        and None
-    ),
+    "weights elsewhere": weights_elsewhere,
     "a comparison's run": foreign_comparison,
     "a linked summary": linked("dsd_summary.json", "dsd_summary.json"),
     "a linked phase": linked("phase-0-dense", "."),
@@ -177,7 +184,12 @@ def as_folder(path: str) -> Callable[[Path], None]:
 
 def cut(path: str) -> Callable[[Path], None]:
     """Cuts a file to half its length."""
-    return lambda run: (run / path).write_bytes((run / path).read_bytes()[: (run / path).stat().st_size // 2]) and None
+
+    def change(run: Path) -> None:
+        content = (run / path).read_bytes()
+        (run / path).write_bytes(content[: len(content) // 2])
+
+    return change
 
 
 MODEL = "phase-2-dense"
@@ -186,7 +198,12 @@ OWN = '{"model_type": "deepspeech", "architectures": ["DeepSpeechForCTC"]}'
 
 def own(path: str, text: str) -> Callable[[Path], None]:
     """A model of hf_dsd with another file beside its configuration."""
-    return lambda run: [(run / MODEL / "config.json").write_text(OWN), (run / MODEL / path).write_text(text)] and None
+
+    def change(run: Path) -> None:
+        (run / MODEL / "config.json").write_text(OWN)
+        (run / MODEL / path).write_text(text)
+
+    return change
 
 
 DAMAGE: list[tuple[str, Callable[[Path], None], str, str]] = [
@@ -265,14 +282,31 @@ def test_names_mark_up_nothing_in_a_card(tmp_path: Path, name: str) -> None:
     results = results_of(run)
     text = render_card(results)
     body = text.split("\n---\n", 1)[1]
-    marked = "".join(body.split("```")[::2])  # outside the blocks of code
+    marked = "".join(re.split(r"^ {0,3}```.*$", body, flags=re.MULTILINE)[::2])  # outside the blocks of code
     assert "\n# b" not in body
     assert "<script" not in marked
     assert "**bold**" not in marked.replace(r"\*\*bold\*\*", "")
     assert "](javascript" not in marked.replace(r"\](javascript", "")
     assert "![x](" not in marked.replace(r"!\[x\](", "")
-    assert body.count("```") == 4  # of use, and of the command
+    assert len(re.findall(r"^ {0,3}```", body, re.MULTILINE)) == 4  # of use, and of the command
     assert ModelCard(text, ignore_metadata_errors=False).data.to_dict()["datasets"] == [results.dataset_id]
+
+
+def test_secrets_that_an_older_version_recorded_are_not_published(tmp_path: Path) -> None:
+    command = ["run.py", "--auth", "abc1", "--note", "hf" + "_abcDEFghiJKL123", "--learning_rate", "1e-3"]
+    write_run(tmp_path / "out" / "seed-1" / "dense", DENSE_ERRORS[1], "dense")
+    run = publishable(write_run(tmp_path / "out" / "seed-1" / "dsd", DSD_ERRORS[1], model="Mine", command=command))
+    recipe = {"command": shlex.join(["hf-dsd", "compare", "--", *command]), "script": command}
+    (tmp_path / "out" / "recipe.json").write_text(json.dumps(recipe))
+    Comparison.from_folder(run.parents[1]).write(run.parents[1])
+    found = read_finished_run(run)
+    with TemporaryDirectory() as folder:
+        staged = stage_run(found, plan_revisions(found), results_of(run), Path(folder))
+        texts = [path.read_text() for path in staged["main"].iterdir() if path.suffix in (".md", ".json")]
+    assert len(texts) == 5
+    assert "abc1" not in "".join(texts)
+    assert "DEFghi" not in "".join(texts)
+    assert sum("--learning_rate" in text and "***" in text for text in texts) == 3  # summary, results, card
 
 
 def test_a_persons_words_are_markdown(tmp_path: Path) -> None:
