@@ -48,7 +48,7 @@ def test_folders_of_the_machine_stay_there(tmp_path: Path) -> None:
     out = write_comparison(tmp_path / "out", 1)
     recipe = {"command": "compare --out /a/b -- /c/run.py", "script": ["/c/run.py"]}
     (out / "recipe.json").write_text(json.dumps(recipe))
-    write_run(out / "seed-2" / "dense", (8, 7, 6))
+    write_run(out / "seed-2" / "dense", (8, 7, 6), "dense", 2)
     (out / "seed-2" / "dense.json").write_text(json.dumps({"status": "failed", "error": "no file '/home/me/x.bin'"}))
     compared = Results.from_comparison(out).comparison
     assert compared is not None
@@ -85,7 +85,7 @@ def test_a_run_inside_a_comparison_finds_it(tmp_path: Path) -> None:
     assert found.comparison.verdict is not None
     assert found.comparison.verdict.text == (
         "dsd and dense are not distinguishable with 3 seeds: -16.67 points of WER on average (paired t, p = 0.074); 3 "
-        "such seeds detect 27.17 points of WER or more with 80% power."
+        "such seeds detect 27.20 points of WER or more with 80% power."
     )
     assert {(s.arm, s.seed) for s in found.phase_scores} == {(a, s) for a in ("dsd", "dense") for s in (1, 2, 3)}
     assert len(found.phase_scores) == 2 * 3 * 3 * 2
@@ -216,7 +216,10 @@ def test_what_is_no_results_json(tmp_path: Path) -> None:
 def test_a_run_must_have_finished(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="give the output folder of a DSDTrainer run"):
         Results.from_run(tmp_path)
-    longer = [{"index": index, "kind": kind} for index, kind in enumerate(("dense", "sparse", "dense", "sparse"))]
+    ends = {"start": 40, "end": 40, "sparsity": 0.0}
+    longer = [
+        {**ends, "index": index, "kind": kind} for index, kind in enumerate(("dense", "sparse", "dense", "sparse"))
+    ]
     run = write_run(tmp_path / "run", (8, 7, 4), schedule=longer)
     with pytest.raises(ValueError, match="has not finished its last phase"):
         Results.from_run(run)
