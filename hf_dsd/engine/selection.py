@@ -34,7 +34,8 @@ from torch import Tensor
 
 from .sharding import WHOLE, Layout
 
-_BITS_DTYPE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+# Floating dtypes by their bytes -> the integers of the same bits.
+BITS_DTYPE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _DIGIT_BITS = 11
 _SAMPLE_SIZE = 1 << 14
 _BLOCK_SIZE = 1 << 18
@@ -55,9 +56,9 @@ class Smallest(NamedTuple):
     threshold: float
 
 
-def prune_count(sparsity: float, n: int) -> int:
-    """How many of `n` weights a sparsity in [0, 1) prunes: `round(sparsity * n)`."""
-    return round(sparsity * n)
+def prune_count(sparsity: float, n: int, matrices: int = 1) -> int:
+    """How many of `n` weights a sparsity in [0, 1) prunes: `round(sparsity * n)`, of each of the matrices they form."""
+    return matrices * round(sparsity * (n // matrices))
 
 
 def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Smallest:
@@ -77,7 +78,7 @@ def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Smallest:
     """
     if k == 0:
         return Smallest(torch.ones(values.shape, dtype=torch.bool, device=values.device), 0.0)
-    bits = values.detach().reshape(-1).view(_BITS_DTYPE[values.element_size()])
+    bits = values.detach().reshape(-1).view(BITS_DTYPE[values.element_size()])
     infinity = _bits_of(float("inf"), values.dtype)
     if bits.device.type == "cpu" and layout.group is None:
         keep, threshold = _select_numpy(bits, k, infinity)
@@ -203,8 +204,8 @@ def radix_select(magnitudes: Tensor, k: int, layout: Layout = WHOLE) -> tuple[in
 
 def _bits_of(value: float, dtype: torch.dtype) -> int:
     scalar = torch.tensor(value, dtype=dtype, device="cpu")
-    return int(scalar.view(_BITS_DTYPE[scalar.element_size()]))
+    return int(scalar.view(BITS_DTYPE[scalar.element_size()]))
 
 
 def _float_of(bits: int, dtype: torch.dtype) -> float:
-    return float(torch.tensor(bits, dtype=_BITS_DTYPE[dtype.itemsize], device="cpu").view(dtype))
+    return float(torch.tensor(bits, dtype=BITS_DTYPE[dtype.itemsize], device="cpu").view(dtype))
