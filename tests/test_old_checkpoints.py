@@ -1,7 +1,7 @@
 """Checkpoints that version 0.1.0 wrote, all of its state in the header of the masks' file, are resumed to its end.
 
-`old_checkpoints/` was written by that version's code: `trainer-5` (sparse) and `trainer-9` (dense) by a DSDTrainer whose
-last weights are `trainer-end.safetensors`, `loop-3` (sparse) and `loop-6` (dense) by a hand-written loop that ended in
+That version's code wrote `old_checkpoints/`: `trainer-5` (sparse) and `trainer-9` (dense) by a DSDTrainer whose last
+weights are `trainer-end.safetensors`, `loop-3` (sparse) and `loop-6` (dense) by a hand-written loop that ended in
 `loop-end.safetensors`.
 """
 
