@@ -43,7 +43,7 @@ from transformers import (
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.data import make_scenes
 from hf_dsd.metrics.bootstrap import percentile_interval
-from hf_dsd.runs.folder import finished_models
+from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores
 
 END_OF_TEXT = "<|endoftext|>"
