@@ -18,13 +18,11 @@ The mask is applied to the weights after every optimizer step, as Algorithm 1 sa
 do: momentum, Adam's moments and weight decay move a weight whose gradient is zero.
 """
 
-import hashlib
 import logging
 import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer

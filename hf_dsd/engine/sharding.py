@@ -11,9 +11,9 @@ Three layouts exist, and the rest of the package sees them through one class:
 A rank acts on what the optimizer updates: the local block of the sharded parameter. The whole parameters that a forward
 pass gathers are copies, and what is written to them is lost.
 
-Replicas must mask alike. Selection reads nothing but a weight's bits and their order, in integers, so equal weights give
-equal masks on every rank, device and host, and nothing is broadcast. Masks can differ only where the weights already
-do: replicas have drifted apart, which a broadcast of the masks would hide. `check_agreement` then stops all of them.
+Replicas must mask alike. Selection reads nothing but a weight's bits and their order, in integers, so equal weights
+give equal masks on every rank, device and host, and nothing is broadcast. Masks can differ only where the weights
+already do: replicas have drifted apart, which a broadcast of the masks would hide. `check_agreement` then stops them.
 """
 
 import hashlib
