@@ -23,18 +23,18 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from .mask_file import read_state_file, write_state_file
 from .masks import CRITERIA, seed_of
 from .optimizer_state import RESET_MODES, forget_optimizer_state_
+from .phase_weights import bind_weights, build_masks, check_replicas, load_masks
 from .schedule import Phase, Schedule
-from .sharding import check_agreement, replicas_of, reshard_
-from .targets import Target, canonical_name, log_frozen, plan_targets
-from .weights import MaskedWeight, build_masks
-from .zero_weights import ZeroWeight, is_partitioned
+from .sharding import replicas_of
+from .targets import log_frozen, plan_targets
+from .weights import MaskedWeight
+from .zero_weights import ZeroWeight
 
 logger = logging.getLogger(__name__)
 
@@ -109,8 +109,7 @@ class DSD:
         log_frozen(self.targets)
         self.replicas = replicas_of(model)
         self._next_step: int | None = 0  # None after the load of a state that does not know it
-        self._applied = False  # since the last `begin_step`
-        self._applied_in_phase = False
+        self._applied = self._applied_in_phase = False  # the masks, since the last `begin_step` and in this phase
         self._unverified = False
 
     # What the loop calls
@@ -126,7 +125,8 @@ class DSD:
                 infinite, a target is not in the optimizer, or a sparse phase would prune nothing.
             RuntimeError: If replicas choose different masks, or `optimizer_step` was never called in a sparse phase.
         """
-        self._check_order(step)
+        if step != self._next_step or step >= self.schedule.total_steps:
+            _check_order(step, self._next_step, self._applied, self.phase, self.schedule)
         began = self._change_phase(step)
         self._next_step, self._applied = step + 1, False
         return began
@@ -146,29 +146,23 @@ class DSD:
             weight.mask_gradient_()
 
     def learning_rate_scale(self, step: int, *, decays: bool = False) -> float:
-        """By what to multiply the optimizer's rates at a step: `LambdaLR(optimizer, dsd.learning_rate_scale)`.
+        """A phase's learning rate over the first phase's, for `LambdaLR(optimizer, dsd.learning_rate_scale)`.
 
         Args:
             step: Optimizer step, from 0.
             decays: Fall linearly towards 0 within every phase; `partial(dsd.learning_rate_scale, decays=True)`.
 
-        Returns:
-            The phase's learning rate over the first phase's, so that parameter groups keep their ratios.
-
         Raises:
             ValueError: If the schedule has no learning rates, or the optimizer was not built with the first phase's.
         """
-        phase, first = self.schedule.phase_at(step), self.schedule.phases[0].learning_rate
-        if first is None or phase.learning_rate is None:
-            raise ValueError("the schedule has no learning rates: give it learning_rates, one per phase")
         built_with = [float(group.get("initial_lr", group["lr"])) for group in self.optimizer.param_groups]
-        if first not in built_with:
+        first = self.schedule.phases[0].learning_rate
+        if first is not None and first not in built_with:
             raise ValueError(
                 f"the optimizer was built with the learning rates {built_with}, and the schedule's first is {first}: "
                 "phases scale the optimizer's rates, so give both the same"
             )
-        scale = phase.learning_rate / first
-        return scale * max(phase.end - step, 0) / phase.steps if decays else scale
+        return self.schedule.learning_rate_scale(step, decays=decays)
 
     def leave_phase(self, step: int) -> None:
         """Ends the current phase after `step` optimizer steps ("while not converged"); later phases move forward."""
@@ -181,26 +175,11 @@ class DSD:
         self.left_early.append(self.phase.index)
 
     def finish(self) -> None:
-        """Call it after the last step: a loop that ends before its schedule does has not trained dense-sparse-dense.
-
-        Raises:
-            RuntimeError: If the schedule's last step has not begun.
-        """
-        done, total = self._next_step, self.schedule.total_steps
-        if done is None or done < total:
-            reached = -1 if self.phase is None else self.phase.index
-            missed = ", ".join(phase.name for phase in self.schedule.phases[reached + 1 :]) or "the end of the last"
-            raise RuntimeError(
-                f"training ended after {done or 0} of the schedule's {total} steps and never reached {missed}: train "
-                "on, counting optimizer steps across epochs, or plan shorter phases"
-            )
+        """Call it after the last step; raises a RuntimeError if the schedule's last one has not begun."""
+        _check_finished(self._next_step, self.phase, self.schedule)
 
     def check(self) -> None:
-        """Raises now what a sparse phase would raise hours later: untrained targets, a sparsity that prunes nothing.
-
-        Raises:
-            ValueError: In those two cases.
-        """
+        """Raises now the ValueError that a sparse phase would raise hours later, see `bind_weights`."""
         for phase in self.schedule.phases:
             if phase.is_sparse:
                 self._bind(phase)
@@ -267,13 +246,12 @@ class DSD:
             ValueError: If the state is of another version, schedule, criterion or model.
         """
         meta = state["meta"]
-        if meta["version"] != _STATE_VERSION:
-            raise ValueError(
-                f"DSD state has version {meta['version']}, this hf_dsd reads {_STATE_VERSION}: upgrade hf_dsd"
-            )
+        if (version := meta["version"]) != _STATE_VERSION:
+            raise ValueError(f"DSD state has version {version}, this hf_dsd reads {_STATE_VERSION}: upgrade hf_dsd")
         self.schedule, self.phase = _continue_schedule(self.schedule, meta)
         self.left_early = list(meta["left_early"])
-        self.weights = self._load_masks(state["masks"], meta["shapes"])
+        self.weights = self._bind(self.phase) if self.phase is not None and self.phase.is_sparse else []
+        load_masks(self.weights, state["masks"], meta["shapes"])
         if self.weights and meta["mask_criterion"] != self.mask_criterion:
             raise ValueError(f"mask_criterion is {self.mask_criterion}, the checkpoint's is {meta['mask_criterion']}")
         self._next_step = 0 if self.phase is None else meta.get("step")  # version 0.1.0 kept no step
@@ -308,29 +286,16 @@ class DSD:
 
     # Phase changes
 
-    def _check_order(self, step: int) -> None:
-        if step >= self.schedule.total_steps:
-            raise ValueError(
-                f"begin_step({step}) lies past the schedule's {self.schedule.total_steps} steps: end the loop there "
-                "(range(dsd.schedule.total_steps)), or plan longer phases"
-            )
-        again = self._next_step is not None and step == self._next_step - 1 and not self._applied
-        if step == self._next_step or (again and self.phase is not None):
-            return
-        if self._next_step is None and self.phase is not None and self.phase.start < step <= self.phase.end:
-            return
-        expected = f"step {self._next_step}" if self._next_step is not None else f"a step after {self.phase}'s first"
-        raise ValueError(
-            f"begin_step({step}) is not the next step, which is {expected}: count optimizer steps from 0 without gaps "
-            "and across epochs, and load the engine's state to resume"
-        )
-
     def _change_phase(self, step: int) -> bool:
         if self._unverified:
             self._verify_loaded()
         if self.phase is not None and self.phase.owns(step):
             return False
-        self._check_applied()
+        if self.phase is not None and self.masks and not self._applied_in_phase:
+            raise RuntimeError(
+                f"optimizer_step() was never called in {self.phase.name}, so its masks were not applied to the "
+                "weights: call dsd.optimizer_step() after every optimizer.step()"
+            )
         phase = self.schedule.phase_at(step)
         if phase.is_sparse:
             self._begin_sparse(phase)
@@ -339,17 +304,10 @@ class DSD:
         self.phase, self._applied_in_phase = phase, False
         return True
 
-    def _check_applied(self) -> None:
-        if self.masks and not self._applied_in_phase:
-            raise RuntimeError(
-                f"optimizer_step() was never called in {self.phase and self.phase.name}, so its masks were not applied "
-                "to the weights: call dsd.optimizer_step() after every optimizer.step()"
-            )
-
     def _begin_sparse(self, phase: Phase) -> None:
         weights = self._bind(phase)
         errors = build_masks(weights, self.mask_criterion, lambda name: seed_of(self.seed, phase.index, name))
-        self._check_replicas(weights, errors)
+        check_replicas(weights, errors, self.replicas)
         for name, error in errors.items():
             raise ValueError(
                 f"{name} holds NaN or inf at optimizer step {phase.start}, or cannot be pruned; {error}: if the run "
@@ -358,10 +316,8 @@ class DSD:
         self.weights = weights
         for weight in weights:
             weight.apply_()
-        pruned = sum(weight.pruned for weight in weights)
-        logger.info(
-            "%s: pruned %d of %d weights in %d parameters", phase.name, pruned, self.target_weights, len(weights)
-        )
+        pruned, of = sum(weight.pruned for weight in weights), self.target_weights
+        logger.info("%s: pruned %d of %d weights in %d parameters", phase.name, pruned, of, len(weights))
 
     def _begin_dense(self) -> None:
         if self.weights and self.reset_optimizer_state == "all":
@@ -371,62 +327,11 @@ class DSD:
                 weight.forget_(self.optimizer)
         self.weights = []
 
-    def _check_replicas(self, weights: Sequence[MaskedWeight], errors: Mapping[str, ValueError]) -> None:
-        """Compares the masks with the replicas' (see `check_agreement`): one message for each group of ranks."""
-        held: dict[dist.ProcessGroup, list[MaskedWeight]] = {}
-        for weight in weights:
-            for group in weight.layout.replicas or (() if self.replicas is None else (self.replicas,)):
-                held.setdefault(group, []).append(weight)
-        for group, own in held.items():
-            digests = {weight.name: weight.digest(errors.get(weight.name)) for weight in own}
-            check_agreement(digests, group, own[0].layout.device, own[0].layout.group)
-
     def _bind(self, phase: Phase) -> list[MaskedWeight]:
-        """The targets of a sparse phase with the optimizer's own parameters, which accelerate may have replaced."""
-        reshard_(self.model)
         targets = [target for target in self.targets if target.is_pruned]
-        trained = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        found = {canonical_name(name): p for name, p in self.model.named_parameters()}
-        untrained = [
-            target.name
-            for target in targets
-            if target.name not in found or not (id(found[target.name]) in trained or is_partitioned(found[target.name]))
-        ]
-        if untrained:
-            raise ValueError(
-                f"the optimizer does not train {untrained[:5]}, so the weights could never come back: give these "
-                "parameters to the optimizer, freeze them, or list them in dense_modules"
-            )
-        weights = [self._masked(target, found[target.name], target.sparsity(phase.sparsity)) for target in targets]
-        if not any(weight.pruned for weight in weights) and any(t.sparsity(phase.sparsity) for t in targets):
-            raise ValueError(
-                f"{phase.name} would prune nothing: sparsity {phase.sparsity} rounds to 0 weights in each of "
-                f"{len(weights)} parameter(s); raise sparsity"
-            )
-        return weights
-
-    def _masked(self, target: Target, parameter: nn.Parameter, sparsity: float) -> MaskedWeight:
-        if not is_partitioned(parameter):
-            return MaskedWeight(target, parameter, sparsity)
-        if self.reset_optimizer_state == "all":  # ZeRO's state cannot be forgotten
+        weights = bind_weights(self.model, self.optimizer, targets, phase)
+        if self.reset_optimizer_state == "all" and any(isinstance(weight, ZeroWeight) for weight in weights):
             raise ValueError('reset_optimizer_state="all" does not work under DeepSpeed ZeRO: use "masked" or "none"')
-        return ZeroWeight(target, parameter, sparsity, self.optimizer)
-
-    def _load_masks(self, packed: Mapping[str, Tensor], shapes: Mapping[str, Sequence[int]]) -> list[MaskedWeight]:
-        if not packed or self.phase is None:
-            return []
-        weights = self._bind(self.phase)
-        if differing := sorted({weight.name for weight in weights if weight.pruned} ^ set(packed)):
-            raise ValueError(
-                f"the checkpoint masks other parameters than this run would: {differing[:5]} differ; resume with the "
-                "same model, dense_modules and sparsity_overrides"
-            )
-        for weight in weights:
-            if weight.pruned:
-                if list(shapes[weight.name]) != list(weight.shape):
-                    shape = tuple(shapes[weight.name])
-                    raise ValueError(f"{weight.name} has shape {tuple(weight.shape)}, the checkpoint's mask {shape}")
-                weight.load(packed[weight.name])
         return weights
 
     def _verify_loaded(self) -> None:
@@ -436,6 +341,35 @@ class DSD:
                 f"the loaded masks do not belong to the model's weights: pruned entries of {revived[:5]} are not zero; "
                 "load the weights of the same checkpoint"
             )
+
+
+def _check_order(step: int, expected: int | None, applied: bool, phase: Phase | None, schedule: Schedule) -> None:
+    """Refuses a step that is not the next one; the last may begin again until it is applied."""
+    if step >= schedule.total_steps:
+        raise ValueError(
+            f"begin_step({step}) lies past the schedule's {schedule.total_steps} steps: end the loop there "
+            "(range(dsd.schedule.total_steps)), or plan longer phases"
+        )
+    if phase is not None and expected is None and phase.start < step <= phase.end:
+        return
+    if phase is not None and expected is not None and step == expected - 1 and not applied:
+        return
+    known = f"step {expected}" if expected is not None else f"a step after the first of {phase and phase.name}"
+    raise ValueError(
+        f"begin_step({step}) is not the next step, which is {known}: count optimizer steps from 0 without gaps and "
+        "across epochs, and load the engine's state to resume"
+    )
+
+
+def _check_finished(done: int | None, phase: Phase | None, schedule: Schedule) -> None:
+    if done is not None and done >= schedule.total_steps:
+        return
+    reached = -1 if phase is None else phase.index
+    missed = ", ".join(phase.name for phase in schedule.phases[reached + 1 :]) or "the end of the last"
+    raise RuntimeError(
+        f"training ended after {done or 0} of the schedule's {schedule.total_steps} steps and never reached {missed}: "
+        "train on, counting optimizer steps across epochs, or plan shorter phases"
+    )
 
 
 def _continue_schedule(planned: Schedule, meta: Mapping[str, Any]) -> tuple[Schedule, Phase | None]:

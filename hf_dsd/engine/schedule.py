@@ -196,6 +196,18 @@ class Schedule:
         starts = [phase.start for phase in self.phases]
         return self.phases[bisect_right(starts, step) - 1]
 
+    def learning_rate_scale(self, step: int, *, decays: bool = False) -> float:
+        """The learning rate of a step's phase over the first phase's; with `decays` it falls linearly in each phase.
+
+        Raises:
+            ValueError: If the schedule has no learning rates.
+        """
+        phase, first = self.phase_at(step), self.phases[0].learning_rate
+        if first is None or phase.learning_rate is None:
+            raise ValueError("the schedule has no learning rates: give it learning_rates, one per phase")
+        scale = phase.learning_rate / first
+        return scale * max(phase.end - step, 0) / phase.steps if decays else scale
+
     def cut(self, step: int) -> "Schedule":
         """Ends the phase of the last finished step at `step`; later phases keep their lengths and move forward.
 

@@ -1,8 +1,6 @@
 """A parameter that a sparse phase prunes, with its mask: everything that is done to one of them."""
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +11,6 @@ from .optimizer_state import clear_masked_state_
 from .selection import prune_count
 from .sharding import layout_of, local_part
 from .targets import Target
-
-_WORTH_THREADS = 1 << 20  # weights; a pool for fewer costs more than it saves
 
 
 class MaskedWeight:
@@ -116,34 +112,3 @@ class MaskedWeight:
         """Zeroes what the optimizer remembers of the pruned weights, see `clear_masked_state_`."""
         if self.mask is not None:
             clear_masked_state_(optimizer.state.get(self.parameter, {}), self.mask, self.name)
-
-
-def build_masks(
-    weights: Sequence[MaskedWeight], criterion: str, seed: Callable[[str], int]
-) -> Mapping[str, ValueError]:
-    """Builds the masks of all weights, on all of PyTorch's threads where no rank waits for another.
-
-    Args:
-        weights: The weights.
-        criterion: See `build_mask`.
-        seed: Parameter name -> seed.
-
-    Returns:
-        Parameter name -> why it has no mask.
-    """
-
-    def build(weight: MaskedWeight) -> ValueError | None:
-        try:
-            weight.build(criterion, seed(weight.name))
-        except ValueError as error:
-            return error
-        return None
-
-    alone = all(weight.layout.group is None and weight.parameter.device.type == "cpu" for weight in weights)
-    large = sum(weight.parameter.numel() for weight in weights) > _WORTH_THREADS
-    if alone and large and torch.get_num_threads() > 1:
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:  # numpy and PyTorch release the lock
-            errors = list(pool.map(build, weights))
-    else:
-        errors = [build(weight) for weight in weights]
-    return {weight.name: error for weight, error in zip(weights, errors, strict=True) if error is not None}
