@@ -134,7 +134,7 @@ def _blocks(tensor: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         tensor, mask = tensor.view(-1), mask.view(-1)
     row = tensor[0].numel()
     if row <= limit:
-        yield from zip(tensor.split(limit // row), mask.split(limit // row), strict=True)
+        yield from zip(torch.split(tensor, limit // row), torch.split(mask, limit // row), strict=True)
     else:
         for pair in zip(tensor, mask, strict=True):
             yield from _blocks(*pair)

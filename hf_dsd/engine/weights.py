@@ -72,7 +72,6 @@ class MaskedWeight:
     def _keep(self, mask: Tensor, weight: Tensor) -> None:
         self.mask, self._blocks_of = like_memory_of(mask, weight), -1
 
-    @torch.no_grad()
     def apply_(self) -> None:
         """W <- W * Mask in place, see `apply_masks_`."""
         if self.mask is None:
@@ -80,7 +79,7 @@ class MaskedWeight:
         local = local_part(self.parameter)
         if local.data_ptr() != self._blocks_of:  # cuDNN's flattening and `.to()` move a parameter's storage
             self._blocks, self._blocks_of = blocks_of(local, self.mask), local.data_ptr()
-        for weight, kept in self._blocks:
+        for weight, kept in self._blocks:  # detached views: no gradient to switch off
             weight.mul_(kept)
 
     def mask_gradient_(self) -> None:

@@ -63,9 +63,10 @@ class ZeroWeight(MaskedWeight):
 
     def forget_(self, optimizer: Optimizer) -> None:
         """Zeroes the moments of the pruned weights in this rank's part."""
-        part = self._part()
-        for state in part.states if self.mask is not None else ():
-            state.masked_fill_(~part.cut(self.mask), 0)
+        if self.mask is not None:
+            part = self._part()
+            for state in part.states:
+                state.masked_fill_(~part.cut(self.mask), 0)
 
     def _part(self) -> "Part":
         """What this rank trains of the parameter."""
