@@ -35,7 +35,6 @@ from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.optimizer_state import forget_optimizer_state_
 from hf_dsd.engine.schedule import Phase
 from hf_dsd.engine.targets import plan_targets
-from hf_dsd.engine.zero_weights import ZeroDSD
 from hf_dsd.runs.checkpoints import last_whole_checkpoint
 from hf_dsd.runs.run import finished_models
 
@@ -149,7 +148,7 @@ class DSDMixin(PushMixin, Trainer):
         self._check_optimizer(optimizer, own_scheduler)
         self._monitor, self.summary = self._new_monitor(), RunSummary()
         self._evaluated_step, self._averages = -1, None
-        self.dsd = (ZeroDSD if self.is_deepspeed_enabled else DSD)(
+        self.dsd = DSD(
             self.model,
             optimizer,
             schedule,
