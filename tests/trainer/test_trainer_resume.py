@@ -115,7 +115,7 @@ def test_resuming_after_a_phase_was_left_early(tmp_path: Path) -> None:
 
 def test_a_killed_run_continues(tmp_path: Path) -> None:
     """Kill -9 in the sparse phase of a real process; a new process resumes from its last checkpoint."""
-    script = Path(__file__).with_name("killable_run.py")
+    script = Path(__file__).parents[1] / "killable_run.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, script, tmp_path / "killed", "0.3"], env=environment)
     deadline = time.monotonic() + 120
