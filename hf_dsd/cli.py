@@ -50,14 +50,14 @@ def inspect_command(
     sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
 ) -> None:
     """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
-    from .trainer.training_args import parse_overrides
+    from .trainer.argument_types import read_field
 
     with errors_end_command({ValueError: 2, OSError: 2}):
         inspection = inspect_model(
             build_without_weights(model),
             sparsity,
             dense_modules=dense_modules,
-            sparsity_overrides=parse_overrides(sparsity_overrides),
+            sparsity_overrides=read_field("sparsity_overrides", sparsity_overrides),
         )
     print_inspection(inspection, Console())
 

@@ -17,6 +17,7 @@ import torch.nn.utils.parametrize
 from torch import nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from .numbers import as_number
 from .sharding import is_flattened, layout_of, local_part
 
 logger = logging.getLogger(__name__)
@@ -152,8 +153,7 @@ def plan_targets(
             "FSDP2 (fully_shard, or fsdp_version 2 in Accelerate)"
         )
     owned = _owned_parameters(model)
-    overrides = dict(sparsity_overrides or {})
-    _check_overrides(overrides)
+    overrides = check_overrides(sparsity_overrides or {})
     listed, listed_by = _dense_patterns(model, dense_modules)
     _check_patterns("sparsity_overrides", list(overrides), owned)
     if dense_modules is not None:  # a class's own list may name parts that this configuration lacks
@@ -211,10 +211,17 @@ def _first_match(patterns: Iterable[str], item: _Owned) -> str | None:
     return next((pattern for pattern in patterns if any(re.search(pattern, name) for name in item.names)), None)
 
 
-def _check_overrides(overrides: Mapping[str, float]) -> None:
+def check_overrides(overrides: Mapping[str, float]) -> dict[str, float]:
+    """Returns `sparsity_overrides` with plain numbers.
+
+    Raises:
+        ValueError: If a value is no fraction in [0, 1).
+    """
     for pattern, value in overrides.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        number = as_number(value)
+        if number is None or not 0 <= number < 1:
             raise ValueError(f"sparsity_overrides[{pattern!r}] must be a fraction in [0, 1), got {value!r}")
+    return {pattern: float(value) for pattern, value in overrides.items()}
 
 
 def _check_patterns(field: str, patterns: Sequence[str], owned: Sequence[_Owned]) -> None:

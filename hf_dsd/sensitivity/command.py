@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from hf_dsd.command_error import errors_end_command
-from hf_dsd.trainer.training_args import parse_overrides
+from hf_dsd.trainer.argument_types import read_field
 
 from .evaluation import load_evaluation
 from .figure import draw_sensitivity
@@ -54,7 +54,7 @@ def sensitivity_command(
         with errors_end_command({ValueError: 2, OSError: 2}, console):
             out.mkdir(parents=True, exist_ok=True)
             fractions = SPARSITIES if sparsities is None else _fractions(sparsities)
-            overrides = parse_overrides(sparsity_overrides)
+            overrides = read_field("sparsity_overrides", sparsity_overrides)
             evaluation = load_evaluation(model, data, examples, bleu=bleu, feature_columns=feature_columns)
             if metric not in evaluation.metrics:
                 raise ValueError(
