@@ -33,6 +33,7 @@ def score_title(metric: str) -> str:
     """`WER [%]`, `BLEU-4`, `loss`: a heading with its unit."""
     return f"{short_title(metric)}{rate_unit(metric)}"
 
+
 _SMALLER = """loss wer cer per ter mer wil eer der hter error errors err mse rmse msle rmsle mae mape smape nll ppl
 perplexity bpc bpb bpd ece brier crps fid kid lpips entropy distance deviance substitutions insertions deletions
 runtime"""
