@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from .command_error import errors_end_command
-from .inspection import build_without_weights, inspect_model, print_inspection
+
+# What a command needs is imported inside it: `hf-dsd --help` must not wait for torch.
 
 app = typer.Typer(help="Dense-Sparse-Dense training for Hugging Face models.", no_args_is_help=True)
 
@@ -50,6 +51,7 @@ def inspect_command(
     sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
 ) -> None:
     """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
+    from .inspection import build_without_weights, inspect_model, print_inspection
     from .trainer.training_args import parse_overrides
 
     with errors_end_command({ValueError: 2, OSError: 2}):

@@ -9,9 +9,9 @@ import torch
 from tiny import classification_rows, make_trainer
 
 from hf_dsd.metrics import TextScorer, score_transcripts
+from hf_dsd.runs.folder import read_run
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 from hf_dsd.trainer.scoring import score_phases
-from hf_dsd.runs.folder import read_run
 
 WORDS = ["ein", "zwei", "drei"]
 ROWS = classification_rows(12, seed=3)

@@ -1,13 +1,19 @@
+# ruff: noqa: E402, I001 (as in configuration_deepspeech.py)
 """The processor of both speech models: audio in, labels in, transcripts out."""
 
 from typing import Any
+
+from transformers.utils.versions import require_version
+
+require_version("transformers>=5.20", "DeepSpeech's processor needs it: pip install -U 'transformers>=5.20,<6'")
 
 import torch
 from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
 
 from .decoding_deepspeech import decode_beam
-from .tokenization_deepspeech import encode_transcript
+from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
+from .tokenization_deepspeech import ALPHABET, build_character_tokenizer, encode_transcript
 
 IGNORED_LABEL = -100
 
@@ -58,8 +64,36 @@ class DeepSpeechProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        """Names of the inputs that calling the processor can produce."""
-        return [*self.feature_extractor.model_input_names, "labels"]
+        """Names of what the models take: from the processor itself, then the two that a collator counts."""
+        return [*self.feature_extractor.model_input_names, "labels", "input_lengths", "targets"]
+
+    @classmethod
+    def build(cls, characters: str = ALPHABET, **options: Any) -> "DeepSpeechProcessor":
+        """Builds the processor of a new model.
+
+        Args:
+            characters: As at `build_character_tokenizer`; the default makes DeepSpeech's 29 symbols.
+            **options: As at `DeepSpeechFeatureExtractor`.
+        """
+        return cls(DeepSpeechFeatureExtractor(**options), build_character_tokenizer(characters))
+
+    def extract(self, samples: Any, sampling_rate: int) -> Tensor:
+        """Turns one utterance into a training row's `input_features` `(frames, bins)`.
+
+        Args:
+            samples: `(samples,)` of floats in [-1, 1].
+            sampling_rate: Samples per second.
+        """
+        features: Tensor = self(samples, sampling_rate=sampling_rate, return_tensors="pt")["input_features"][0]
+        return features
+
+    def encode(self, transcript: str) -> list[int]:
+        """Turns one transcript into a training row's `labels`; see `encode_transcript`.
+
+        Args:
+            transcript: Raw text.
+        """
+        return encode_transcript(self.tokenizer, transcript)
 
     def transcribe(self, logits: Tensor, beam_width: int | None = None) -> list[str]:
         """Turns a model's scores into text, words separated by one space.
