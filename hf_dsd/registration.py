@@ -54,7 +54,7 @@ class _AutoClassesHook(importlib.abc.MetaPathFinder):
             if spec is not None:
                 if spec.loader is not None:
                     # On the instance: whoever asks for a module's loader still gets one of the usual type.
-                    spec.loader.exec_module = self._counted(spec.loader.exec_module)  # type: ignore[method-assign]
+                    spec.loader.exec_module = self._counted(spec.loader.exec_module)  # type: ignore[assignment, method-assign]
                 return spec
         return None
 

@@ -119,7 +119,7 @@ def test_gradient_checkpointing_changes_nothing(build, reentrant):
         torch.manual_seed(1)
         model(**batch).loss.backward()
     for (name, parameter), other in zip(plain.named_parameters(), checkpointed.parameters(), strict=True):
-        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-5, atol=1e-7, msg=name)
+        torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-4, atol=1e-6, msg=name)
     # Batch norms have seen the batch once.
     assert all(map(torch.equal, plain.buffers(), checkpointed.buffers()))
 

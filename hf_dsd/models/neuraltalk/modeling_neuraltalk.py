@@ -485,7 +485,10 @@ class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
         if state is not None and not torch.equal(state.words, input_ids[:, :-1]):
             state = None
         length = None if state is None else 1
-        return super().prepare_inputs_for_generation(input_ids, next_sequence_length=length, state=state, **kwargs)
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids, next_sequence_length=length, state=state, **kwargs
+        )
+        return inputs
 
     def _update_model_kwargs_for_generation(
         self, outputs: ModelOutput, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
