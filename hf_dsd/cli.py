@@ -46,11 +46,14 @@ def inspect_command(
     model: Annotated[str, typer.Argument(help="A folder with a config.json, such as a phase's, or a name on the Hub.")],
     sparsity: Annotated[float, typer.Option(help="Fraction pruned per layer, [0, 1).")] = 0.3,
     dense_modules: Annotated[
-        list[str] | None, typer.Option(help="Regex kept dense; repeat for several. Default: the model's own list.")
+        list[str] | None,
+        typer.Option(help="Regex kept dense, instead of the defaults, or beside them: +REGEX; repeat for several."),
     ] = None,
     sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
+    every: Annotated[bool, typer.Option("--all", help="List every parameter by itself.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, with every parameter.")] = False,
 ) -> None:
-    """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
+    """Show what a sparse phase would prune and which rule keeps the rest dense, without training or weights."""
     from .inspection import build_without_weights, inspect_model, print_inspection
     from .trainer.training_args import parse_overrides
 
@@ -61,45 +64,32 @@ def inspect_command(
             dense_modules=dense_modules,
             sparsity_overrides=parse_overrides(sparsity_overrides),
         )
-    print_inspection(inspection, Console())
+    if as_json:
+        typer.echo(inspection.to_json())
+    else:
+        print_inspection(inspection, Console(), every=every)
 
 
 @app.command()
 def sensitivity(
-    model: Annotated[str, typer.Argument(help="A folder, such as a run's phase-0-dense, or a name on the Hub.")],
-    data: Annotated[
-        str | None, typer.Option(help="Captions, an audiofolder, or a text file; default: the embedded sets.")
+    script: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="-- SCRIPT ITS_OPTIONS", help="After --: the training script, as its run was trained."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of sensitivity.json and sensitivity.png.")] = Path(
-        "runs/sensitivity"
-    ),
+    phase: Annotated[str | None, typer.Option(help="Whose model to prune; default: the first phase's.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of sensitivity.json and .png; default: the run's.")] = None,
     sparsities: Annotated[str | None, typer.Option(help="Fractions to measure; default: 0.1 to 0.9.")] = None,
-    dense_modules: Annotated[
-        list[str] | None, typer.Option(help="Regex kept dense; repeat for several. Default: the model's own list.")
-    ] = None,
-    sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
-    metric: Annotated[str, typer.Option(help="Score that decides: loss, wer, bleu4 or perplexity.")] = "loss",
-    tolerance: Annotated[float, typer.Option(help="How much worse pruning may make it, as a fraction.")] = 0.05,
-    examples: Annotated[int, typer.Option(help="Validation examples to evaluate, at the most.")] = 128,
-    bleu: Annotated[bool, typer.Option("--bleu", help="Also let a captioner write, and score it.")] = False,
-    feature_columns: Annotated[str | None, typer.Option(help="Part of the image vectors, e.g. 0:1280.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Score that decides: loss, or one of the script's own.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="How much worse it may get, a fraction; 0.05.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Validation examples to evaluate, at the most; 128.")] = None,
 ) -> None:
     """Prune without retraining, layer by layer and all at once: what each costs, and a sparsity to begin with."""
-    from .sensitivity.command import sensitivity_command
+    from .sensitivity.command import fractions, sensitivity_command
 
-    sensitivity_command(
-        model,
-        data,
-        out,
-        sparsities,
-        dense_modules,
-        sparsity_overrides,
-        metric,
-        tolerance,
-        examples,
-        feature_columns,
-        bleu=bleu,
-    )
+    with errors_end_command({ValueError: 2}):
+        options = {"phase": phase, "out": out, "metric": metric, "tolerance": tolerance, "examples": examples}
+        status = sensitivity_command(script or [], {**options, "sparsities": fractions(sparsities)})
+    raise typer.Exit(status)
 
 
 @app.command()

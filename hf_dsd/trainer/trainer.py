@@ -37,7 +37,7 @@ from hf_dsd.engine.schedule import Phase
 from hf_dsd.engine.targets import plan_targets
 from hf_dsd.engine.zero_weights import ZeroDSD
 from hf_dsd.runs.checkpoints import last_whole_checkpoint
-from hf_dsd.runs.folder import finished_models
+from hf_dsd.runs.run import finished_models
 
 from .checks import check_zero, uses_zero3
 from .lr_scheduler import PhasedLR
