@@ -120,8 +120,9 @@ def test_gradient_checkpointing_changes_nothing(build, reentrant):
         model(**batch).loss.backward()
     for (name, parameter), other in zip(plain.named_parameters(), checkpointed.parameters(), strict=True):
         torch.testing.assert_close(parameter.grad, other.grad, rtol=1e-4, atol=1e-6, msg=name)
-    # Batch norms have seen the batch once.
-    assert all(map(torch.equal, plain.buffers(), checkpointed.buffers()))
+    # Batch norms have seen the batch once. Last bits may differ: without gradients torch's LSTM runs another kernel.
+    for (name, buffer), other in zip(plain.named_buffers(), checkpointed.buffers(), strict=True):
+        torch.testing.assert_close(buffer, other, rtol=1e-4, atol=1e-6, msg=name)
 
 
 @EVERY_MODEL
