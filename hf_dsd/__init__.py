@@ -1,7 +1,6 @@
 """Dense-Sparse-Dense training (Han et al., ICLR 2017) for the Hugging Face Trainer."""
 
 from importlib.metadata import version as _version
-from typing import Any as _Any
 
 from .engine.dsd import DSD
 from .engine.schedule import Phase, PhaseKind, Schedule
@@ -17,16 +16,6 @@ from .models import (
 )
 from .trainer.trainer import DSDMixin, DSDSeq2SeqTrainer, DSDTrainer
 from .trainer.training_args import DSDArgumentsMixin, DSDSeq2SeqTrainingArguments, DSDTrainingArguments
-
-
-def _publish_run(trainer: DSDMixin, **options: _Any) -> _Any:
-    """Publishing lies above the trainer, so the package hands it in; late, because it needs the report and the card."""
-    from .hub import publish_trainer
-
-    return publish_trainer(trainer, **options)
-
-
-DSDMixin.publish_run = _publish_run
 
 __version__ = _version("hf-dsd")
 

@@ -1,22 +1,47 @@
 """Scores the model of every finished phase on a split, through the trainer that has the data."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 
-from hf_dsd.metrics import TextScorer
 from hf_dsd.runs.folder import finished_models
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 from .trainer import DSDMixin
 
 
+class Scorer(Protocol):
+    """What turns the predictions of one split into texts and scores; `hf_dsd.metrics.TextScorer` is one.
+
+    Attributes:
+        metric: The headline score, a key of what `score` returns.
+        greater_is_better: Its direction.
+        ids: Name of each example, in the order of the evaluation rows.
+        references: Reference texts of each example.
+    """
+
+    @property
+    def metric(self) -> str: ...  # noqa: D102 (see above, as the next three)
+    @property
+    def greater_is_better(self) -> bool: ...  # noqa: D102
+    @property
+    def ids(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def references(self) -> Sequence[Sequence[str]]: ...  # noqa: D102
+
+    def decode(self, predictions: Any, /) -> list[str]:
+        """From a Trainer's predictions to one text per example."""
+
+    def score(self, texts: Sequence[str], /) -> Mapping[str, Any]:
+        """From the texts to the scores."""
+
+
 def score_phases(
     trainer: DSDMixin,
     dataset: Dataset[Any],
-    scorer: TextScorer,
+    scorer: Scorer,
     split: str = "test",
     phases: Sequence[str] | None = None,
 ) -> list[PhaseScores]:
@@ -50,7 +75,7 @@ def score_phases(
     return results
 
 
-def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: TextScorer, split: str, phase: str) -> PhaseScores:
+def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: Scorer, split: str, phase: str) -> PhaseScores:
     """Scores the model that the trainer holds; its summary records the numbers, too."""
     texts: list[str] = []
     scores: dict[str, Any] = {}

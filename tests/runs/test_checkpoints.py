@@ -19,7 +19,7 @@ from hf_dsd.runs.checkpoints import last_whole_checkpoint
 
 RUN = {"save_strategy": "steps", "save_steps": 1}
 FULL_DISK = r"No space left|iostream error|unexpected pos|file write failed"  # as Python, Rust and torch say it
-MOMENTS = ("weights", "optimizer", "masks", "random state", "half of the trainer's state")
+MOMENTS = ("weights", "optimizer", "random state", "masks", "half of the trainer's state")
 
 
 class DyingTrainer(DSDTrainer):
@@ -36,14 +36,14 @@ class DyingTrainer(DSDTrainer):
         self._die_at("weights")
 
     def _save_optimizer_and_scheduler(self, output_dir):
-        Trainer._save_optimizer_and_scheduler(self, output_dir)
-        self._die_at("optimizer")
         super()._save_optimizer_and_scheduler(output_dir)
-        self._die_at("masks")
+        self._die_at("optimizer")
 
     def _save_rng_state(self, output_dir):
-        super()._save_rng_state(output_dir)
+        Trainer._save_rng_state(self, output_dir)
         self._die_at("random state")
+        super()._save_rng_state(output_dir)
+        self._die_at("masks")
         (Path(output_dir) / "trainer_state.json").write_text('{"best_metric": null, "global_step": 5, "log_hist')
         self._die_at(MOMENTS[-1])
 
@@ -154,5 +154,7 @@ def test_the_newest_is_the_one_of_the_latest_step(tmp_path: Path) -> None:
     for step in (9, 10, 2):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "trainer_state.json").write_text("{}")
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            torch.save({}, folder / name)
+        (folder / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
     assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")

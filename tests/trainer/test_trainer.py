@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from hf_dsd import DSDMixin, DSDSeq2SeqTrainer, DSDTrainer
-from hf_dsd.trainer.trainer import _DSDCallback
+from hf_dsd.trainer.callback import DSDCallback
 
 
 class Watch(TrainerCallback):
@@ -327,7 +327,12 @@ def test_patience_leaves_a_phase(tmp_path: Path, greater_is_better: bool) -> Non
 def test_phase_start_best_returns_to_the_best_weights(tmp_path: Path) -> None:
     """The metric is best after step 2 of the dense phase: the sparse phase prunes those weights."""
     trainer = make_trainer(
-        tmp_path, phase_start="best", eval_strategy="steps", eval_steps=1, metric_for_best_model="score"
+        tmp_path,
+        phase_start="best",
+        eval_strategy="steps",
+        eval_steps=1,
+        metric_for_best_model="score",
+        greater_is_better=True,
     )
     scores = iter([1.0, 3.0, 2.0] + [0.0] * 20)
     trainer.compute_metrics = lambda evaluation: {"score": next(scores)}
@@ -404,7 +409,7 @@ def test_training_twice(tmp_path: Path) -> None:
         assert watch.steps[12] == 0.0
         trainer.remove_callback(watch)
     assert calls == list(range(12)) * 2
-    assert sum(isinstance(c, _DSDCallback) for c in trainer.callback_handler.callbacks) == 1
+    assert sum(isinstance(c, DSDCallback) for c in trainer.callback_handler.callbacks) == 1
 
 
 def test_auto_find_batch_size_retry(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from transformers import TrainerCallback
 
 from hf_dsd import DSDTrainer
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
+from hf_dsd.runs.checkpoints import FILE_LIST_NAME
 from hf_dsd.runs.folder import finished_phases
 
 BOUNDARIES = (3, 7)  # of the phases of 3, 4 and 5 steps
@@ -116,7 +117,7 @@ def test_resuming_after_a_phase_was_left_early(tmp_path: Path) -> None:
 
 def test_a_killed_run_continues(tmp_path: Path) -> None:
     """Kill -9 in the sparse phase of a real process; a new process resumes from its last checkpoint."""
-    script = Path(__file__).with_name("killable_run.py")
+    script = Path(__file__).parents[1] / "killable_run.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, script, tmp_path / "killed", "0.3"], env=environment)
     deadline = time.monotonic() + 120
@@ -138,8 +139,10 @@ def test_a_killed_run_continues(tmp_path: Path) -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path, whole: DSDTrainer) -> Path:
-    """A checkpoint of the sparse phase that a test may damage."""
-    return Path(shutil.copytree(checkpoint(Path(whole.args.output_dir), 5), tmp_path / "checkpoint-5"))
+    """A checkpoint of the sparse phase that a test may damage, as of a version that kept no list of its files."""
+    copy = Path(shutil.copytree(checkpoint(Path(whole.args.output_dir), 5), tmp_path / "checkpoint-5"))
+    (copy / FILE_LIST_NAME).unlink()
+    return copy
 
 
 def resume(folder: Path, tmp_path: Path, **options: object) -> None:
