@@ -38,6 +38,7 @@ from hf_dsd.data import (
 from hf_dsd.metrics import caption_metrics, caption_scorer
 from hf_dsd.models import build_caption_tokenizer, encode_caption
 from hf_dsd.report import measure_run_landscape
+from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
 
 
@@ -75,6 +76,10 @@ class TrainingArguments(DSDSeq2SeqTrainingArguments):
     per_device_train_batch_size: int = 100
     per_device_eval_batch_size: int = 250
     do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
+    sensitivity: str | None = field(
+        default=None,
+        metadata={"help": "Train nothing, measure what pruning alone costs; options as JSON, see hf-dsd sensitivity."},
+    )
     do_predict: bool = field(default=True, metadata={"help": "Score the test split; false while you tune."})
     landscape: bool = field(
         default=False, metadata={"help": "Measure the loss around the phases' models: for the report."}
@@ -142,6 +147,9 @@ def main() -> None:
         processing_class=NeuralTalkProcessor(tokenizer=tokenizer),
         compute_metrics=caption_metrics(tokenizer, validation_set.references),
     )
+    if training_arguments.sensitivity is not None:
+        measure_run_sensitivity(trainer, validation_set, training_arguments.sensitivity)
+        return
     if training_arguments.do_train:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()

@@ -43,8 +43,9 @@ from transformers import (
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.data import make_scenes
 from hf_dsd.metrics.bootstrap import percentile_interval
-from hf_dsd.runs.folder import finished_models
+from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores
+from hf_dsd.sensitivity import measure_run_sensitivity
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -81,6 +82,10 @@ class TrainingArguments(DSDTrainingArguments):
     per_device_train_batch_size: int = 16
     per_device_eval_batch_size: int = 32
     do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
+    sensitivity: str | None = field(
+        default=None,
+        metadata={"help": "Train nothing, measure what pruning alone costs; options as JSON, see hf-dsd sensitivity."},
+    )
     eval_strategy: str = "epoch"
     logging_steps: float = 50
 
@@ -193,6 +198,9 @@ def main() -> None:
         compute_metrics=perplexity,
         preprocess_logits_for_metrics=block_losses,
     )
+    if training_arguments.sensitivity is not None:
+        measure_run_sensitivity(trainer, blocks["validation"], training_arguments.sensitivity)
+        return
     if training_arguments.do_train:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()

@@ -35,6 +35,7 @@ from transformers import (
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.data import SHAPES, make_shape_pictures
 from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer
+from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
 
 
@@ -67,6 +68,10 @@ class TrainingArguments(DSDTrainingArguments):
     per_device_train_batch_size: int = 32
     per_device_eval_batch_size: int = 100
     do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
+    sensitivity: str | None = field(
+        default=None,
+        metadata={"help": "Train nothing, measure what pruning alone costs; options as JSON, see hf-dsd sensitivity."},
+    )
     eval_strategy: str = "epoch"
     logging_steps: float = 50
     remove_unused_columns: bool = False  # the pictures become pixels when they are read
@@ -156,6 +161,9 @@ def main() -> None:
         compute_metrics=label_metrics,
         preprocess_logits_for_metrics=argmax_labels,
     )
+    if training_arguments.sensitivity is not None:
+        measure_run_sensitivity(trainer, pictures["validation"], training_arguments.sensitivity)
+        return
     if training_arguments.do_train:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()

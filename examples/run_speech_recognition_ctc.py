@@ -46,6 +46,7 @@ from hf_dsd.data import (
 from hf_dsd.metrics import argmax_logits, ctc_metrics, transcript_scorer
 from hf_dsd.models import DeepSpeechFeatureExtractor, build_character_tokenizer, encode_transcript
 from hf_dsd.report import measure_run_landscape
+from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
 
 DEEPSPEECH = {"deepspeech": (DeepSpeechConfig, DeepSpeechForCTC), "deepspeech2": (DeepSpeech2Config, DeepSpeech2ForCTC)}
@@ -89,6 +90,10 @@ class TrainingArguments(DSDTrainingArguments):
     per_device_train_batch_size: int = 16
     per_device_eval_batch_size: int = 32
     do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
+    sensitivity: str | None = field(
+        default=None,
+        metadata={"help": "Train nothing, measure what pruning alone costs; options as JSON, see hf-dsd sensitivity."},
+    )
     do_predict: bool = field(default=True, metadata={"help": "Score the test split; false while you tune."})
     landscape: bool = field(
         default=False, metadata={"help": "Measure the loss around the phases' models: for the report."}
@@ -193,6 +198,9 @@ def main() -> None:
         compute_metrics=ctc_metrics(processor),
         preprocess_logits_for_metrics=argmax_logits,
     )
+    if training_arguments.sensitivity is not None:
+        measure_run_sensitivity(trainer, trainer.eval_dataset, training_arguments.sensitivity)
+        return
     if training_arguments.do_train:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()

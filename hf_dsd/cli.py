@@ -64,40 +64,24 @@ def inspect_command(
 
 @app.command()
 def sensitivity(
-    model: Annotated[str, typer.Argument(help="A folder, such as a run's phase-0-dense, or a name on the Hub.")],
-    data: Annotated[
-        str | None, typer.Option(help="Captions, an audiofolder, or a text file; default: the embedded sets.")
+    script: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="-- SCRIPT ITS_OPTIONS", help="After --: the training script, as its run was trained."),
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of sensitivity.json and sensitivity.png.")] = Path(
-        "runs/sensitivity"
-    ),
+    phase: Annotated[str | None, typer.Option(help="Whose model to prune; default: the first phase's.")] = None,
+    out: Annotated[str | None, typer.Option(help="Folder of sensitivity.json and .png; default: the run's.")] = None,
     sparsities: Annotated[str | None, typer.Option(help="Fractions to measure; default: 0.1 to 0.9.")] = None,
-    dense_modules: Annotated[
-        list[str] | None, typer.Option(help="Regex kept dense; repeat for several. Default: the model's own list.")
-    ] = None,
-    sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
-    metric: Annotated[str, typer.Option(help="Score that decides: loss, wer, bleu4 or perplexity.")] = "loss",
-    tolerance: Annotated[float, typer.Option(help="How much worse pruning may make it, as a fraction.")] = 0.05,
-    examples: Annotated[int, typer.Option(help="Validation examples to evaluate, at the most.")] = 128,
-    bleu: Annotated[bool, typer.Option("--bleu", help="Also let a captioner write, and score it.")] = False,
-    feature_columns: Annotated[str | None, typer.Option(help="Part of the image vectors, e.g. 0:1280.")] = None,
+    metric: Annotated[str | None, typer.Option(help="Score that decides: loss, or one of the script's own.")] = None,
+    tolerance: Annotated[float | None, typer.Option(help="How much worse it may get, a fraction; 0.05.")] = None,
+    examples: Annotated[int | None, typer.Option(help="Validation examples to evaluate, at the most; 128.")] = None,
 ) -> None:
     """Prune without retraining, layer by layer and all at once: what each costs, and a sparsity to begin with."""
-    from .sensitivity.command import sensitivity_command
+    from .sensitivity.command import fractions, sensitivity_command
 
-    sensitivity_command(
-        model,
-        data,
-        out,
-        sparsities,
-        dense_modules,
-        sparsity_overrides,
-        metric,
-        tolerance,
-        examples,
-        feature_columns,
-        bleu=bleu,
-    )
+    with errors_end_command({ValueError: 2}):
+        options = {"phase": phase, "out": out, "metric": metric, "tolerance": tolerance, "examples": examples}
+        status = sensitivity_command(script or [], {**options, "sparsities": fractions(sparsities)})
+    raise typer.Exit(status)
 
 
 @app.command()

@@ -10,15 +10,20 @@ from typing import Any
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
-    """The object that a file holds.
+    """The object that a JSON file holds.
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it is cut off, is no text, or holds something else; the message says what, not where.
+        ValueError: If it cannot be read, is cut off, is no UTF-8, is nested too deeply, or holds something else; the
+            message says what is wrong, not where: the caller knows the remedy.
     """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+    except FileNotFoundError:
+        raise
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except (OSError, ValueError) as error:  # no permission, a folder; no UTF-8, no JSON, a number of 5,000 digits
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not isinstance(content, dict):
         raise ValueError(f"it must hold a JSON object, got {type(content).__name__}")
@@ -26,19 +31,21 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any] | None:
-    """The object that a file holds; None where there is no file.
+    """The object that a JSON file holds; None where there is no file.
 
     Args:
         path: The file.
         remedy: What to do about a damaged one, for the error.
 
     Raises:
-        ValueError: If it is no JSON, or no JSON object; names the file.
+        ValueError: If the file is damaged; names it.
     """
-    if not path.is_file():
-        return None
     try:
         return read_json_object(path)
+    except FileNotFoundError:
+        if path.is_symlink():
+            raise ValueError(f"{path} is damaged (a link to {os.readlink(path)}, which is missing): {remedy}") from None
+        return None
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
 

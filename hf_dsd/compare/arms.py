@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from hf_dsd.trainer.weight_averaging import AVERAGES
+from hf_dsd.runs.folder import AVERAGES
 
 from .run_results import ARMS
 

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from transformers import set_seed
 
-from hf_dsd.runs.folder import finished_models
+from hf_dsd.runs.run import finished_models
 from hf_dsd.trainer.trainer import DSDMixin
 
 from .arms import Recipe, arm_options, check_arms

@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hf_dsd.runs.folder import SUMMARY_FILE_NAME, has_finished, phase_name
+from hf_dsd.runs.folder import AVERAGES, SUMMARY_FILE_NAME, has_finished, phase_name, seeds_in
 from hf_dsd.runs.metric_names import greater_is_better
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
-from hf_dsd.trainer.weight_averaging import AVERAGES
+from hf_dsd.runs.summary_file import read_summary
 
-from .run_files import read_status, read_summary, seeds_in
+from .run_files import read_status
 
 COMPARISON_FILE_NAME = "comparison.json"
 DEFAULT_METRIC = "eval_loss"
@@ -158,7 +158,7 @@ def _read_run(folder: Path, result: RunResult, summary: Mapping[str, Any], split
     epochs = steps / summary["steps_per_epoch"] if summary.get("steps_per_epoch") else None
     cost = {"epochs": epochs, "steps": steps, "seconds": sum(record["seconds"] for record in records)}
     result = _with(result, cost)
-    scored = PhaseScores.find(folder, result.phase, split)
+    scored = PhaseScores.find(folder, summary.get("run"), result.phase, split)
     if scored is not None:
         name = metric or scored.metric
         if name in _numbers(scored) or not name.startswith("eval_"):

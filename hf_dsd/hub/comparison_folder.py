@@ -8,8 +8,8 @@ from pathlib import Path
 
 from hf_dsd.compare import Comparison
 from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
-from hf_dsd.compare.run_results import seeds_in
 from hf_dsd.report.current_comparison import changed_runs
+from hf_dsd.runs.folder import seeds_in
 
 
 def read_comparison(out: str | os.PathLike[str]) -> Comparison:

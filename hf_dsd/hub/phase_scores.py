@@ -66,7 +66,7 @@ def read_all_phase_scores(out: str | os.PathLike[str], comparison: Comparison) -
 
 def count_examples(run_dir: str | os.PathLike[str], phase: str, split: str) -> int | None:
     """Number of examples of a split; None where the run was not scored on it."""
-    found = PhaseScores.find(run_dir, phase, split)
+    found = PhaseScores.find(run_dir, read_summary(run_dir).get("run"), phase, split)
     return len(found.examples) if found is not None else None
 
 
@@ -77,7 +77,7 @@ def _scores_of(run: Path, arm: str, seed: int, summary: Mapping[str, Any]) -> It
         at_end = plain_scores({name.removeprefix("eval_"): value for name, value in record["metrics"].items()})
         if at_end:
             yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "validation", at_end)
-        found = PhaseScores.find(run, record["name"], "test")
+        found = PhaseScores.find(run, summary.get("run"), record["name"], "test")
         if found is not None:
             scores = plain_scores({**found.scores, "loss": found.loss})
             yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "test", scores)

@@ -10,7 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.runs.folder import SUMMARY_FILE_NAME, finished_models, has_finished, phase_name
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, has_finished, phase_name
+from hf_dsd.runs.run import finished_models
 
 MAIN = "main"
 

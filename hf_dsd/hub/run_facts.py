@@ -20,6 +20,7 @@ from hf_dsd.compare.arms import parse_options
 from hf_dsd.files import read_json
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME, has_finished
 from hf_dsd.runs.privacy import without_paths
+from hf_dsd.runs.summary_file import read_summary as read_summary_file
 
 from .model_files import ADAPTER
 
@@ -121,7 +122,7 @@ def read_summary(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
         ValueError: If the run has not finished, or the file is damaged.
     """
     path = Path(run_dir) / SUMMARY_FILE_NAME
-    summary = read_json(path, "restore it, or train the run again")
+    summary = read_summary_file(Path(run_dir))
     if summary is None:
         raise FileNotFoundError(f"{path} is missing: give the output folder of a DSDTrainer run")
     if not has_finished(summary["schedule"], summary["phases"]):

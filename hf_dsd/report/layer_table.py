@@ -9,11 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from hf_dsd.runs.run import Run
 from hf_dsd.runs.weights import open_weights
 
-from .phase_weights import phase_models
 from .pruned_fate import Fate, count_fate
-from .run_record import RunRecord
 from .weight_moments import (
     SparseRound,
     finite,
@@ -88,7 +87,7 @@ class DenseRow:
     reason: str
 
 
-def pruned_phases(run: RunRecord) -> list[PrunedPhase]:
+def pruned_phases(run: Run) -> list[PrunedPhase]:
     """The sparse phases that have begun, in order; the fates in their rows are known where their weights are there."""
     by_chance, rounds = pruned_by_chance(run), sparse_rounds(run)
     return [
@@ -98,7 +97,7 @@ def pruned_phases(run: RunRecord) -> list[PrunedPhase]:
     ]
 
 
-def _rows(run: RunRecord, record: Mapping[str, Any], found: SparseRound | None) -> list[LayerRow]:
+def _rows(run: Run, record: Mapping[str, Any], found: SparseRound | None) -> list[LayerRow]:
     overrides = {entry["name"]: entry["override"] for entry in run.summary.get("parameters", ())}
     rows = []
     for layer in pruned_layers(record):
@@ -121,7 +120,7 @@ def _rows(run: RunRecord, record: Mapping[str, Any], found: SparseRound | None) 
     return rows
 
 
-def dense_rows(run: RunRecord) -> list[DenseRow]:
+def dense_rows(run: Run) -> list[DenseRow]:
     """The parameters that no phase prunes."""
     return [
         DenseRow(entry["name"], entry["shape"], entry["weights"], entry["dense_reason"])
@@ -130,11 +129,11 @@ def dense_rows(run: RunRecord) -> list[DenseRow]:
     ]
 
 
-def layer_statistics(run: RunRecord, names: Sequence[str]) -> LayerStatistics:
+def layer_statistics(run: Run, names: Sequence[str]) -> LayerStatistics:
     """Means and standard deviations of some layers after every phase whose model is there."""
     moments: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in names}
     not_finite: dict[str, int] = {}
-    for phase, model in phase_models(run).items():
+    for phase, model in run.models.items():
         with open_weights(model.folder) as file:
             for name in names:
                 if name not in file:

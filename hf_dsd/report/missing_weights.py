@@ -7,13 +7,12 @@ from collections.abc import Mapping
 from typing import Any
 
 from hf_dsd.runs.folder import phase_name
+from hf_dsd.runs.run import Run
 
-from .phase_weights import phase_models, start_of_next
-from .run_record import RunRecord
 from .weight_moments import pruned_layers
 
 
-def why_no_weights(run: RunRecord) -> str:
+def why_no_weights(run: Run) -> str:
     """One sentence, for a run without a sparse phase whose weights, and those that it began from, are there."""
     if not run.schedule:
         return f"Which phases {run.label} has is not known: its folder holds no dsd_summary.json, and no masks."
@@ -28,14 +27,14 @@ def why_no_weights(run: RunRecord) -> str:
     )
 
 
-def _lacking(run: RunRecord, pruned: Mapping[str, Any]) -> list[str]:
+def _lacking(run: Run, pruned: Mapping[str, Any]) -> list[str]:
     planned = [phase_name(entry) for entry in run.schedule]
     index = planned.index(pruned["name"]) if pruned["name"] in planned else 0
     found = []
     if index == 0 or run.schedule[index - 1]["start"] == run.schedule[index - 1]["end"]:
         found.append("it began from a model trained elsewhere, which is not in the folder")
-    elif start_of_next(run, planned[index - 1]) is None:
+    elif run.start_of_next(planned[index - 1]) is None:
         found.append(f"{planned[index - 1]}/ with its weights is neither in the folder nor in that of another arm")
-    if pruned["name"] not in phase_models(run):
+    if pruned["name"] not in run.models:
         found.append(f"{pruned['name']}/ with its weights is not in the folder")
     return found

@@ -11,6 +11,7 @@ from typing import Any
 
 from hf_dsd.compare.table import ComparisonTable, comparison_table, verdict_text
 from hf_dsd.runs.metric_names import score_title
+from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores
 
 from .draw_landscape import draw_landscapes, landscape_height
@@ -18,7 +19,6 @@ from .draw_timeline import draw_timeline, timeline_height
 from .example_choice import ExampleChoice, choose_examples
 from .landscape import LANDSCAPE_FILE_NAME, Landscape
 from .report_folder import ReportFolder
-from .run_record import RunRecord
 from .svg_figure import PageFigure, render_figure
 from .timeline import MAX_POINTS, find_metric, read_curves
 
@@ -152,7 +152,7 @@ def scores_section(report: ReportFolder) -> list[ScoreTable]:
 def examples_section(report: ReportFolder) -> ExamplesSection:
     """The arms of the lowest seed side by side; for a single run its phases."""
     run = report.primary
-    split = run.scored_split()
+    split = run.scored_split
     own = run.phase_scores(split) if split is not None else []
     if split is None or not own:
         return ExamplesSection(split or "", None)
@@ -183,7 +183,7 @@ def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
     return LandscapeSection(figure, primary, found, problems)
 
 
-def _landscapes(report: ReportFolder) -> tuple[list[tuple[RunRecord, Landscape]], list[str]]:
+def _landscapes(report: ReportFolder) -> tuple[list[tuple[Run, Landscape]], list[str]]:
     found, problems = [], []
     for run in report.runs:
         if (run.folder / LANDSCAPE_FILE_NAME).is_file():
@@ -221,7 +221,7 @@ def page_problems(report: ReportFolder) -> list[str]:
     return [*report.problems, *(f"{run.label}: {line}" for run in report.runs for line in run.problems)]
 
 
-def _state(run: RunRecord) -> str:
+def _state(run: Run) -> str:
     if run.is_finished:
         return "finished"
     if not run.phases:
@@ -231,7 +231,7 @@ def _state(run: RunRecord) -> str:
     return f"unfinished: {'after' if last['finished'] else 'in'} {last['name']}{at}"
 
 
-def _phases_in_words(run: RunRecord) -> str:
+def _phases_in_words(run: Run) -> str:
     if not run.schedule:
         return "unknown"
     words = [

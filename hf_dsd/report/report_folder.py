@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hf_dsd.compare import ARMS, Comparison
-from hf_dsd.compare.run_results import seeds_in
+from hf_dsd.runs.folder import seeds_in
+from hf_dsd.runs.run import Run, is_run, run_label
 
 from .current_comparison import read_current_comparison
-from .run_record import RunRecord, is_run, read_run, run_label
 
 _ARM_ALIASES = {"dense-control": "dense"}  # how `hf-dsd demo` calls its control's folder
 
@@ -29,13 +29,13 @@ class ReportFolder:
     """
 
     folder: Path
-    runs: Sequence[RunRecord]
+    runs: Sequence[Run]
     problems: Sequence[str] = ()
     comparison: Comparison | None = None
     comparison_note: str = ""
 
     @property
-    def primary(self) -> RunRecord:
+    def primary(self) -> Run:
         """The run whose weights are shown: the first DSD run of the lowest seed, else the first with a sparse phase."""
         return min(self.runs, key=lambda run: (run.arm != "dsd", not run.prunes, self.runs.index(run)))
 
@@ -55,7 +55,7 @@ def read_report_folder(folder: Path) -> ReportFolder:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: give the output_dir of a run or the --out of a comparison")
     if is_run(folder):
-        return ReportFolder(folder, [read_run(folder)])
+        return ReportFolder(folder, [Run.read(folder)])
     seeded = [(path, path.name, seed) for seed in seeds_in(folder) for path in _runs_in(folder / f"seed-{seed}")]
     if seeded:
         return ReportFolder(folder, *_read_runs(seeded), *read_current_comparison(folder))
@@ -72,12 +72,12 @@ def _runs_in(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if path.is_dir() and is_run(path)), key=_arm_order)
 
 
-def _read_runs(found: Iterable[tuple[Path, str, int | None]]) -> tuple[list[RunRecord], list[str]]:
+def _read_runs(found: Iterable[tuple[Path, str, int | None]]) -> tuple[list[Run], list[str]]:
     """Reads (folder, arm, seed) of every run that can be read, and says which cannot."""
     runs, errors = [], {}
     for path, arm, seed in found:
         try:
-            runs.append(read_run(path, arm, seed))
+            runs.append(Run.read(path, arm))
         except (FileNotFoundError, ValueError) as error:
             errors[run_label(arm, seed)] = str(error)
     if not runs:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from hf_dsd.runs.folder import finished_phases
+from hf_dsd.runs.run import finished_phases
 from hf_dsd.runs.weights import read_weights
 from hf_dsd.trainer.trainer import DSDMixin
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
-from .run_record import RunRecord
+from hf_dsd.runs.run import Run
 
 _BOOKKEEPING = ("runtime", "per_second", "samples", "steps", "epoch", "model_preparation_time")
 _KNOWN_METRICS = ("bleu4", "wer", "accuracy", "perplexity", "f1", "rougeL", "cer")
@@ -35,7 +35,7 @@ class Curves:
         peaks: Of phases with neither, the planned peak rate, as (start, end, rate).
     """
 
-    run: RunRecord
+    run: Run
     train_loss: Points
     eval_loss: Points
     metric: Points
@@ -48,7 +48,7 @@ class Curves:
         return not (self.train_loss or self.eval_loss or self.metric or self.learning_rates or self.peaks)
 
 
-def read_curves(run: RunRecord, metric: str | None) -> Curves:
+def read_curves(run: Run, metric: str | None) -> Curves:
     """The curves of a run, from its log and, after the log's end, from its phases' last evaluations.
 
     A log that ends early is one read from a checkpoint: the run left no `trainer_state.json` of its own.
@@ -70,7 +70,7 @@ def read_curves(run: RunRecord, metric: str | None) -> Curves:
     )
 
 
-def _learning_rates(run: RunRecord, phase: Mapping[str, Any]) -> Points:
+def _learning_rates(run: Run, phase: Mapping[str, Any]) -> Points:
     """The phase's rates up to its end, which came early if it was left; a log line tells of the step before it."""
     start, end = phase["start"], phase["end"]
     if planned := phase.get("learning_rates"):
@@ -78,7 +78,7 @@ def _learning_rates(run: RunRecord, phase: Mapping[str, Any]) -> Points:
     return [(step, rate) for step, rate in _points(run.log, "learning_rate") if start < step <= end]
 
 
-def find_metric(runs: Sequence[RunRecord]) -> str | None:
+def find_metric(runs: Sequence[Run]) -> str | None:
     """The metric to draw: the one that the runs were scored by, else the best known of those that were evaluated."""
     rows = [row for run in runs for row in (*run.log, *(phase["metrics"] for phase in run.phases))]
     names = {
@@ -93,8 +93,8 @@ def find_metric(runs: Sequence[RunRecord]) -> str | None:
     return next((name for name in wanted if name in names), min(names, default=None))
 
 
-def _scored_metric(run: RunRecord) -> str | None:
-    split = run.scored_split()
+def _scored_metric(run: Run) -> str | None:
+    split = run.scored_split
     scores = run.scores(split) if split is not None else []
     return scores[0].metric if scores else None
 

@@ -13,10 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hf_dsd.runs.folder import phase_name
+from hf_dsd.runs.run import PhaseModel, Run
 from hf_dsd.runs.weights import WeightFile, open_weights
-
-from .phase_weights import PhaseModel, phase_models, start_of_next
-from .run_record import RunRecord
 
 Floats = NDArray[np.float32]
 Mask = NDArray[np.bool_]
@@ -107,21 +105,21 @@ def pruned_layers(phase: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [layer for layer in phase["layers"] if layer["pruned"]]
 
 
-def pruned_by_chance(run: RunRecord) -> bool:
+def pruned_by_chance(run: Run) -> bool:
     """True if a run's masks are random: the scores that they prune by, and so the threshold, are no magnitudes."""
     return run.summary.get("mask_criterion") == "random"
 
 
-def sparse_rounds(run: RunRecord) -> dict[str, SparseRound]:
+def sparse_rounds(run: Run) -> dict[str, SparseRound]:
     """The sparse phases of a run, by name, whose weights and those that they began from are there."""
     rounds = {}
-    models = phase_models(run)
+    models = run.models
     planned = [phase_name(entry) for entry in run.schedule]
     for record in run.phases:
         index = planned.index(record["name"]) if record["name"] in planned else 0
         if index == 0 or not pruned_layers(record):
             continue
-        dense, sparse = start_of_next(run, planned[index - 1]), models.get(record["name"])
+        dense, sparse = run.start_of_next(planned[index - 1]), models.get(record["name"])
         if dense is None or sparse is None:
             continue
         redense = models.get(planned[index + 1]) if index + 1 < len(planned) else None
@@ -129,7 +127,7 @@ def sparse_rounds(run: RunRecord) -> dict[str, SparseRound]:
     return rounds
 
 
-def find_sparse_round(run: RunRecord) -> SparseRound | None:
+def find_sparse_round(run: Run) -> SparseRound | None:
     """The first sparse phase of a run whose weights, and those it began from, are there; one with a re-dense first."""
     return min(sparse_rounds(run).values(), key=lambda found: found.redense is None, default=None)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from .draw_weights import draw_fate, draw_moments
 from .layer_table import DenseRow, LayerStatistics, PrunedPhase, dense_rows, layer_statistics, pruned_phases
 from .missing_weights import why_no_weights
-from .phase_weights import phase_models, unreadable_models
 from .pruned_fate import Fate, add_fates
 from .report_folder import ReportFolder
 from .svg_figure import PageFigure, render_figure
@@ -141,7 +140,5 @@ def layers_section(report: ReportFolder) -> LayersSection:
     missing = (
         "" if pruned else "No layer has been pruned in this run yet." if run.prunes else "This run prunes no layer."
     )
-    problems = [f"{run.label}: {line}" for line in unreadable_models(run)]
-    return LayersSection(
-        list(phase_models(run)), pruned, layer_statistics(run, names), dense_rows(run), missing, problems
-    )
+    problems = [f"{run.label}: {line}" for line in run.unreadable_models]
+    return LayersSection(list(run.models), pruned, layer_statistics(run, names), dense_rows(run), missing, problems)

@@ -1,23 +1,70 @@
-"""The names of a run's folder: its summary and the models of its phases."""
+"""The names in a run's folder, and the place of a run within a comparison: `OUT/seed-S/ARM`."""
 
-import json
 import os
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 SUMMARY_FILE_NAME = "dsd_summary.json"
+AVERAGES = ("ema", "swa")
+"""Averages of the last phase's weights, saved as `phase-2-dense-ema`: `ema` is exponential, `swa` counts all alike."""
+
+SCORE_FILE = re.compile(r"(?P<split>[^/\\]+?)_(?P<phase>phase-(?P<index>\d+)-[a-z]+(?:-[a-z]+)?)\.json")
+_SEED_FOLDER = re.compile(r"seed-(\d+)")
 
 
-def read_run(folder: str | os.PathLike[str]) -> str | None:
-    """The `RunSummary.run` of the training whose summary lies in a folder; None without, or of an old version."""
-    path = Path(folder) / SUMMARY_FILE_NAME
-    return json.loads(path.read_text(encoding="utf-8")).get("run") if path.is_file() else None
+class Place(NamedTuple):
+    """Where a run lies in a comparison.
+
+    Attributes:
+        out: The comparison's folder.
+        seed: Which `seed-S` it lies in.
+        arm: Name of the run's own folder.
+    """
+
+    out: Path
+    seed: int
+    arm: str
+
+
+def place_of(folder: Path) -> Place | None:
+    """The place of a run's folder `OUT/seed-S/ARM`; None of one that lies elsewhere."""
+    folder = Path(os.path.abspath(folder))  # not resolved: an arm may be a link to a run elsewhere
+    found = _SEED_FOLDER.fullmatch(folder.parent.name)
+    return None if found is None else Place(folder.parent.parent, int(found[1]), folder.name)
+
+
+def seeds_in(out: Path) -> list[int]:
+    """Seeds of the folders `seed-S` of a comparison, in order."""
+    names = [_SEED_FOLDER.fullmatch(path.name) for path in out.glob("seed-*") if path.is_dir()]
+    return sorted(int(found[1]) for found in names if found is not None)
 
 
 def phase_name(planned: Mapping[str, Any]) -> str:
     """`phase-1-sparse` of an entry of a summary's schedule."""
     return f"phase-{planned['index']}-{planned['kind']}"
+
+
+def score_file(folder: Path, phase: str, split: str) -> Path:
+    """Where the scores of a phase's model on a split are: `test_phase-2-dense.json`."""
+    return folder / f"{split}_{phase}.json"
+
+
+def best_folder(folder: Path, phase: str, step: int) -> Path:
+    """Where the weights of a phase's best evaluation are, with `phase_start="best"`."""
+    return folder / f"{phase}-best-{step}"
+
+
+def best_steps(folder: Path, phase: str) -> list[int]:
+    """Steps of the best evaluations that lie in a run's folder, of this run or of an earlier one, in order."""
+    steps = [path.name.rpartition("-")[2] for path in folder.glob(f"{phase}-best-*")]
+    return sorted(int(step) for step in steps if step.isdigit())
+
+
+def kept_checkpoint(folder: Path, phase: str) -> Path:
+    """Where `keep_phase_checkpoints` keeps the full checkpoint of a phase's end."""
+    return folder / f"{phase}-checkpoint"
 
 
 def has_finished(schedule: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[str, Any]]) -> bool:
@@ -32,26 +79,3 @@ def has_finished(schedule: Sequence[Mapping[str, Any]], phases: Sequence[Mapping
     return bool(schedule) and any(
         record["finished"] and record["name"] == phase_name(schedule[-1]) for record in phases
     )
-
-
-def finished_phases(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of the phases whose models the run in `folder` has finished and left there, in order.
-
-    Folders that an earlier run left do not count, nor does a phase of a run that was resumed from another folder.
-    """
-    path = Path(folder) / SUMMARY_FILE_NAME
-    if not path.is_file():
-        return []
-    summary = json.loads(path.read_text(encoding="utf-8"))
-    names = [phase["name"] for phase in summary["phases"] if phase["finished"]]
-    return [name for name in names if (Path(folder) / name).is_dir()]
-
-
-def finished_models(folder: str | os.PathLike[str]) -> list[str]:
-    """Names of all models that the run in `folder` finished: each phase's, and before the last phase its averages."""
-    phases = finished_phases(folder)
-    if not phases:
-        return []
-    summary = json.loads((Path(folder) / SUMMARY_FILE_NAME).read_text(encoding="utf-8"))
-    averages = [f"{phases[-1]}-{kind}" for kind in summary.get("weight_averages", ())]
-    return [*phases[:-1], *(name for name in averages if (Path(folder) / name).is_dir()), phases[-1]]

@@ -4,13 +4,15 @@ The training scripts write one such file for each finished phase; comparisons, r
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from ..files import read_json, write_json
-from .folder import read_run
+from hf_dsd.files import read_json, write_json
+
+from .folder import SCORE_FILE, score_file
+from .summary_file import read_summary
 
 _REMEDY = "score the run again, or remove the file"
 
@@ -57,51 +59,114 @@ class PhaseScores:
         """The headline score."""
         return float(self.scores[self.metric])
 
-    def write(self, folder: str | os.PathLike[str]) -> Path:
-        """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path; it names the run."""
-        content = {"run": read_run(folder), **asdict(self)}
-        return write_json(_score_file(folder, self.phase, self.split), content, ensure_ascii=False)
+    def write(self, folder: str | os.PathLike[str], run: str | None) -> Path:
+        """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path.
+
+        Args:
+            folder: The run's folder.
+            run: The random name of the training (`Run.id`), so that a later run's reader passes the file over.
+        """
+        content = {"run": run, **asdict(self)}
+        return write_json(score_file(Path(folder), self.phase, self.split), content, ensure_ascii=False)
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str], phase: str, split: str = "test") -> "PhaseScores":
-        """Reads what `write` wrote.
+        """Reads what `write` wrote for the run whose summary lies in the folder.
 
         Raises:
             FileNotFoundError: If the run has not been scored, or the scores are those of an earlier run in this folder.
             ValueError: If the file is damaged.
         """
-        found = cls.find(folder, phase, split)
+        summary = read_summary(Path(folder)) or {}
+        found = cls.find(folder, summary.get("run"), phase, split)
         if found is None:
-            path = _score_file(folder, phase, split)
+            path = score_file(Path(folder), phase, split)
             what = "is of an earlier run in this folder" if path.is_file() else "is missing"
             raise FileNotFoundError(f"{path} {what}: this run has not scored {phase} on its {split} split")
         return found
 
     @classmethod
-    def find(cls, folder: str | os.PathLike[str], phase: str, split: str = "test") -> "PhaseScores | None":
-        """The scores as `read` gives them; None if the run whose summary lies in the folder has not made any.
+    def find(
+        cls, folder: str | os.PathLike[str], run: str | None, phase: str, split: str = "test"
+    ) -> "PhaseScores | None":
+        """The scores of one model; None if the training called `run` has not made any.
 
         A file that an earlier run left there does not count: its numbers are another model's.
 
         Raises:
-            ValueError: If the file is damaged.
+            ValueError: If the file is damaged; names it.
         """
-        path = _score_file(folder, phase, split)
+        path = score_file(Path(folder), phase, split)
         content = read_json(path, _REMEDY)
         if content is None:
             return None
-        missing = sorted({field.name for field in fields(cls)} - content.keys())
-        if missing:
-            raise ValueError(f"{path} is damaged (it lacks {', '.join(missing)}): {_REMEDY}")
-        if content.pop("run", None) != read_run(folder):  # an old version's names no run
-            return None
         try:
-            found = cls(**{**content, "examples": [ScoredExample(**example) for example in content["examples"]]})
-            float(found.loss), found.value  # noqa: B018 (raise here, not in the middle of a page)
-        except (KeyError, TypeError, ValueError) as error:
-            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): {_REMEDY}") from error
-        return found
+            _check(content, phase, split)
+        except ValueError as error:
+            raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
+        if content.pop("run", None) != run:  # an old version's names no run
+            return None
+        return cls(**{**content, "examples": [ScoredExample(**example) for example in content["examples"]]})
 
 
-def _score_file(folder: str | os.PathLike[str], phase: str, split: str) -> Path:
-    return Path(folder) / f"{split}_{phase}.json"
+def read_scores(folder: Path, run: str | None) -> tuple[list[PhaseScores], list[str]]:
+    """Reads all score files of a run, of every split.
+
+    Args:
+        folder: The run's folder.
+        run: The random name of the training (`Run.id`).
+
+    Returns:
+        The scores in the order of phases, averages after their phase; and what is wrong with the files left out.
+    """
+    scores, problems = [], []
+    names = filter(None, (SCORE_FILE.fullmatch(path.name) for path in folder.glob("*_phase-*.json")))
+    for name in sorted(names, key=lambda found: (int(found["index"]), found["phase"], found["split"])):
+        try:
+            found = PhaseScores.find(folder, run, name["phase"], name["split"])
+        except ValueError as error:
+            problems.append(str(error))
+            continue
+        if found is None:
+            problems.append(f"{name[0]} is of an earlier run in this folder: score this run, or remove the file")
+        else:
+            scores.append(found)
+    return scores, problems
+
+
+def _check(content: Mapping[str, Any], phase: str, split: str) -> None:
+    """Every value that a table, a figure or a page will use."""
+    missing = sorted({field.name for field in fields(PhaseScores)} - content.keys())
+    if missing:
+        raise ValueError(f"it lacks {', '.join(missing)}")
+    unknown = sorted(content.keys() - {field.name for field in fields(PhaseScores)} - {"run"})
+    if unknown:
+        raise ValueError(f"it holds an unknown {unknown[0]!r}")
+    if (content["phase"], content["split"]) != (phase, split):
+        raise ValueError(f"it is of {content['split']!r}, {content['phase']!r}")
+    scores = content["scores"]
+    if not isinstance(scores, dict) or not _is_number(scores.get(content["metric"])):
+        raise ValueError(f"its scores have no number {content['metric']!r}")
+    if not isinstance(content["greater_is_better"], bool) or not _is_number(content["loss"]):
+        raise ValueError("greater_is_better must be true or false, and loss a number")
+    for name, value in scores.items():
+        if name.endswith("_ci") and not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))):
+            raise ValueError(f"{name!r} must be the two ends of an interval, got {value!r}")
+    if not isinstance(content["examples"], list):
+        raise ValueError("its examples are no list")
+    for example in content["examples"]:
+        _check_example(example)
+
+
+def _check_example(example: Any) -> None:
+    if not isinstance(example, dict) or example.keys() != {"id", "prediction", "references"}:
+        raise ValueError(f"an example must have id, prediction and references, got {str(example)[:60]}")
+    references = example["references"]
+    if not isinstance(references, list) or not references:
+        raise ValueError(f"example {example['id']!r} has no reference")
+    if not all(isinstance(text, str) for text in (example["id"], example["prediction"], *references)):
+        raise ValueError(f"example {example['id']!r} must hold texts")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)

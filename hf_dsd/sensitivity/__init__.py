@@ -3,5 +3,15 @@
 from .measurement import measure_sensitivity
 from .pruned_model import evaluate_pruned
 from .result import Curve, Point, Sensitivity, Suggestion
+from .run_sensitivity import SensitivityOptions, measure_run_sensitivity
 
-__all__ = ["Curve", "Point", "Sensitivity", "Suggestion", "evaluate_pruned", "measure_sensitivity"]
+__all__ = [
+    "Curve",
+    "Point",
+    "Sensitivity",
+    "SensitivityOptions",
+    "Suggestion",
+    "evaluate_pruned",
+    "measure_run_sensitivity",
+    "measure_sensitivity",
+]

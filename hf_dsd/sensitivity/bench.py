@@ -1,7 +1,4 @@
-"""Measures one state of pruning at a time and compares it with the dense model.
-
-Layer: torch, numpy, and the core of hf_dsd.
-"""
+"""Measures one state of pruning at a time and compares it with the dense model."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple

@@ -1,90 +1,46 @@
-"""What `hf-dsd sensitivity` does with its arguments: measure, print, draw, write.
+"""`hf-dsd sensitivity`: runs a training script, which has the data, for its measurement alone."""
 
-Layer: the package next door; typer for the exit status.
-"""
-
+import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import typer
-from rich.console import Console
-
-from hf_dsd.command_error import errors_end_command
-from hf_dsd.trainer.training_args import parse_overrides
-
-from .evaluation import load_evaluation
-from .figure import draw_sensitivity
-from .measurement import SPARSITIES, measure_sensitivity
-from .table import print_sensitivity
+from typing import Any
 
 INTERRUPTED = 130
 
 
-def sensitivity_command(
-    model: str,
-    data: str | None,
-    out: Path,
-    sparsities: str | None,
-    dense_modules: Sequence[str] | None,
-    sparsity_overrides: str,
-    metric: str,
-    tolerance: float,
-    examples: int,
-    feature_columns: str | None,
-    *,
-    bleu: bool,
-) -> None:
-    """Measures, prints, and writes `sensitivity.json` and `sensitivity.png`; ends with 130 if interrupted, 2 if wrong.
+def sensitivity_command(script: Sequence[str], options: dict[str, Any]) -> int:
+    """Runs `SCRIPT ITS_OPTIONS --sensitivity JSON`, which prints the table, and returns its exit status.
 
     Args:
-        model: As at `load_evaluation`, like `data`, `examples`, `bleu` and `feature_columns`.
-        data: See there.
-        out: Folder of the two files.
-        sparsities: Fractions, separated by spaces or commas; None measures 0.1 to 0.9.
-        dense_modules: As at `measure_sensitivity`, like `metric` and `tolerance`.
-        sparsity_overrides: Regex -> fraction as JSON.
-        metric: See there.
-        tolerance: See there.
-        examples: See there.
-        feature_columns: See there.
-        bleu: See there.
+        script: A training script that takes `--sensitivity` (see `measure_run_sensitivity`), and its arguments.
+        options: Fields of `SensitivityOptions`; those that are None are left to their defaults.
+
+    Raises:
+        ValueError: If no script is given, or it is no file.
     """
-    console = Console()
+    if not script:
+        raise ValueError("give a training script and its arguments after --, as it was trained")
+    if not Path(script[0]).is_file():
+        raise ValueError(f"{script[0]} is no file: give a training script after --, with its arguments")
+    given = {name: value for name, value in options.items() if value is not None}
+    command = [sys.executable, *script, "--sensitivity", json.dumps(given)]
     try:
-        with errors_end_command({ValueError: 2, OSError: 2}, console):
-            out.mkdir(parents=True, exist_ok=True)
-            fractions = SPARSITIES if sparsities is None else _fractions(sparsities)
-            overrides = parse_overrides(sparsity_overrides)
-            evaluation = load_evaluation(model, data, examples, bleu=bleu, feature_columns=feature_columns)
-            if metric not in evaluation.metrics:
-                raise ValueError(
-                    f"metric must be one of {', '.join(evaluation.metrics)} for this model, got {metric!r}"
-                )
-            result = measure_sensitivity(
-                evaluation.model,
-                evaluation.evaluate,
-                fractions,
-                dense_modules=dense_modules,
-                sparsity_overrides=overrides,
-                metric=metric,
-                greater_is_better=evaluation.metrics[metric],
-                tolerance=tolerance,
-                name=model,
-                data=evaluation.data,
-                console=console,
-            )
+        return subprocess.run(command, check=False).returncode
     except KeyboardInterrupt:
-        console.print("stopped: nothing was written, and the model is as it was")
-        raise typer.Exit(INTERRUPTED) from None
-    others = {name: greater for name, greater in evaluation.metrics.items() if name != metric}
-    print_sensitivity(result, console, others)
-    written, drawn = result.write(out), draw_sensitivity(result, out, others)
-    console.print(f"Written to {written}, drawn in {drawn}.", highlight=False)
+        return INTERRUPTED
 
 
-def _fractions(text: str) -> list[float]:
-    words = text.replace(",", " ").split()
+def fractions(text: str | None) -> list[float] | None:
+    """Fractions that are written with spaces or commas between them; None of None.
+
+    Raises:
+        ValueError: If one is no number.
+    """
+    if text is None:
+        return None
     try:
-        return [float(word) for word in words]
+        return [float(word) for word in text.replace(",", " ").split()]
     except ValueError as error:
         raise ValueError(f"sparsities must be fractions such as '0.2 0.4 0.6', got {text!r}") from error

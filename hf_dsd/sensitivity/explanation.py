@@ -1,7 +1,4 @@
-"""A suggestion in words and as command-line flags.
-
-Layer: plain Python, the rule and the result next door.
-"""
+"""A suggestion in words and as command-line flags."""
 
 import json
 import re

@@ -1,7 +1,4 @@
-"""A sensitivity analysis as a figure.
-
-Layer: matplotlib, and the result next door.
-"""
+"""A sensitivity analysis as a figure."""
 
 import math
 import os

@@ -1,7 +1,4 @@
-"""Measures how much worse a model gets as its layers are pruned, one by one and all at once, without retraining.
-
-Layer: torch, rich for the progress bar, and the core of hf_dsd.
-"""
+"""Measures how much worse a model gets as its layers are pruned, one by one and all at once, without retraining."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence

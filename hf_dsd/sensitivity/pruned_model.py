@@ -1,7 +1,4 @@
-"""Evaluates a model as a sparse phase would begin with it, and gives back its weights bit for bit.
-
-Layer: the masks of hf_dsd.
-"""
+"""Evaluates a model as a sparse phase would begin with it, and gives back its weights bit for bit."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar

@@ -1,7 +1,4 @@
-"""What a sensitivity analysis found, and its file.
-
-Layer: plain Python.
-"""
+"""What a sensitivity analysis found, and its file."""
 
 import json
 import math

@@ -9,8 +9,6 @@
    more than half of the weights.
 
 So overrides are exceptions that pay for themselves, and what is suggested has been measured as a whole.
-
-Layer: plain Python and the result next door.
 """
 
 from collections.abc import Callable, Mapping, Sequence

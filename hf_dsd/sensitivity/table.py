@@ -1,7 +1,4 @@
-"""A sensitivity analysis for the terminal.
-
-Layer: rich, and the result next door.
-"""
+"""A sensitivity analysis for the terminal."""
 
 import math
 from collections.abc import Mapping

@@ -19,7 +19,7 @@ from hf_dsd.engine.optimizer_state import forget_optimizer_state_
 from hf_dsd.engine.schedule import Phase
 from hf_dsd.engine.sharding import local_part, reshard_
 from hf_dsd.files import folder_written_whole
-from hf_dsd.runs.folder import has_finished
+from hf_dsd.runs.folder import best_folder, has_finished, kept_checkpoint
 
 from .facts import check_resumed
 from .lr_scheduler import PhasedLR
@@ -308,11 +308,11 @@ class Lifecycle:
             )
 
     def _best_folder(self, phase: Phase) -> Path:
-        return self.host.folder / f"{phase.name}-best-{self.monitor.best_step}"
+        return best_folder(self.host.folder, phase.name, self.monitor.best_step)
 
     @property
     def _kept_folder(self) -> Path:
-        return self.host.folder / f"{self.phase.name}-checkpoint"
+        return kept_checkpoint(self.host.folder, self.phase.name)
 
 
 @torch.no_grad()

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 
-from hf_dsd.runs.folder import finished_models
+from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 from .trainer import DSDMixin
@@ -68,7 +68,7 @@ def score_phases(
             trainer.load_phase(phase)
             result = _score_model(trainer, dataset, scorer, split, phase)
             if trainer.is_world_process_zero():
-                result.write(trainer.run_folder)
+                result.write(trainer.run_folder, trainer.summary.run)
             results.append(result)
     finally:
         trainer.compute_metrics = own_metrics

@@ -30,7 +30,7 @@ from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.schedule import Schedule
 from hf_dsd.engine.zero_weights import ZeroDSD
 from hf_dsd.runs.checkpoints import check_checkpoint, last_whole_checkpoint, seal, unseal
-from hf_dsd.runs.folder import finished_models
+from hf_dsd.runs.run import finished_models
 
 from .callback import DSDCallback
 from .checks import check_model, check_optimizer, refuse_unsupported, uses_zero3
@@ -75,6 +75,7 @@ class DSDMixin(PushMixin, Trainer):
         check_model(self.model, self.args)
         self.resumed_from: Path | None = None
         self._own_optimizer = self.optimizer is not None
+        self._no_summary = RunSummary()
         self._steps_per_epoch = 0
         self._start: Start | None = None
         self._events = DSDCallback(self)
@@ -116,7 +117,7 @@ class DSDMixin(PushMixin, Trainer):
     @property
     def summary(self) -> RunSummary:
         """What is written to `dsd_summary.json`; empty before the first `train()`."""
-        return RunSummary() if self.life is None else self.life.recorder
+        return self._no_summary if self.life is None else self.life.recorder
 
     @property
     def run_folder(self) -> Path:

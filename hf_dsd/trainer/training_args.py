@@ -16,9 +16,8 @@ from hf_dsd.engine.masks import CRITERIA
 from hf_dsd.engine.optimizer_state import RESET_MODES
 from hf_dsd.engine.schedule import Schedule, check_learning_rates, check_lengths, check_sparsity, default_learning_rates
 from hf_dsd.runs import metric_names
+from hf_dsd.runs.folder import AVERAGES
 from hf_dsd.runs.privacy import keep_out_of_pickles
-
-from .weight_averaging import AVERAGES
 
 # Python callers may write one number; HfArgumentParser takes only one type per field and reads a list.
 # The mixin is no TrainingArguments itself, so that any subclass can have it; to a type checker it is one.

@@ -21,9 +21,6 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, get_swa_m
 
 from hf_dsd.files import written_whole
 
-AVERAGES = ("ema", "swa")
-"""`ema`: exponential, the last steps count most; `swa`: equal, all steps of the phase count alike."""
-
 EMA_DECAY = 0.999
 STATE_FILE_NAME = "dsd_weight_averages.pt"
 

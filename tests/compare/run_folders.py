@@ -32,7 +32,7 @@ def write_run(out: Path, seed: int, arm: str, texts: Mapping[str, list[str]] | N
         scores = score_transcripts(heard, REFERENCES, n_bootstrap=100)
         rows = zip("abc", heard, REFERENCES, strict=True)
         examples = [ScoredExample(name, text, [reference]) for name, text, reference in rows]
-        PhaseScores(phase, "test", "wer", False, scores, 1.5, examples).write(folder)
+        PhaseScores(phase, "test", "wer", False, scores, 1.5, examples).write(folder, None)
     return folder
 
 

@@ -75,15 +75,18 @@ def test_recipe_json(out: Path, text: str, said: str) -> None:
         ('{"sch', TRUNCATED),
         ("", r"is damaged \("),
         ("[]", f"{OBJECT} list"),
-        ("{}", "must hold the planned schedule and the phases"),
-        ('{"schedule": [], "phases": []}', "must hold the planned schedule and the phases"),
-        ('{"schedule": [{}], "phases": []}', "must hold the planned schedule and the phases"),
-        ('{"schedule": [{"index": 0, "kind": "dense"}], "phases": [{}]}', "must hold the planned schedule"),
+        ("{}", r"is damaged \(it has no 'schedule'"),
+        ('{"schedule": [], "phases": []}', r"is damaged \('schedule' is empty"),
+        ('{"schedule": [{}], "phases": []}', r"is damaged \(an entry of 'schedule' has no 'index'"),
+        (
+            '{"schedule": [{"index": 0, "kind": "dense"}], "phases": [{}]}',
+            r"is damaged \(an entry of 'schedule' has no 'start'",
+        ),
     ],
 )
 def test_dsd_summary_json(out: Path, text: str, said: str) -> None:
     path = out / "seed-1" / "dsd" / "dsd_summary.json"
-    remedy = "restore it, or remove the run's folder, and the same command trains it again"
+    remedy = "restore it, or train the run again"
     refused(path, text, said, remedy, lambda: Comparison.from_folder(out))
 
 

@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from hf_dsd.hub import Results, render_card
 from hf_dsd.metrics import score_labels
+from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 
@@ -57,7 +58,9 @@ def test_means_are_over_seeds_that_both_arms_have(tmp_path: Path) -> None:
 def test_a_classifiers_accuracy_is_what_the_hub_knows(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", (8, 7, 4))
     scores = score_labels(["a", "b", "a"], ["a", "a", "a"])
-    PhaseScores("phase-2-dense", "test", "error", False, scores, 0.5, [ScoredExample("1", "a", ["a"])] * 3).write(run)
+    PhaseScores("phase-2-dense", "test", "error", False, scores, 0.5, [ScoredExample("1", "a", ["a"])] * 3).write(
+        run, Run.read(run).id
+    )
     results = Results.from_run(run)
     assert evaluations(head(results)) == [("accuracy", "accuracy (this model)", 0.6667)]
     assert results.own_scores()[-1].scores == {

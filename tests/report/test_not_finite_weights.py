@@ -10,8 +10,8 @@ from safetensors.torch import save_file
 from hf_dsd.report import write_report
 from hf_dsd.report.layer_table import layer_statistics
 from hf_dsd.report.pruned_fate import count_fate, returns_by_value
-from hf_dsd.report.run_record import read_run
 from hf_dsd.report.weight_moments import SparseLayer, five_moments
+from hf_dsd.runs.run import Run
 
 NAN, INF = float("nan"), float("inf")
 DENSE_ROW, SPARSE_ROW = [0.1, -0.2, 0.3, -0.4, 1.0, -2.0, 3.0, -4.0], [0, 0, 0, 0, 1.5, -2.5, 3.5, -4.5]
@@ -52,7 +52,7 @@ def test_statistics_are_of_finite_weights(tmp_path):
         "big.weight": torch.full((2, 4), INF),
     }
     save_file(weights, folder / "phase-2-dense" / "model.safetensors")
-    found = layer_statistics(read_run(folder), ["small.weight", "big.weight"])
+    found = layer_statistics(Run.read(folder), ["small.weight", "big.weight"])
     assert found.moments["small.weight"]["phase-2-dense"] == pytest.approx((-2, np.std([-5, 6, -7])))
     assert "phase-2-dense" not in found.moments["big.weight"]
     assert found.not_finite == {"phase-2-dense": 9}

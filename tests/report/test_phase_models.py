@@ -6,9 +6,8 @@ import shutil
 from report_runs import DENSE, REDENSE, change_summary, write_dsd_run
 from safetensors.torch import save_file
 
-from hf_dsd.report.phase_weights import phase_models, start_of_next, unreadable_models
-from hf_dsd.report.run_record import read_run
 from hf_dsd.report.weight_moments import find_sparse_round
+from hf_dsd.runs.run import Run
 
 
 def write_checkpoint(folder, step):
@@ -30,22 +29,22 @@ def unfinish(folder, phases):
 def test_folders_of_an_earlier_run_are_not_this_runs_models(tmp_path):
     folder = write_dsd_run(tmp_path / "run")
     unfinish(folder, 1)
-    assert list(phase_models(read_run(folder))) == ["phase-0-dense"]
+    assert list(Run.read(folder).models) == ["phase-0-dense"]
     checkpoint = write_checkpoint(folder, 12)
-    models = phase_models(read_run(folder))
+    models = Run.read(folder).models
     assert list(models) == ["phase-0-dense", "phase-1-sparse"]
     assert (models["phase-1-sparse"].folder, models["phase-1-sparse"].note) == (
         checkpoint,
         "step 12, before the phase's end",
     )
-    assert find_sparse_round(read_run(folder)).redense is None
+    assert find_sparse_round(Run.read(folder)).redense is None
 
 
 def test_a_checkpoint_at_a_phases_end_is_its_model(tmp_path):
     folder = write_dsd_run(tmp_path / "run")
     shutil.rmtree(folder / "phase-2-dense")
     checkpoint = write_checkpoint(folder, 20)
-    found = phase_models(read_run(folder))["phase-2-dense"]
+    found = Run.read(folder).models["phase-2-dense"]
     assert (found.folder, found.note) == (checkpoint, "")
 
 
@@ -54,9 +53,9 @@ def test_the_best_weights_of_another_step_are_not_of_this_phase(tmp_path):
     for step in (8, 14):  # an earlier run's first phase was longer
         (folder / f"phase-0-dense-best-{step}").mkdir()
         save_file(DENSE, folder / f"phase-0-dense-best-{step}" / "model.safetensors")
-    assert start_of_next(read_run(folder), "phase-0-dense").note == "best evaluation, step 8"
+    assert Run.read(folder).start_of_next("phase-0-dense").note == "best evaluation, step 8"
     unfinish(folder, 0)
-    assert start_of_next(read_run(folder), "phase-0-dense") is None
+    assert Run.read(folder).start_of_next("phase-0-dense") is None
 
 
 def test_the_first_phase_may_lie_with_the_arm_that_trained_it(tmp_path):
@@ -64,25 +63,25 @@ def test_the_first_phase_may_lie_with_the_arm_that_trained_it(tmp_path):
     seed = tmp_path / "seed-1"
     folder, other = write_dsd_run(seed / "dsd", seed=1), write_dsd_run(seed / "dense", arm="dense", seed=1)
     shutil.rmtree(folder / "phase-0-dense")
-    found = find_sparse_round(read_run(folder))
+    found = find_sparse_round(Run.read(folder))
     assert found.dense.folder == other / "phase-0-dense"
     assert found.dense.note == "trained by dense"
     phases = json.loads((other / "dsd_summary.json").read_text())["phases"]
     change_summary(other, phases=[phases[0] | {"seconds": 61.5}, *phases[1:]])  # another training
-    assert find_sparse_round(read_run(folder)) is None
+    assert find_sparse_round(Run.read(folder)) is None
     (other / "dsd_summary.json").write_text("{")
-    assert find_sparse_round(read_run(folder)) is None
+    assert find_sparse_round(Run.read(folder)) is None
 
 
 def test_a_cut_off_weight_file_is_named_and_left_out(tmp_path):
     folder = write_dsd_run(tmp_path / "run")
-    assert unreadable_models(read_run(folder)) == []
+    assert Run.read(folder).unreadable_models == []
     path = folder / "phase-1-sparse" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-8])
     (folder / "phase-2-dense" / "model.safetensors.index.json").write_text("{")
-    run = read_run(folder)
-    assert list(phase_models(run)) == ["phase-0-dense"]
-    sparse, dense = unreadable_models(run)
+    run = Run.read(folder)
+    assert list(run.models) == ["phase-0-dense"]
+    sparse, dense = run.unreadable_models
     assert sparse.startswith("phase-1-sparse/ cannot be read (SafetensorError: ")
     assert sparse.endswith("): restore its weights, or train that phase anew")
     assert dense.startswith("phase-2-dense/ cannot be read (JSONDecodeError: ")

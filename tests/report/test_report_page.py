@@ -27,7 +27,7 @@ from hf_dsd.compare import Comparison
 from hf_dsd.metrics import score_labels
 from hf_dsd.report import loss_landscape, write_report
 from hf_dsd.report.report_folder import read_report_folder
-from hf_dsd.report.run_record import read_run
+from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 FIGURES = ["fate.png", "landscape.png", "timeline.png", "weights.png"]
@@ -88,7 +88,7 @@ def test_averages_are_scored_but_the_controls_own_texts_are_shown(tmp_path):
 
 
 def test_a_comparison_without_a_finished_run_says_so(tmp_path):
-    write_dsd_run(tmp_path / "seed-1" / "dsd", finished=2)
+    write_dsd_run(tmp_path / "seed-7" / "dsd", finished=2)
     page = parse(write_report(tmp_path))
     assert "The arms cannot be compared yet" in page.text
     assert "unfinished: after phase-1-sparse" in page.text
@@ -223,7 +223,7 @@ def start_from_trained(folder):
 def test_a_run_from_a_trained_model_has_finished_and_shows_what_it_pruned(tmp_path):
     folder = write_dsd_run(tmp_path / "run")
     start_from_trained(folder)
-    assert read_run(folder).is_finished
+    assert Run.read(folder).is_finished
     path = write_report(folder)
     assert "it began from a model trained elsewhere, which is not in the folder" in section(path, "weights")
     layers = section(path, "layers")
@@ -282,9 +282,9 @@ def test_models_that_were_scored_differently_have_tables_of_their_own(tmp_path):
     out = write_comparison(tmp_path)
     scores = PhaseScores.read(out / "seed-1" / "dense", "phase-2-dense")
     for change in ({"split": "validation"}, {"split": "dev", "metric": "cer"}):
-        replace(scores, **change).write(out / "seed-1" / "dense")
+        replace(scores, **change).write(out / "seed-1" / "dense", None)
     other = {**scores.scores, "signature": "scored in another way"}
-    replace(scores, phase="phase-1-dense", scores=other).write(out / "seed-2" / "dense")
+    replace(scores, phase="phase-1-dense", scores=other).write(out / "seed-2" / "dense", None)
     text = section(write_report(out), "scores")
     headings = ["wer on test", "wer on test", "cer on dev", "wer on validation"]
     assert re.findall(r"run model (\w+ on \w+) 95 %", text) == headings
@@ -328,7 +328,7 @@ def test_a_classifiers_answers_are_right_or_wrong(tmp_path):
         folder = write_dsd_run(tmp_path / arm, arm=arm)
         rows = [ScoredExample(name, said, [true]) for name, said, true in zip("ab", told, ["cat", "dog"], strict=True)]
         scores = score_labels(told, ["cat", "dog"])
-        PhaseScores("phase-2-dense", "test", "error", False, scores, 1.0, rows).write(folder)
+        PhaseScores("phase-2-dense", "test", "error", False, scores, 1.0, rows).write(folder, None)
     text = section(write_report(tmp_path), "examples")
     assert "dsd is better than dense on 1, worse on 0 and as good on 1, by top-1 error" in text
     assert "dense fire engine wrong" in text

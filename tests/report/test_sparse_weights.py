@@ -12,7 +12,6 @@ from safetensors.torch import save_file
 from hf_dsd.report.draw_weights import draw_fate
 from hf_dsd.report.layer_table import dense_rows, layer_statistics, pruned_phases
 from hf_dsd.report.pruned_fate import add_fates, count_fate, returns_by_value
-from hf_dsd.report.run_record import read_run
 from hf_dsd.report.weight_moments import (
     SparseLayer,
     find_sparse_round,
@@ -20,6 +19,7 @@ from hf_dsd.report.weight_moments import (
     read_chosen_layer,
     read_sparse_layer,
 )
+from hf_dsd.runs.run import Run
 
 
 def literal_layer() -> SparseLayer:
@@ -94,7 +94,7 @@ def test_where_the_pruned_weights_went():
 
 
 def test_a_run_is_read_from_its_phases(tmp_path):
-    run = read_run(write_dsd_run(tmp_path / "run"))
+    run = Run.read(write_dsd_run(tmp_path / "run"))
     found = find_sparse_round(run)
     assert (found.dense.phase, found.sparse.phase, found.redense.phase) == (
         "phase-0-dense",
@@ -115,7 +115,7 @@ def test_a_run_is_read_from_its_phases(tmp_path):
 
 
 def test_the_layer_table(tmp_path):
-    run = read_run(write_dsd_run(tmp_path / "run"))
+    run = Run.read(write_dsd_run(tmp_path / "run"))
     (phase,) = pruned_phases(run)
     small, big = phase.rows
     assert (phase.name, phase.by_chance) == ("phase-1-sparse", False)
@@ -127,7 +127,7 @@ def test_the_layer_table(tmp_path):
 
 
 def test_means_and_deviations_after_each_phase(tmp_path):
-    found = layer_statistics(read_run(write_dsd_run(tmp_path / "run")), ["big.weight"])
+    found = layer_statistics(Run.read(write_dsd_run(tmp_path / "run")), ["big.weight"])
     weights = DENSE["big.weight"].numpy().astype(np.float64)
     assert found.moments["big.weight"]["phase-0-dense"] == pytest.approx((weights.mean(), weights.std()))
     assert list(found.moments["big.weight"]) == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
@@ -138,7 +138,7 @@ def test_the_table_needs_no_weights(tmp_path):
     """What was pruned is in the summary; only the fate of the pruned weights needs their files."""
     folder = write_dsd_run(tmp_path / "run")
     shutil.rmtree(folder / "phase-0-dense")
-    (phase,) = pruned_phases(read_run(folder))
+    (phase,) = pruned_phases(Run.read(folder))
     assert [(row.name, row.actual, row.threshold, row.fate) for row in phase.rows] == [
         ("small.weight", 0.25, 0.5, None),
         ("big.weight", 0.5, 0.4, None),
@@ -146,7 +146,7 @@ def test_the_table_needs_no_weights(tmp_path):
 
 
 def test_every_round_of_an_iterative_run_has_its_table(tmp_path):
-    first, second = pruned_phases(read_run(write_iterative_run(tmp_path)))
+    first, second = pruned_phases(Run.read(write_iterative_run(tmp_path)))
     assert [(phase.name, phase.rows[1].target, phase.rows[1].actual) for phase in (first, second)] == [
         ("phase-1-sparse", 0.25, 0.25),
         ("phase-3-sparse", 0.5, 0.5),
@@ -159,7 +159,7 @@ def test_a_random_mask_has_no_magnitude_to_come_back_to(tmp_path):
     """The score that it pruned by is a uniform number: to compare weights with it would mean nothing."""
     folder = write_dsd_run(tmp_path / "run", arm="random")
     change_summary(folder, mask_criterion="random")
-    run = read_run(folder)
+    run = Run.read(folder)
     (phase,) = pruned_phases(run)
     fate = phase.rows[1].fate
     assert (phase.by_chance, phase.rows[1].threshold) == (True, None)
@@ -177,7 +177,7 @@ def test_the_largest_layer_of_the_files_is_drawn_and_a_wanted_one_must_be_there(
     folder = write_dsd_run(tmp_path / "run")
     for phase, weights in (("phase-0-dense", DENSE), ("phase-1-sparse", SPARSE), ("phase-2-dense", REDENSE)):
         save_file({"small.weight": weights["small.weight"]}, folder / phase / "model.safetensors")
-    found = find_sparse_round(read_run(folder))
+    found = find_sparse_round(Run.read(folder))
     assert read_chosen_layer(found).name == "small.weight"
     with pytest.raises(ValueError, match="^layer 'big.weight' is not in the weights of .*: choose another by --layer$"):
         read_chosen_layer(found, "big.weight")
@@ -191,7 +191,7 @@ def test_the_best_weights_are_those_that_the_sparse_phase_began_from(tmp_path):
         (folder / f"phase-0-dense-best-{step}").mkdir()
         best = {name: tensor + step for name, tensor in DENSE.items()}
         save_file(best, folder / f"phase-0-dense-best-{step}" / "model.safetensors")
-    found = find_sparse_round(read_run(folder))
+    found = find_sparse_round(Run.read(folder))
     assert found.dense.note == "best evaluation, step 10"
     assert read_sparse_layer(found, "big.weight").dense[0] == np.float32(10.1)
 
@@ -204,7 +204,7 @@ def test_weights_in_bfloat16_and_in_shards(tmp_path):
     save_file({"small.weight": REDENSE["small.weight"]}, phase / "model-00002-of-00002.safetensors")
     index = '{"weight_map": {"big.weight": "model-00001-of-00002.safetensors", "small.weight": '
     (phase / "model.safetensors.index.json").write_text(index + '"model-00002-of-00002.safetensors"}}')
-    found = find_sparse_round(read_run(folder))
+    found = find_sparse_round(Run.read(folder))
     small, big = read_sparse_layer(found, "small.weight"), read_sparse_layer(found, "big.weight")
     assert torch.equal(torch.tensor(big.redense), REDENSE["big.weight"].bfloat16().float().flatten())
     assert torch.equal(torch.tensor(small.redense), REDENSE["small.weight"].flatten())
@@ -214,7 +214,7 @@ def test_a_kept_weight_at_zero_is_counted_and_a_tied_one_left_out(tmp_path):
     folder = write_dsd_run(tmp_path / "run")
     sparse = {"big.weight": SPARSE["big.weight"] * torch.tensor([1.0, 1.0, 1.0, 0.0])}  # -4.5 became 0
     save_file(sparse, folder / "phase-1-sparse" / "model.safetensors")
-    found = find_sparse_round(read_run(folder))
+    found = find_sparse_round(Run.read(folder))
     assert read_sparse_layer(found, "small.weight") is None
-    ((small, big),) = (phase.rows for phase in pruned_phases(read_run(folder)))
+    ((small, big),) = (phase.rows for phase in pruned_phases(Run.read(folder)))
     assert (small.miscounted, small.fate, big.miscounted) == (0, None, 1)

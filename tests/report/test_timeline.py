@@ -5,9 +5,9 @@ import json
 import pytest
 from report_runs import REFERENCES, change_summary, write_dsd_run
 
-from hf_dsd.report.run_record import read_run
 from hf_dsd.report.timeline import find_metric, read_curves, thin
 from hf_dsd.runs.metric_names import score_title
+from hf_dsd.runs.run import Run
 
 LOG = [
     {"step": 5, "loss": 3.0, "learning_rate": 0.1},
@@ -19,7 +19,7 @@ LOG = [
 def test_a_log_gives_all_curves(tmp_path):
     folder = write_dsd_run(tmp_path / "run", finished=1)
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": LOG}))
-    curves = read_curves(read_run(folder), "eval_wer")
+    curves = read_curves(Run.read(folder), "eval_wer")
     assert curves.train_loss == [(5, 3.0)]  # what is not a number is not drawn
     assert curves.learning_rates == [[(5, 0.1), (10, 0.0)]]
     assert curves.eval_loss == [(10, 2.0)]  # the summary's, of the same step
@@ -31,18 +31,18 @@ def test_rates_are_drawn_as_planned_and_not_joined_over_a_boundary(tmp_path):
     folder = write_dsd_run(tmp_path / "run")
     rows = [{"step": step, "learning_rate": 1.0 / step} for step in (4, 8, 12, 16, 20)]
     (folder / "trainer_state.json").write_text(json.dumps({"log_history": rows}))
-    logged = read_curves(read_run(folder), None)
+    logged = read_curves(Run.read(folder), None)
     assert logged.learning_rates == [[(4, 1 / 4), (8, 1 / 8)], [(12, 1 / 12)], [(16, 1 / 16), (20, 1 / 20)]]
     summary = json.loads((folder / "dsd_summary.json").read_text())
     summary["phases"][0]["learning_rates"] = [[0, 0.1], [9, 0.01], [12, 0.005]]  # planned longer than it became
     (folder / "dsd_summary.json").write_text(json.dumps(summary))
-    planned = read_curves(read_run(folder), None)
+    planned = read_curves(Run.read(folder), None)
     assert planned.learning_rates == [[(0, 0.1), (9, 0.01)], *logged.learning_rates[1:]]
     assert planned.peaks == []
 
 
 def test_without_a_log_the_phases_ends_are_drawn(tmp_path):
-    run = read_run(write_dsd_run(tmp_path / "run"))
+    run = Run.read(write_dsd_run(tmp_path / "run"))
     curves = read_curves(run, "eval_wer")
     assert (curves.train_loss, curves.learning_rates) == ([], [])
     assert curves.eval_loss == [(10, 2.0), (15, 1.5), (20, 1.0)]
@@ -59,7 +59,7 @@ def test_a_checkpoints_log_is_continued_by_the_phases_ends(tmp_path):
         (folder / f"checkpoint-{step}" / "trainer_state.json").write_text(json.dumps({"log_history": log}))
     (folder / "checkpoint-15").mkdir()
     (folder / "checkpoint-15" / "trainer_state.json").write_text('{"log_his')  # its writer died
-    run = read_run(folder)
+    run = Run.read(folder)
     assert run.sources == ["dsd_summary.json", "checkpoint-10/trainer_state.json"]
     curves = read_curves(run, None)
     assert curves.train_loss == [(5, 3.0)]
@@ -68,13 +68,13 @@ def test_a_checkpoints_log_is_continued_by_the_phases_ends(tmp_path):
 
 
 def test_the_metric_is_the_scored_one_else_a_known_one(tmp_path):
-    scored = read_run(write_dsd_run(tmp_path / "scored", heard=REFERENCES))
+    scored = Run.read(write_dsd_run(tmp_path / "scored", heard=REFERENCES))
     assert find_metric([scored]) == "eval_wer"
     folder = write_dsd_run(tmp_path / "unscored", finished=1)
     (phase,) = json.loads((folder / "dsd_summary.json").read_text())["phases"]
     for metrics, expected in (({"eval_cer": 0.1, "eval_bleu4": 2.0}, "eval_bleu4"), ({"eval_runtime": 0.1}, None)):
         change_summary(folder, phases=[phase | {"metrics": {"eval_loss": 1.0, **metrics}}])
-        assert find_metric([read_run(folder)]) == expected
+        assert find_metric([Run.read(folder)]) == expected
 
 
 def test_long_logs_are_drawn_as_means():

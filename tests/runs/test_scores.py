@@ -9,9 +9,9 @@ import torch
 from tiny import classification_rows, make_trainer
 
 from hf_dsd.metrics import TextScorer, score_transcripts
+from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 from hf_dsd.trainer.scoring import score_phases
-from hf_dsd.runs.folder import read_run
 
 WORDS = ["ein", "zwei", "drei"]
 ROWS = classification_rows(12, seed=3)
@@ -75,7 +75,7 @@ def test_what_is_written_is_read(tmp_path):
     example = ScoredExample("a.jpg", "ein bär", ["ein Bär", "zwei Bären"])
     scores = {"bleu4": 12.5, "bleu4_ci": [10.0, 14.0], "signature": "nrefs:2"}
     result = PhaseScores("phase-2-dense", "test", "bleu4", True, scores, 2.5, [example])
-    path = result.write(tmp_path)
+    path = result.write(tmp_path, None)
     assert path == tmp_path / "test_phase-2-dense.json"
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
     assert PhaseScores.read(tmp_path, "phase-2-dense") == result
@@ -94,21 +94,21 @@ def test_scores_that_an_earlier_run_left_are_nobodys(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.train()
     score_phases(trainer, ROWS, word_scorer())
-    assert PhaseScores.find(tmp_path, "phase-1-sparse") is not None
+    assert Run.read(tmp_path).find_scores("phase-1-sparse") is not None
     make_trainer(tmp_path, seed=3).train()
     assert (tmp_path / "test_phase-1-sparse.json").is_file()
-    assert PhaseScores.find(tmp_path, "phase-1-sparse") is None
+    assert Run.read(tmp_path).find_scores("phase-1-sparse") is None
     with pytest.raises(FileNotFoundError, match=r"test_phase-1-sparse\.json is of an earlier run in this folder"):
         PhaseScores.read(tmp_path, "phase-1-sparse")
 
 
 def test_a_resumed_run_is_the_same_run(tmp_path):
     make_trainer(tmp_path, save_strategy="steps", save_steps=5).train()
-    first = read_run(tmp_path)
+    first = Run.read(tmp_path).id
     assert first is not None
     resumed = make_trainer(tmp_path, save_strategy="steps", save_steps=5)
     resumed.train(resume_from_checkpoint=str(tmp_path / "checkpoint-5"))
-    assert read_run(tmp_path) == first
+    assert Run.read(tmp_path).id == first
 
 
 @pytest.mark.parametrize(
@@ -127,6 +127,6 @@ def test_a_damaged_file_is_named_with_its_remedy(tmp_path, text, message):
 
 def test_scores_without_their_headline_are_damaged(tmp_path):
     result = PhaseScores("phase-2-dense", "test", "wer", False, {"cer": 0.5}, 1.0, [])
-    result.write(tmp_path)
-    with pytest.raises(ValueError, match=r"is damaged \(KeyError: 'wer'\): score the run again"):
+    result.write(tmp_path, None)
+    with pytest.raises(ValueError, match=r"is damaged \(its scores have no number .wer.\): score the run again"):
         PhaseScores.read(tmp_path, "phase-2-dense")

@@ -1,24 +1,24 @@
 """What the user sees: table, figure, files, exit status."""
 
-import json
 import re
-from itertools import chain
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from checkpoints import save_captioner, write_captions
 from matplotlib.image import imread
 from PIL import Image
 from quadratic import BASE, Quadratic, squares
 from rich.console import Console
+from scripts import ROOT, run
+from tiny import classification_rows, make_trainer
 from typer.testing import CliRunner
 
 from hf_dsd.cli import app
-from hf_dsd.data import load_captions
-from hf_dsd.sensitivity import Sensitivity, measure_sensitivity
+from hf_dsd.sensitivity import Sensitivity, SensitivityOptions, measure_run_sensitivity, measure_sensitivity
 from hf_dsd.sensitivity.figure import build_figure, draw_sensitivity
+from hf_dsd.sensitivity.run_sensitivity import spread
 from hf_dsd.sensitivity.table import print_sensitivity
 
 
@@ -73,47 +73,99 @@ def test_the_figure(result, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["sensitivity.png"]
 
 
-def test_the_command(tmp_path: Path) -> None:
-    data = load_captions(write_captions(tmp_path / "data"))
-    save_captioner(tmp_path / "model", list(chain(*data.split("train").captions)))
-    out = tmp_path / "new" / "out"
-    options = ["--data", str(tmp_path / "data"), "--out", str(out), "--sparsities", "0.2, 0.5", "--examples", "4"]
-    options += ["--sparsity-overrides", '{"image_encoder": 0.25}', "--tolerance", "0.5"]
-    run = CliRunner().invoke(app, ["sensitivity", str(tmp_path / "model"), *options], env={"COLUMNS": "100"})
-    assert run.exit_code == 0, run.output
-    assert "data: 4 of 5 images" in run.output
-    assert f"Written to {out / 'sensitivity.json'}, drawn in" in run.output.replace("\n", "")
-    assert sorted(path.name for path in out.iterdir()) == ["sensitivity.json", "sensitivity.png"]
-    result = Sensitivity.read(out)
+SCRIPT = ROOT / "examples" / "run_captioning.py"
+OPTIONS = (
+    "--scene_train_size 40 --hidden_size 8 --word_embedding_size 8 --min_count 1 --phase_steps 2 1 1 --sparsity 0.5"
+)
+OPTIONS += " --eval_strategy no --report_to none --disable_tqdm true --use_cpu true --do_predict false"
+
+
+@pytest.fixture(scope="module")
+def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of the captioning script."""
+    folder = tmp_path_factory.mktemp("sensitivity") / "run"
+    run(sys.executable, SCRIPT, *OPTIONS.split(), "--output_dir", folder)
+    return folder
+
+
+def test_the_command(run_folder: Path) -> None:
+    before = {path: path.read_bytes() for path in run_folder.rglob("*") if path.is_file()}
+    overrides = ["--sparsity_overrides", '{"decoder": 0.25}']
+    options = ["--sparsities", "0.2,0.5", "--examples", "6", "--tolerance", "0.5", "--metric", "loss"]
+    script = [str(SCRIPT), *OPTIONS.split(), "--output_dir", str(run_folder), *overrides]
+    hf_dsd = Path(sys.executable).with_name("hf-dsd")
+    said = run(hf_dsd, "sensitivity", *options, "--", *script, COLUMNS="100")
+    result = Sensitivity.read(run_folder)
+    assert said.count("Suggested: ") == 1
+    assert f"Suggested: {result.suggestion.flags}" in said
+    assert f"Written to {run_folder / 'sensitivity.json'}, drawn in" in said
+    assert result.data == "6 of 250 evaluation examples"
+    assert result.model == str(run_folder / "phase-0-dense")
     assert [point.sparsity for point in result.together.points] == [0.0, 0.2, 0.5]
-    names = ["image_encoder.weight", "lstm.weight_ih_l0", "lstm.weight_hh_l0", "decoder.weight"]
-    assert [layer.name for layer in result.layers] == names
-    halves = [round(0.5 * layer.weights) for layer in result.layers]
-    assert [layer.at(0.5).pruned for layer in result.layers] == halves
-    assert result.together.at(0.5).pruned == sum(halves[1:]) + round(0.25 * result.layers[0].weights)
-    assert all(point.standard_error > 0 for layer in result.layers for point in layer.points if point.pruned)
+    halves = {layer.name: round(0.5 * layer.weights) for layer in result.layers}
+    assert {layer.name: layer.at(0.5).pruned for layer in result.layers} == halves
+    decoder = next(layer for layer in result.layers if layer.name == "decoder.weight")
+    others = sum(halves.values()) - halves[decoder.name]
+    assert result.together.at(0.5).pruned == others + round(0.25 * decoder.weights)
     assert result.dense["loss"] == result.repeated
-    assert f"Suggested: {result.suggestion.flags}" in run.output.replace("\n", "")
-    assert json.loads((out / "sensitivity.json").read_text())["metric"] == "loss"
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_the_loss_is_the_trainers_own(tmp_path: Path) -> None:
+    """By batch, so that the mean over examples is the one that `trainer.evaluate` gives; the weights come back."""
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    rows = classification_rows(20, seed=5)
+    own = {name: tensor.clone() for name, tensor in trainer.model.state_dict().items()}
+    result = measure_run_sensitivity(trainer, rows, SensitivityOptions("phase-2-dense", (0.5,), examples=19))
+    assert all(torch.equal(tensor, own[name]) for name, tensor in trainer.model.state_dict().items())
+    chosen = spread(rows, 19)
+    assert len(chosen) == 19
+    assert result.dense["loss"] == pytest.approx(trainer.evaluate(chosen)["eval_loss"], rel=1e-6)
+    assert all(point.standard_error > 0 for layer in result.layers for point in layer.points if point.pruned)
+    first = measure_run_sensitivity(trainer, rows, SensitivityOptions(None, (0.5,)))
+    trainer.load_phase("phase-0-dense")
+    assert first.dense["loss"] == pytest.approx(trainer.evaluate(rows)["eval_loss"], rel=1e-6)
+
+
+def test_a_metric_of_the_trainers_own(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    trainer.compute_metrics = lambda found: {
+        "accuracy": float((found.predictions.argmax(-1) == found.label_ids).mean())
+    }
+    rows = classification_rows(12, seed=5)
+    result = measure_run_sensitivity(trainer, rows, SensitivityOptions(sparsities=(0.5,), metric="accuracy"))
+    assert (result.metric, result.greater_is_better) == ("accuracy", True)
+    assert result.dense["accuracy"] == trainer.evaluate(rows)["eval_accuracy"]
+    with pytest.raises(ValueError, match="greater_is_better must be given for metric 'oddness'"):
+        measure_run_sensitivity(trainer, rows, SensitivityOptions(metric="oddness"))
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("text", "message"),
     [
-        (["--metric", "wer"], "metric must be one of loss for this model, got 'wer'"),
-        (["--sparsities", "much"], "sparsities must be fractions such as '0.2 0.4 0.6', got 'much'"),
-        (["--dense-modules", "conv[a-z]"], "dense_modules pattern 'conv[a-z]' matches no parameter"),
-        (["--sparsity-overrides", "{"], "sparsity_overrides must be JSON"),
+        ("{", "sensitivity must be JSON such as"),
+        ("[]", "sensitivity takes examples, greater_is_better, metric"),
+        ('{"sparsity": 0.5}', "sensitivity takes examples, greater_is_better, metric"),
     ],
 )
-def test_bad_arguments_end_with_status_2(options, message, tmp_path):
-    data = load_captions(write_captions(tmp_path / "data"))
-    save_captioner(tmp_path / "model", list(chain(*data.split("train").captions)))
-    arguments = [str(tmp_path / "model"), "--data", str(tmp_path / "data"), "--out", str(tmp_path / "out"), *options]
-    run = CliRunner().invoke(app, ["sensitivity", *arguments], env={"COLUMNS": "200"})
-    assert run.exit_code == 2
-    assert f"error {message}" in run.output
-    assert list((tmp_path / "out").iterdir()) == []
+def test_options_are_checked(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SensitivityOptions.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "give a training script and its arguments after --"),
+        (["--", "nowhere.py"], "nowhere.py is no file"),
+        (["--sparsities", "much", "--", "x.py"], "sparsities must be fractions such as '0.2 0.4 0.6', got 'much'"),
+    ],
+)
+def test_bad_arguments_end_with_status_2(arguments: list[str], message: str) -> None:
+    done = CliRunner().invoke(app, ["sensitivity", *arguments], env={"COLUMNS": "200"})
+    assert done.exit_code == 2
+    assert f"error {message}" in done.output
 
 
 def test_names_are_shown_as_they_are(tmp_path):

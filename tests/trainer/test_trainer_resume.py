@@ -19,7 +19,7 @@ from transformers import TrainerCallback
 from hf_dsd import DSDTrainer
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.runs.checkpoints import FILE_LIST_NAME
-from hf_dsd.runs.folder import finished_phases
+from hf_dsd.runs.run import finished_phases
 
 BOUNDARIES = (3, 7)  # of the phases of 3, 4 and 5 steps
 RUN = {"save_strategy": "steps", "save_steps": 1, "weight_decay": 0.1, "reset_optimizer_state": "masked"}

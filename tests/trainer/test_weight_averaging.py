@@ -10,7 +10,7 @@ from tiny import TinyCNN, TinyGPT2, TinyLSTM, build, make_trainer
 from torch import nn
 from transformers import AutoModelForCausalLM, TrainerCallback
 
-from hf_dsd.runs.folder import finished_models, finished_phases
+from hf_dsd.runs.run import finished_models, finished_phases
 from hf_dsd.trainer.weight_averaging import WeightAverages
 
 BOTH = {"weight_averages": ["ema", "swa"]}

@@ -6,7 +6,7 @@ import pytest
 from report_runs import REFERENCES, change_summary, write_dsd_run, write_scores, write_summary
 
 from hf_dsd.engine.mask_file import write_state_file
-from hf_dsd.report.run_record import read_run
+from hf_dsd.runs.run import Run
 
 
 def write_checkpoint(folder, step, *, log=None, run=None, start=10):
@@ -23,14 +23,14 @@ def write_checkpoint(folder, step, *, log=None, run=None, start=10):
 def test_an_unreadable_checkpoint_hides_no_finished_run(tmp_path):
     folder = write_dsd_run(tmp_path / "run")
     write_checkpoint(folder, 20, log='{"log')
-    run = read_run(folder)
+    run = Run.read(folder)
     assert (run.is_finished, run.checkpoint, run.sources) == (True, None, ["dsd_summary.json"])
 
 
 def test_without_a_summary_an_unreadable_checkpoint_is_no_run(tmp_path):
     write_checkpoint(tmp_path, 20, log='{"log')
     with pytest.raises(FileNotFoundError, match="is no run: it has neither dsd_summary.json nor a whole checkpoint"):
-        read_run(tmp_path)
+        Run.read(tmp_path)
 
 
 def test_a_checkpoint_of_an_earlier_run_is_left_alone(tmp_path):
@@ -38,11 +38,11 @@ def test_a_checkpoint_of_an_earlier_run_is_left_alone(tmp_path):
     folder = write_dsd_run(tmp_path / "run", finished=1)
     change_summary(folder, run="new")
     write_checkpoint(folder, 15, log=[{"step": 15, "loss": 1.0}], run="old")
-    assert (read_run(folder).checkpoint, read_run(folder).log) == (None, [])
+    assert (Run.read(folder).checkpoint, Run.read(folder).log) == (None, [])
     write_checkpoint(folder, 12, log=[{"step": 12, "loss": 2.0}], run="new")
-    assert read_run(folder).checkpoint == folder / "checkpoint-12"
+    assert Run.read(folder).checkpoint == folder / "checkpoint-12"
     write_checkpoint(folder, 16, log=[{"step": 16, "loss": 3.0}])
-    assert read_run(folder).checkpoint == folder / "checkpoint-16"
+    assert Run.read(folder).checkpoint == folder / "checkpoint-16"
 
 
 def test_scored_models_are_in_the_order_of_their_phases(tmp_path):
@@ -56,7 +56,7 @@ def test_scored_models_are_in_the_order_of_their_phases(tmp_path):
     models = [*phases[:3], "phase-2-dense-ema", "phase-2-dense-swa", *phases[3:]]
     for name in reversed(models):
         write_scores(tmp_path, name, REFERENCES)
-    run = read_run(tmp_path)
+    run = Run.read(tmp_path)
     assert [scores.phase for scores in run.scores()] == models
     assert [scores.phase for scores in run.phase_scores()] == phases
 
@@ -77,7 +77,7 @@ def test_a_damaged_score_file_is_named_and_left_out(tmp_path, content, error):
     scores = json.loads(path.read_text())
     scores["examples"][0]["references"] = []
     path.write_text(json.dumps(scores) if content is None else content)
-    run = read_run(folder)
+    run = Run.read(folder)
     assert [scores.phase for scores in run.scores()] == ["phase-1-sparse"]
     (problem,) = run.problems
     assert f"test_phase-2-dense.json is damaged ({error}" in problem
@@ -88,7 +88,7 @@ def test_a_damaged_score_file_is_named_and_left_out(tmp_path, content, error):
 def test_a_damaged_log_is_named_and_left_out(tmp_path, content):
     folder = write_dsd_run(tmp_path / "run")
     (folder / "trainer_state.json").write_text(content)
-    run = read_run(folder)
+    run = Run.read(folder)
     assert (run.log, run.sources) == ([], ["dsd_summary.json"])
     (problem,) = run.problems
     assert problem.startswith("trainer_state.json cannot be read (")
@@ -109,6 +109,6 @@ def test_a_damaged_log_is_named_and_left_out(tmp_path, content):
 def test_a_damaged_summary_is_refused_by_name(tmp_path, content, message):
     (tmp_path / "dsd_summary.json").write_text(content)
     with pytest.raises(ValueError, match="dsd_summary.json is damaged") as caught:
-        read_run(tmp_path)
+        Run.read(tmp_path)
     assert message in str(caught.value)
-    assert str(caught.value).endswith(": restore it, or remove it to report on the rest")
+    assert str(caught.value).endswith(": restore it, or train the run again")

@@ -109,7 +109,7 @@ def write_scores(folder: Path, phase: str, heard: Sequence[str]) -> None:
     scores = score_transcripts(list(heard), REFERENCES, n_bootstrap=50)
     rows = zip("abcd", heard, REFERENCES, strict=True)
     examples = [ScoredExample(name, text, [reference]) for name, text, reference in rows]
-    PhaseScores(phase, "test", "wer", False, scores, 1.5, examples).write(folder)
+    PhaseScores(phase, "test", "wer", False, scores, 1.5, examples).write(folder, None)
 
 
 def change_summary(folder: Path, **facts: Any) -> dict[str, Any]:

@@ -1,0 +1,181 @@
+"""The sensitivity of a run's model, measured by the trainer that has its data: `sensitivity.json` and its figure."""
+
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset as HubDataset
+from rich.console import Console
+from torch import Tensor
+from torch.utils.data import Dataset, Subset
+
+from hf_dsd.runs.metric_names import greater_is_better
+from hf_dsd.runs.run import finished_phases
+from hf_dsd.trainer.trainer import DSDMixin
+
+from .bench import Evaluate
+from .figure import draw_sensitivity
+from .measurement import SPARSITIES, TOLERANCE, measure_sensitivity
+from .result import Sensitivity
+from .table import print_sensitivity
+
+
+@dataclass(frozen=True)
+class SensitivityOptions:
+    """What to measure; a script's `--sensitivity` takes it as JSON, `{}` for the defaults.
+
+    Attributes:
+        phase: Which of the run's models to prune, such as `phase-0-dense`; None takes the first phase that the run has
+            finished, or where it has trained nothing the model as the script loaded it.
+        sparsities: Fractions in [0, 1) to measure.
+        metric: `loss`, or a score of the trainer's own evaluation such as `bleu4`, which then evaluates all examples.
+        greater_is_better: The metric's direction; None where its name tells.
+        tolerance: How much worse the metric may become, as a fraction of the dense model's.
+        examples: How many examples to evaluate for the loss, at the most, spread evenly over the set.
+        out: The folder for the two files; None takes the run's.
+    """
+
+    phase: str | None = None
+    sparsities: tuple[float, ...] = SPARSITIES
+    metric: str = "loss"
+    greater_is_better: bool | None = None
+    tolerance: float = TOLERANCE
+    examples: int = 128
+    out: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> "SensitivityOptions":
+        """Reads the JSON of a command line.
+
+        Raises:
+            ValueError: If it is no JSON object, or names an unknown option.
+        """
+        try:
+            given = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise ValueError(f'sensitivity must be JSON such as {{}} or {{"tolerance": 0.1}}, got {text!r}') from error
+        known = {field.name for field in fields(cls)}
+        if not isinstance(given, dict) or not given.keys() <= known:
+            raise ValueError(f"sensitivity takes {', '.join(sorted(known))}, got {text!r}")
+        if "sparsities" in given:
+            given["sparsities"] = tuple(given["sparsities"])
+        return cls(**given)
+
+
+def measure_run_sensitivity(
+    trainer: DSDMixin,
+    dataset: Dataset[Any],
+    options: SensitivityOptions | str = "{}",
+    *,
+    console: Console | None = None,
+) -> Sensitivity:
+    """Prunes a model of the run layer by layer and all at once, prints the table, and writes and draws the result.
+
+    The trainer's model is as before afterwards; nothing is trained. What stays dense, and layers with a sparsity of
+    their own, are the trainer's arguments.
+
+    Args:
+        trainer: The trainer of the run.
+        dataset: Validation rows with labels: a test split is to be read once.
+        options: What to measure, or the JSON of it.
+        console: Where to print; None takes the terminal.
+
+    Raises:
+        FileNotFoundError: If the run has not finished the phase asked for.
+        ValueError: If an option is out of range, or the evaluation has no such metric (see `measure_sensitivity`).
+    """
+    chosen = SensitivityOptions.parse(options) if isinstance(options, str) else options
+    direction = False if chosen.metric == "loss" else chosen.greater_is_better
+    direction = greater_is_better(chosen.metric) if direction is None else direction
+    if direction is None:
+        raise ValueError(f"greater_is_better must be given for metric {chosen.metric!r}: its name does not tell")
+    if chosen.examples < 2:
+        raise ValueError(f"examples must be at least 2, got {chosen.examples}")
+    console = console or Console()
+    phase = chosen.phase or next(iter(finished_phases(trainer.run_folder)), None)
+    rows, count = (spread(dataset, chosen.examples), chosen.examples) if chosen.metric == "loss" else (dataset, None)
+    total = len(dataset)  # type: ignore[arg-type]
+    with _model_of(trainer, phase):
+        result = measure_sensitivity(
+            trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False),
+            _evaluation(trainer, rows, chosen.metric),
+            chosen.sparsities,
+            dense_modules=trainer.args.dense_modules,
+            sparsity_overrides=trainer.args.sparsity_overrides,
+            metric=chosen.metric,
+            greater_is_better=direction,
+            tolerance=chosen.tolerance,
+            name=str(trainer.run_folder / phase) if phase is not None else type(trainer.model).__name__,
+            data=f"{min(total, count or total)} of {total} evaluation examples",
+            console=console,
+        )
+    print_sensitivity(result, console)
+    out = Path(chosen.out) if chosen.out is not None else trainer.run_folder
+    out.mkdir(parents=True, exist_ok=True)
+    written, drawn = result.write(out), draw_sensitivity(result, out)
+    console.print(f"Written to {written}, drawn in {drawn}.", highlight=False, soft_wrap=True)
+    return result
+
+
+def spread(dataset: Dataset[Any], examples: int) -> Dataset[Any]:
+    """At most `examples` rows of a dataset, evenly spread: neighbours in a file are often alike."""
+    total = len(dataset)  # type: ignore[arg-type]
+    count = min(total, examples)
+    rows = [row * total // count for row in range(count)]
+    # The Trainer drops columns that the model does not take of this class alone.
+    return dataset.select(rows) if isinstance(dataset, HubDataset) else Subset(dataset, rows)
+
+
+def _evaluation(trainer: DSDMixin, rows: Dataset[Any], metric: str) -> Evaluate:
+    if metric != "loss":
+        return lambda: {
+            name.removeprefix("eval_"): value
+            for name, value in trainer.evaluate(rows).items()
+            if isinstance(value, int | float)
+        }
+    loader = trainer.get_eval_dataloader(rows)
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    return lambda: {"loss": batch_losses(trainer, model, loader)}
+
+
+def batch_losses(trainer: DSDMixin, model: torch.nn.Module, loader: Any) -> Tensor:
+    """The mean loss of each batch (batches,), scaled so that their mean is the mean over examples."""
+    losses, sizes = [], []
+    for inputs in loader:
+        loss, _, _ = trainer.prediction_step(model, inputs, prediction_loss_only=True)
+        if loss is None:
+            raise ValueError("the model gave no loss: its evaluation rows need labels")
+        losses.append(loss.mean().double().cpu())
+        sizes.append(_rows_in(inputs))
+    weights = torch.tensor(sizes, dtype=torch.float64)
+    return torch.stack(losses) * weights * (len(sizes) / weights.sum())
+
+
+def _rows_in(inputs: Mapping[str, Any]) -> int:
+    return next(len(value) for value in inputs.values() if isinstance(value, Tensor) and value.dim())
+
+
+@contextmanager
+def _model_of(trainer: DSDMixin, phase: str | None) -> Iterator[None]:
+    """Within the block the trainer holds the model of a phase, afterwards its own weights again."""
+    if phase is None:
+        yield
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    own = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
+    try:
+        trainer.load_phase(phase)
+        yield
+    finally:
+        with torch.no_grad():
+            for name, tensor in _tensors(model):
+                tensor.copy_(own[name])
+
+
+def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    yield from model.named_parameters()
+    yield from model.named_buffers()
