@@ -27,6 +27,27 @@ _NEEDED |= {"random state": ["rng_state*"]}
 _CHUNK = 1 << 22
 
 
+def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str | os.PathLike[str]) -> str | None:
+    """The checkpoint that a `resume_from_checkpoint` means; None where it asks for none.
+
+    Args:
+        asked: A checkpoint's folder; True, or "true" as a command line gives it, for the newest whole one.
+        output_dir: The run's folder.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If the one that was named is damaged or was not written to its end.
+    """
+    if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
+        asked = asked.lower() == "true"
+    if asked is True:
+        return last_whole_checkpoint(output_dir)
+    if not asked:
+        return None
+    check_checkpoint(asked)
+    return str(asked)
+
+
 def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
     """The newest checkpoint of a run that is whole, see `defect`; the others are passed over with a warning.
 

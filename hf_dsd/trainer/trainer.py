@@ -16,20 +16,17 @@ The Trainer's loop, with the places where DSD acts; `Lifecycle` does the work, `
 for steps that an fp16 overflow skipped, too: then applying the mask changes nothing.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
 from torch import nn
 from transformers import Seq2SeqTrainer, Trainer
 
 from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.schedule import Schedule
 from hf_dsd.engine.zero_weights import ZeroDSD
-from hf_dsd.runs.checkpoints import check_checkpoint, last_whole_checkpoint, seal, unseal
+from hf_dsd.runs.checkpoints import find_checkpoint, seal, unseal
 from hf_dsd.runs.run import finished_models
 
 from .callback import DSDCallback
@@ -40,7 +37,14 @@ from .lr_scheduler import PhasedLR
 from .phase_monitor import PhaseMonitor
 from .push import PushMixin
 from .restart import Start
-from .sharding import is_sharded, load_whole_model, load_whole_optimizer, replicas_of_trainer, save_whole_model
+from .sharding import (
+    is_sharded,
+    load_whole_model,
+    load_whole_optimizer,
+    on_main_process,
+    replicas_of_trainer,
+    save_whole_model,
+)
 from .summary import RunSummary
 from .training_args import DSDArgumentsMixin
 
@@ -151,7 +155,7 @@ class DSDMixin(PushMixin, Trainer):
             FileNotFoundError: If there is no such checkpoint.
             ValueError: If the one that was named is damaged or was not written to its end.
         """
-        found = self._find_checkpoint(resume_from_checkpoint)
+        found = on_main_process(lambda: find_checkpoint(resume_from_checkpoint, self.args.output_dir))
         self.resumed_from = None if found is None else Path(found)
         self._start = None
         return super().train(found, *args, **kwargs)
@@ -279,35 +283,13 @@ class DSDMixin(PushMixin, Trainer):
         )
 
     def _save_whole_model(self, folder: Path, model: nn.Module | None) -> None:
-        with self._holding(self.model if model is None else model):
-            save_whole_model(self, folder)
-
-    @contextmanager
-    def _holding(self, model: nn.Module) -> Iterator[None]:
-        """Has the Trainer save another model of the same class as its own."""
-        own, self.model = self.model, model
+        """Saves the model that trains, or has the Trainer save another one of its class as if it were its own."""
+        own = self.model
         try:
-            yield
+            self.model = own if model is None else model
+            save_whole_model(self, folder)
         finally:
             self.model = own
-
-    def _find_checkpoint(self, asked: str | bool | None) -> str | None:
-        """The checkpoint to resume from, found and checked by one process for all of them."""
-        if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
-            asked = asked.lower() == "true"
-        if not asked:
-            return None
-        found: list[Any] = [None]
-        if self.is_world_process_zero():
-            try:
-                found = [last_whole_checkpoint(self.args.output_dir) if asked is True else str(asked)]
-                check_checkpoint(found[0]) if asked is not True else None
-            except (OSError, ValueError) as error:
-                found = [error]
-        broadcast_object_list(found)
-        if isinstance(found[0], Exception):
-            raise found[0]
-        return str(found[0])
 
     def _begin_anew(self) -> None:
         """Notes where the run begins, and goes back there when the Trainer tries again with a smaller batch."""
