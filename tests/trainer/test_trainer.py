@@ -22,6 +22,7 @@ from transformers import (
 )
 
 from hf_dsd import DSDMixin, DSDSeq2SeqTrainer, DSDTrainer
+from hf_dsd.runs.checkpoints import last_whole_checkpoint
 from hf_dsd.trainer.callback import DSDCallback
 
 
@@ -356,6 +357,24 @@ def test_phase_start_best_returns_to_the_best_weights(tmp_path: Path) -> None:
     assert not all(torch.equal(kept[2][name], kept[3][name]) for name in kept[2])
 
 
+@pytest.mark.parametrize("control", [False, True], ids=["dsd", "control"])
+def test_a_diverged_run_stops_in_every_arm(tmp_path: Path, control: bool) -> None:
+    """In the sparse phase, before the checkpoint of step 6 takes the place of the one of step 4."""
+    options = {"save_strategy": "steps", "save_steps": 2, "save_total_limit": 1, "dsd_control": control}
+    trainer = make_trainer(tmp_path, **options)
+
+    class Diverge(TrainerCallback):
+        def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if state.global_step == 4:
+                trainer.model.head.weight.grad[0, 0] = float("nan")
+
+    trainer.add_callback(Diverge())
+    message = r"^training has diverged: .* hold NaN or inf in phase-1-\w+ after step 6 "
+    with pytest.raises(RuntimeError, match=message):
+        trainer.train()
+    assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-4")
+
+
 # Any Trainer, more than once
 
 
@@ -525,6 +544,13 @@ def test_overrides_take_what_the_parent_takes(name: str) -> None:
     if any(p.kind is p.VAR_KEYWORD for p in ours.values()):
         return
     assert list(ours) == list(inspect.signature(getattr(Trainer, name)).parameters)
+
+
+def test_few_private_methods_are_overridden() -> None:
+    """Each may change in any release of transformers."""
+    ours = {name for base in DSDMixin.__mro__ if base.__module__.startswith("hf_dsd.") for name in vars(base)}
+    private = {name for name in ours if name.startswith("_") and not name.startswith("__") and hasattr(Trainer, name)}
+    assert len(private) <= 6, private
 
 
 # What a review found
