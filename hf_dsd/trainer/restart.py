@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from .sharding import is_sharded
+
 
 class Start:
     """The weights, optimizer state and random state before a run's first step.
@@ -41,6 +43,25 @@ class Start:
             return None
         optimizer.load_state_dict(deepcopy(self._optimizer))
         return optimizer
+
+
+def begin_anew(trainer: Any, start: Start | None) -> Start:
+    """Notes where a training begins, or goes back there where the Trainer tries again with a smaller batch.
+
+    Raises:
+        RuntimeError: If the weights are sharded, which no copy of the whole ones can be put back into.
+    """
+    size = trainer._train_batch_size
+    if start is None:
+        return Start(trainer.model, trainer.optimizer, size)
+    if size != start.batch_size:
+        if is_sharded(trainer.model) or trainer.is_deepspeed_enabled:
+            raise RuntimeError(
+                f"a batch of {start.batch_size} did not fit, and sharded weights cannot go back to where the run "
+                f"began: leave auto_find_batch_size out and set per_device_train_batch_size={size}"
+            )
+        trainer.optimizer = start.restore(trainer.model, trainer.optimizer)
+    return start
 
 
 def _tensors(model: nn.Module) -> list[torch.Tensor]:

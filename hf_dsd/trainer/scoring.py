@@ -13,29 +13,18 @@ from .trainer import DSDMixin
 
 
 class Scorer(Protocol):
-    """What turns the predictions of one split into texts and scores; `hf_dsd.metrics.TextScorer` is one.
-
-    Attributes:
-        metric: The headline score, a key of what `score` returns.
-        greater_is_better: Its direction.
-        ids: Name of each example, in the order of the evaluation rows.
-        references: Reference texts of each example.
-    """
+    """What turns the predictions of one split into texts and scores; see `hf_dsd.metrics.TextScorer`, which is one."""
 
     @property
-    def metric(self) -> str: ...  # noqa: D102 (see above, as the next three)
+    def metric(self) -> str: ...  # noqa: D102 (see there, as all the others)
     @property
     def greater_is_better(self) -> bool: ...  # noqa: D102
     @property
     def ids(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def references(self) -> Sequence[Sequence[str]]: ...  # noqa: D102
-
-    def decode(self, predictions: Any, /) -> list[str]:
-        """From a Trainer's predictions to one text per example."""
-
-    def score(self, texts: Sequence[str], /) -> Mapping[str, Any]:
-        """From the texts to the scores."""
+    def decode(self, predictions: Any, /) -> list[str]: ...  # noqa: D102
+    def score(self, texts: Sequence[str], /) -> Mapping[str, Any]: ...  # noqa: D102
 
 
 def score_phases(

@@ -12,8 +12,7 @@ The Trainer's loop, with the places where DSD acts; `Lifecycle` does the work, `
                                   (at an epoch's last step too, so that an evaluation always precedes a checkpoint)
         evaluate, save            the weights already carry their zeros; the masks are saved beside the optimizer
 
-`on_optimizer_step` fires once per optimizer step, so nothing here divides by `gradient_accumulation_steps`. It fires
-for steps that an fp16 overflow skipped, too: then applying the mask changes nothing.
+`on_optimizer_step` fires once per optimizer step, so nothing here divides by `gradient_accumulation_steps`.
 """
 
 from pathlib import Path
@@ -36,7 +35,7 @@ from .lifecycle import Host, Lifecycle
 from .lr_scheduler import PhasedLR
 from .phase_monitor import PhaseMonitor
 from .push import PushMixin
-from .restart import Start
+from .restart import Start, begin_anew
 from .sharding import (
     is_sharded,
     load_whole_model,
@@ -163,7 +162,7 @@ class DSDMixin(PushMixin, Trainer):
     def set_initial_training_values(self, args: Any, *more: Any, **kwargs: Any) -> Any:
         """Remembers the optimizer steps of an epoch, which turn `phase_epochs` into steps; a retry begins anew."""
         if args.auto_find_batch_size:
-            self._begin_anew()
+            self._start = begin_anew(self, self._start)
         values = super().set_initial_training_values(args, *more, **kwargs)
         self._steps_per_epoch = values[1]
         return values
@@ -290,19 +289,6 @@ class DSDMixin(PushMixin, Trainer):
             save_whole_model(self, folder)
         finally:
             self.model = own
-
-    def _begin_anew(self) -> None:
-        """Notes where the run begins, and goes back there when the Trainer tries again with a smaller batch."""
-        size = self._train_batch_size
-        if self._start is None:
-            self._start = Start(self.model, self.optimizer, size)
-        elif size != self._start.batch_size:
-            if is_sharded(self.model) or self.is_deepspeed_enabled:
-                raise RuntimeError(
-                    f"a batch of {self._start.batch_size} did not fit, and sharded weights cannot go back to where the "
-                    f"run began: leave auto_find_batch_size out and set per_device_train_batch_size={size}"
-                )
-            self.optimizer = self._start.restore(self.model, self.optimizer)
 
 
 class DSDTrainer(DSDMixin, Trainer):
