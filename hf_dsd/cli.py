@@ -45,11 +45,14 @@ def inspect_command(
     model: Annotated[str, typer.Argument(help="A folder with a config.json, such as a phase's, or a name on the Hub.")],
     sparsity: Annotated[float, typer.Option(help="Fraction pruned per layer, [0, 1).")] = 0.3,
     dense_modules: Annotated[
-        list[str] | None, typer.Option(help="Regex kept dense; repeat for several. Default: the model's own list.")
+        list[str] | None,
+        typer.Option(help="Regex kept dense, instead of the defaults, or beside them: +REGEX; repeat for several."),
     ] = None,
     sparsity_overrides: Annotated[str, typer.Option(help="Regex -> sparsity as JSON.")] = "{}",
+    every: Annotated[bool, typer.Option("--all", help="List every parameter by itself.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, with every parameter.")] = False,
 ) -> None:
-    """Show what a sparse phase would prune, parameter by parameter, without training or loading weights."""
+    """Show what a sparse phase would prune and which rule keeps the rest dense, without training or weights."""
     from .trainer.training_args import parse_overrides
 
     with errors_end_command({ValueError: 2, OSError: 2}):
@@ -59,7 +62,10 @@ def inspect_command(
             dense_modules=dense_modules,
             sparsity_overrides=parse_overrides(sparsity_overrides),
         )
-    print_inspection(inspection, Console())
+    if as_json:
+        typer.echo(inspection.to_json())
+    else:
+        print_inspection(inspection, Console(), every=every)
 
 
 @app.command()

@@ -1,44 +1,30 @@
 """What a sparse phase would prune of a model and which rule keeps the rest dense: known without training or weights."""
 
-from collections.abc import Mapping, Sequence
+import json
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 import transformers
 from accelerate import init_empty_weights
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
 
 from . import models
 from .engine.schedule import check_sparsity
-from .engine.selection import prune_count
-from .engine.targets import plan_targets
+from .engine.targets import Target, plan_targets
 from .models.read_config import read_config
 from .models.remote_code import MODELS
 
-
-@dataclass(frozen=True)
-class InspectedParameter:
-    """One parameter of a model.
-
-    Attributes:
-        name: Its name in the model.
-        shape: Its shape.
-        weights: Number of weights.
-        target: Fraction asked for, in [0, 1): by an override, else the sparsity of all; 0 if it stays dense.
-        pruned: How many of them a sparse phase sets to zero.
-        dense_reason: The rule that leaves it dense, or "" if it is pruned.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    weights: int
-    target: float
-    pruned: int
-    dense_reason: str
+_SUMMED = (
+    "bias or vector",
+    "norm",
+    "embedding",
+    "embedding tied to a head",
+)  # what is dense in every model takes a line each
 
 
 @dataclass(frozen=True)
@@ -47,26 +33,47 @@ class Inspection:
 
     Attributes:
         model: Name of the model's class.
-        parameters: Every parameter, tied ones once, in the model's order.
+        sparsity: The phase's sparsity, in [0, 1).
+        targets: Every parameter, tied ones once, in the model's order.
     """
 
     model: str
-    parameters: Sequence[InspectedParameter]
+    sparsity: float
+    targets: Sequence[Target]
 
     @property
     def weights(self) -> int:
         """Number of weights of the whole model, biases and norms included."""
-        return sum(parameter.weights for parameter in self.parameters)
+        return sum(target.numel for target in self.targets)
 
     @property
     def target_weights(self) -> int:
         """Number of weights in the parameters that are pruned."""
-        return sum(parameter.weights for parameter in self.parameters if not parameter.dense_reason)
+        return sum(target.numel for target in self.targets if target.is_pruned)
 
     @property
     def pruned(self) -> int:
         """Number of weights that a sparse phase sets to zero."""
-        return sum(parameter.pruned for parameter in self.parameters)
+        return sum(target.pruned_count(self.sparsity) for target in self.targets)
+
+    def to_json(self) -> str:
+        """Everything as JSON: the totals, and `parameters` in the model's order."""
+        parameters = [
+            {
+                "name": target.name,
+                "shape": target.shape,
+                "matrices": target.matrices,
+                "weights": target.numel,
+                "sparsity": target.sparsity(self.sparsity) if target.is_pruned else 0.0,
+                "pruned": target.pruned_count(self.sparsity),
+                "dense_reason": target.dense_reason,
+            }
+            for target in self.targets
+        ]
+        totals = {"weights": self.weights, "target_weights": self.target_weights, "pruned": self.pruned}
+        return json.dumps(
+            {"model": self.model, "sparsity": self.sparsity, **totals, "parameters": parameters}, indent=2
+        )
 
 
 def inspect_model(
@@ -89,37 +96,92 @@ def inspect_model(
     """
     (fraction,) = check_sparsity(sparsity)
     plan = plan_targets(model, dense_modules=dense_modules, sparsity_overrides=sparsity_overrides)
-    parameters = [
-        InspectedParameter(
-            target.name,
-            target.shape,
-            target.numel,
-            target.sparsity(fraction) if target.is_pruned else 0.0,
-            prune_count(target.sparsity(fraction), target.numel) if target.is_pruned else 0,
-            target.dense_reason,
-        )
-        for target in plan
-    ]
-    return Inspection(type(model).__name__, parameters)
+    return Inspection(type(model).__name__, fraction, plan)
 
 
-def print_inspection(inspection: Inspection, console: Console) -> None:
-    """Prints one line per parameter, and the totals over the pruned parameters and over the whole model."""
-    table = Table(title=inspection.model)
-    table.add_column("parameter", overflow="fold")
-    for heading in ("shape", "weights", "target", "pruned"):
-        table.add_column(heading, justify="right", overflow="fold")
-    table.add_column("dense because", overflow="fold")
-    for parameter in inspection.parameters:
-        shape = " x ".join(map(str, parameter.shape)) or "-"
-        counts = ("", "") if parameter.dense_reason else (f"{100 * parameter.target:g} %", f"{parameter.pruned:,}")
-        table.add_row(parameter.name, shape, f"{parameter.weights:,}", *counts, escape(parameter.dense_reason))
-    console.print(table)
+def print_inspection(inspection: Inspection, console: Console, *, every: bool = False) -> None:
+    """Prints a row for parameters that differ in a layer's number alone, and the totals.
+
+    No line is broken: where a name and its numbers are wider than the console, the numbers stand below the name.
+
+    Args:
+        inspection: What to print.
+        console: Where to.
+        every: A row for every parameter, biases, norms and embeddings included.
+    """
+
+    def say(text: str) -> None:
+        console.print(text, soft_wrap=True, highlight=False, markup=False)
+
+    listed = [target for target in inspection.targets if every or target.dense_reason not in _SUMMED]
+    groups = [(target.name, [target]) for target in listed] if every else list(_repeated(listed))
+    rows = [(name, _size(targets), _fate(targets, inspection.sparsity)) for name, targets in groups]
+    for reason in () if every else _SUMMED:
+        summed = [target for target in inspection.targets if target.dense_reason == reason]
+        if summed:
+            weights = sum(target.numel for target in summed)
+            rows.append((f"{len(summed)} parameter(s)", f"{weights:,} weights", f"dense: {reason}"))
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(3)]
+    say(inspection.model)
+    for name, size, fate in rows:
+        if sum(widths) + 4 <= console.width:
+            say(f"{name:{widths[0]}}  {size:>{widths[1]}}  {fate}")
+        else:
+            say(f"{name}\n    {size}  {fate}")
     for weights, what in (
         (inspection.target_weights, "of the parameters that are pruned"),
         (inspection.weights, "of the model"),
     ):
-        console.print(f"{inspection.pruned:,} of {weights:,} weights {what}: {inspection.pruned / weights:.1%}")
+        say(f"{inspection.pruned:,} of {weights:,} weights {what}: {inspection.pruned / weights:.1%}")
+
+
+def _size(targets: Sequence[Target]) -> str:
+    """The shape of one parameter, and how many there are of it: 6 x 384 x 384."""
+    repeated = [str(len(targets))] if len(targets) > 1 else []
+    return " x ".join([*repeated, *map(str, targets[0].shape)]) or "-"
+
+
+def _fate(targets: Sequence[Target], sparsity: float) -> str:
+    if not targets[0].is_pruned:
+        return f"dense: {targets[0].dense_reason}"
+    pruned = sum(target.pruned_count(sparsity) for target in targets)
+    each = f" in each of {targets[0].matrices} matrices" if targets[0].matrices > 1 else ""
+    return f"{100 * targets[0].sparsity(sparsity):g} % = {pruned:,} pruned{each}"
+
+
+def _repeated(targets: Iterable[Target]) -> Iterator[tuple[str, list[Target]]]:
+    """Gathers parameters whose names differ in numbers and that are alike in the rest: `layer.{0-5}.weight`."""
+    groups: dict[object, list[Target]] = defaultdict(list)
+    for target in targets:
+        numberless = re.sub(r"(?<=\.)\d+(?=\.)|^\d+(?=\.)", "N", target.name)
+        groups[numberless, target.shape, target.override, target.dense_reason, target.matrices].append(target)
+    for group in groups.values():
+        yield from _boxes(group)
+
+
+def _boxes(targets: Sequence[Target]) -> Iterator[tuple[str, list[Target]]]:
+    """Cuts a group into parts whose numbers are all the combinations of one set for each place."""
+    numbers = [[int(part) for part in target.name.split(".") if part.isdecimal()] for target in targets]
+    places = [sorted(set(place)) for place in zip(*numbers, strict=True)]
+    combinations = torch.Size(map(len, places)).numel()
+    if combinations == len(targets):
+        ranges = iter(_range(place) for place in places)
+        parts = targets[0].name.split(".")
+        yield ".".join(next(ranges) if part.isdecimal() else part for part in parts), list(targets)
+        return
+    # The place of fewest numbers is the likeliest to tell kinds of layers apart.
+    place = min((i for i, found in enumerate(places) if len(found) > 1), key=lambda i: len(places[i]))
+    for number in places[place]:
+        yield from _boxes([target for target, own in zip(targets, numbers, strict=True) if own[place] == number])
+
+
+def _range(numbers: Sequence[int]) -> str:
+    """Increasing numbers as `7`, `{0-5}` or `{0,2,4}`."""
+    if len(numbers) == 1:
+        return str(numbers[0])
+    if numbers[-1] - numbers[0] == len(numbers) - 1:
+        return f"{{{numbers[0]}-{numbers[-1]}}}"
+    return f"{{{','.join(map(str, numbers))}}}"
 
 
 def build_without_weights(name_or_path: str) -> PreTrainedModel:

@@ -1,16 +1,20 @@
 """What would be pruned, against a brute-force count, without weights in memory."""
 
+import io
+import json
 import re
 from pathlib import Path
 
 import pytest
 import torch
+from rich.console import Console
 from tiny import TinyCNN, TinyGPT2, TinyLSTM, build
-from transformers import GPT2Config, GPT2LMHeadModel
+from torch import nn
+from transformers import BertConfig, GPT2Config, GPT2LMHeadModel
 from typer.testing import CliRunner
 
 from hf_dsd.cli import app
-from hf_dsd.inspection import build_without_weights, inspect_model
+from hf_dsd.inspection import build_without_weights, inspect_model, print_inspection
 from hf_dsd.models import DeepSpeech2Config, DeepSpeechConfig, NeuralTalkConfig
 
 
@@ -19,8 +23,8 @@ def test_totals_equal_a_count(model_class):
     model = build(model_class)
     inspection = inspect_model(model, 0.3)
     sizes = {name: parameter.numel() for name, parameter in model.named_parameters()}
-    assert {p.name: p.weights for p in inspection.parameters} == sizes
-    assert {p.name for p in inspection.parameters if not p.dense_reason} == set(model_class.pruned)
+    assert {target.name: target.numel for target in inspection.targets} == sizes
+    assert {target.name for target in inspection.targets if target.is_pruned} == set(model_class.pruned)
     assert inspection.weights == sum(sizes.values())
     assert inspection.target_weights == sum(sizes[name] for name in model_class.pruned)
     assert inspection.pruned == sum(round(0.3 * sizes[name]) for name in model_class.pruned)
@@ -49,7 +53,7 @@ def test_tied_weights_are_counted_once(tmp_path):
     GPT2LMHeadModel(config).save_pretrained(tmp_path)
     model = build_without_weights(str(tmp_path))
     assert model.lm_head.weight is model.transformer.wte.weight
-    reasons = {p.name: p.dense_reason for p in inspect_model(model).parameters}
+    reasons = {p.name: p.dense_reason for p in inspect_model(model).targets}
     assert reasons["transformer.wte.weight"] == "embedding tied to a head"
     assert "lm_head.weight" not in reasons
 
@@ -61,11 +65,50 @@ def test_the_command(tmp_path: Path) -> None:
     options = ["--sparsity", "0.5", "--sparsity-overrides", '{"weight_hh$": 0.25}', "--dense-modules", "^output[a-z_]"]
     result = CliRunner().invoke(app, ["inspect", str(tmp_path), *options], env={"COLUMNS": "160"})
     assert result.exit_code == 0, result.output
-    square = r"\.\S+\s*│\s*10 x 10\s*│\s*100\s*│"
-    assert re.search(r"parameter\s*┃\s*shape\s*┃\s*weights\s*┃\s*target\s*┃\s*pruned\s*┃ dense because", result.output)
-    assert re.search(rf"recurrent\.recurrence{square}\s*25 %\s*│\s*25\s*│", result.output)
-    assert re.search(rf"output_dense{square}\s*│\s*│ dense_modules pattern '\^output\[a-z_\]'", result.output)
+    assert re.search(r"recurrent\.recurrence\.\S+ +10 x 10  25 % = 25 pruned\n", result.output)
+    assert re.search(r"output_dense\.\S+ +10 x 10  dense: dense_modules pattern '\^output\[a-z_\]'\n", result.output)
     assert re.search(r"([\d,]+) of ([\d,]+) weights of the model: \d", result.output)
+
+
+def bert_folder(folder: Path) -> str:
+    """A BERT of six layers, by its configuration."""
+    config = BertConfig(hidden_size=384, num_hidden_layers=6, num_attention_heads=6, intermediate_size=1536)
+    config.architectures = ["BertForMaskedLM"]
+    config.save_pretrained(folder)
+    return str(folder)
+
+
+def test_repeated_layers_are_one_row_and_no_name_is_broken(tmp_path: Path) -> None:
+    command = ["inspect", bert_folder(tmp_path), "--sparsity", "0.5"]
+    output = CliRunner().invoke(app, command, env={"COLUMNS": "80"}).output
+    name = "bert.encoder.layer.{0-5}.attention.self.query.weight"
+    assert f"{name}\n    6 x 384 x 384  50 % = 442,368 pruned\n" in output
+    assert len(output.splitlines()) < 30
+    assert re.search(r"2 parameter\(s\)\n    [\d,]+ weights  dense: embedding\n", output)
+    wide = CliRunner().invoke(app, command, env={"COLUMNS": "160"}).output
+    assert re.search(rf"^{re.escape(name)} +6 x 384 x 384  50 % = 442,368 pruned$", wide, re.MULTILINE)
+
+
+def test_all_lists_every_parameter_and_json_is_for_programs(tmp_path: Path) -> None:
+    folder = bert_folder(tmp_path)
+    plan = inspect_model(build_without_weights(folder), 0.5)
+    lines = CliRunner().invoke(app, ["inspect", folder, "--all"], env={"COLUMNS": "60"}).output.splitlines()
+    assert {target.name for target in plan.targets} <= set(lines)
+    read = json.loads(CliRunner().invoke(app, ["inspect", folder, "--sparsity", "0.5", "--json"]).output)
+    assert (read["weights"], read["pruned"]) == (plan.weights, plan.pruned)
+    found = {one["name"]: (one["pruned"], one["dense_reason"]) for one in read["parameters"]}
+    assert found == {target.name: (target.pruned_count(0.5), target.dense_reason) for target in plan.targets}
+
+
+def test_rows_hold_only_what_is_alike() -> None:
+    def layer(width: int) -> nn.ModuleDict:
+        return nn.ModuleDict({"sub": nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, width)])})
+
+    model = nn.ModuleList([layer(4), layer(4), layer(6)])
+    console = Console(record=True, width=120, file=io.StringIO())
+    print_inspection(inspect_model(model, sparsity_overrides={r"^1\.sub\.0": 0.25}), console)
+    rows = [line.split()[0] for line in console.export_text().splitlines() if "pruned" in line][:-1]
+    assert rows == ["{0,2}.sub.0.weight", "{0-1}.sub.1.weight", "1.sub.0.weight", "2.sub.1.weight"]
 
 
 @pytest.mark.parametrize(
@@ -85,30 +128,14 @@ def test_the_command_says_what_is_wrong_in_one_line(options, message, tmp_path):
     assert result.output.startswith(f"error {message}")
 
 
-@pytest.mark.parametrize("columns", [70, 50, 40])
-def test_a_narrow_terminal_loses_no_text(tmp_path: Path, columns: int) -> None:
-    NeuralTalkConfig(vocab_size=94).save_pretrained(tmp_path)
-    options = ["--sparsity", "0.125"]
-    output = CliRunner().invoke(app, ["inspect", str(tmp_path), *options], env={"COLUMNS": str(columns)}).output
-    assert "…" not in output
-    assert max(map(len, output.splitlines())) <= columns
-    rows = [line[1:-1].split("│") for line in output.splitlines() if line.startswith("│")]
-    assert {len(row) for row in rows} == {6}
-    cells = ["".join(row[column].strip() for row in rows) for column in range(6)]
-    for parameter in inspect_model(build_without_weights(str(tmp_path)), 0.125).parameters:
-        assert parameter.name in cells[0]
-        assert f"{parameter.weights:,}" in cells[2]
-        assert parameter.dense_reason.replace(" ", "") in cells[5].replace(" ", "")
-    assert "12.5%" in cells[3].replace(" ", "")
-
-
 def test_the_fraction_asked_for_is_said_per_parameter() -> None:
     model = build(TinyCNN)
     overridden = TinyCNN.pruned[0]
-    found = inspect_model(model, 0.3, sparsity_overrides={f"^{re.escape(overridden)}$": 0.55}).parameters
-    targets = {one.name: one.target for one in found}
-    assert targets == {one.name: 0.0 if one.dense_reason else 0.55 if one.name == overridden else 0.3 for one in found}
-    assert {one.name: one.pruned for one in found} == {one.name: round(one.target * one.weights) for one in found}
+    inspection = inspect_model(model, 0.3, sparsity_overrides={f"^{re.escape(overridden)}$": 0.55})
+    asked = {overridden: 0.55, TinyCNN.pruned[1]: 0.3}
+    assert {one.name: one.pruned_count(0.3) for one in inspection.targets} == {
+        one.name: round(asked.get(one.name, 0) * one.numel) for one in inspection.targets
+    }
 
 
 def test_a_runs_folder_names_its_models(tmp_path: Path) -> None:

@@ -10,33 +10,33 @@ import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import cached_property
+from typing import Any
 
 import torch
-import torch.nn.utils.parametrize
 from torch import nn
 from torch.utils._python_dispatch import is_traceable_wrapper_subclass
 
+from .kinds import (
+    Owned,
+    count_matrices,
+    embedding_reason,
+    is_parametrised,
+    is_router,
+    is_undecided,
+    use_reason,
+    vector_reason,
+    viewed_names,
+    whole_shape,
+)
+from .selection import prune_count
 from .sharding import is_flattened, layout_of, local_part
+from .uses import CONVOLUTIONS, WRAPPED, Uses, reads_ids_alone, uses_of
 
 logger = logging.getLogger(__name__)
 
-# DDP wraps only the root, so a submodule that happens to be called `module` deeper down keeps its name.
-_WRAPPED = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-_WRAPPER_PREFIX = re.compile(rf"^{_WRAPPED[0]}\.|(?:(?<=^)|(?<=\.))(?:{'|'.join(_WRAPPED[1:])})\.")
+_WRAPPER_PREFIX = re.compile(rf"^{WRAPPED[0]}\.|(?:(?<=^)|(?<=\.))(?:{'|'.join(WRAPPED[1:])})\.")
 _QUANTIZED_CLASSES = {"Int8Params", "Params4bit", "Params8bit"}
-_BIAS_NAME = re.compile(r"(?:^|_)bias(?:_|$)")
-_WEIGHT_LAYERS = (
-    nn.Linear,
-    nn.Conv1d,
-    nn.Conv2d,
-    nn.Conv3d,
-    nn.ConvTranspose1d,
-    nn.ConvTranspose2d,
-    nn.ConvTranspose3d,
-    nn.RNNBase,
-    nn.RNNCellBase,
-)
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,15 @@ class Target:
         shape: Its shape.
         override: The fraction that `sparsity_overrides` sets, in [0, 1), or None for the phase's own sparsity.
         dense_reason: The rule that leaves it dense, or "" if it is pruned.
+        matrices: Number of equal matrices stacked along the first dimension, such as a mixture's fused experts; each
+            is pruned by itself.
     """
 
     name: str
     shape: tuple[int, ...]
     override: float | None = None
     dense_reason: str = ""
+    matrices: int = 1
 
     @property
     def is_pruned(self) -> bool:
@@ -69,33 +72,41 @@ class Target:
         """The fraction pruned in a phase whose sparsity is `phase_sparsity`."""
         return phase_sparsity if self.override is None else self.override
 
+    def pruned_count(self, phase_sparsity: float) -> int:
+        """How many of its weights a phase whose sparsity is `phase_sparsity` sets to zero: as many of every matrix."""
+        if not self.is_pruned:
+            return 0
+        return self.matrices * prune_count(self.sparsity(phase_sparsity), self.numel // self.matrices)
+
 
 @dataclass(frozen=True)
-class _Owned:
-    """A parameter with every place it sits in: tied weights have several (module, name) owners."""
+class _Rules:
+    """What decides about a model's parameters: the options in force and what is known of the model.
 
-    parameter: nn.Parameter
-    names: tuple[str, ...]
-    modules: tuple[nn.Module, ...]
+    Attributes:
+        owned: All its parameters.
+        overrides: Pattern -> sparsity.
+        listed: Pattern of what stays dense -> who says so.
+        by_caller: Those of the patterns that are the caller's, not the model class's.
+        complete_by: Whose list is complete, so that it replaces the defaults: "caller", "class", or "" for nobody's.
+    """
 
-
-class _Rules(NamedTuple):
-    """What decides about a parameter: the options in force, the model's first convolution and its adapters' weights."""
-
+    model: nn.Module
+    owned: Sequence[Owned]
     overrides: Mapping[str, float]
-    listed: Sequence[str]
-    listed_by: str
-    listed_by_caller: bool
-    first_convolution: nn.Module | None
-    adapters: frozenset[int]
+    listed: Mapping[str, str]
+    by_caller: frozenset[str]
+    complete_by: str
 
-    def dense_reason(self, item: _Owned) -> str:
+    def dense_reason(self, item: Owned) -> str:
         """Why a parameter stays dense, "" if it is to be pruned."""
         override, listing = _first_match(self.overrides, item), _first_match(self.listed, item)
-        reason = _shape_reason(item)
+        if id(item.parameter) in self.views:
+            return f"view of {self.views[id(item.parameter)]}"
+        reason = vector_reason(item)
         if reason:
             return reason
-        if override is not None and listing is not None and self.listed_by_caller:
+        if override is not None and listing in self.by_caller:
             raise ValueError(
                 f"sparsity_overrides pattern {override!r} and dense_modules pattern {listing!r} both match "
                 f"{item.names[0]}: drop one of them"
@@ -103,10 +114,68 @@ class _Rules(NamedTuple):
         if override is not None:
             return "" if self.overrides[override] else "sparsity_overrides sets 0"
         if listing is not None:
-            return f"{self.listed_by} pattern {listing!r}"
-        if id(item.parameter) in self.adapters and not self.listed_by_caller:
+            return self.listed[listing]
+        if id(item.parameter) in self.adapters and self.complete_by != "caller":
             return "adapter"
-        return "" if self.listed_by else _default_reason(item, self.first_convolution)
+        return use_reason(item, self.uses) or ("" if self.complete_by else self._default_reason(item))
+
+    def _default_reason(self, item: Owned) -> str:
+        """The paper's defaults, embeddings and first convolutions, and what no magnitude rule can judge."""
+        embedding = embedding_reason(item)
+        if embedding:
+            return embedding
+        if is_router(item, self.modules):
+            return "router"
+        if id(item.parameter) in self.uses.first:
+            return "first convolution"
+        if is_parametrised(item):
+            return "parametrised: its magnitude is not the weight's"
+        return "first convolution registered" if id(item.parameter) in self.registered_first else ""
+
+    @cached_property
+    def views(self) -> Mapping[int, str]:
+        """Parameters that share another one's memory."""
+        return viewed_names(self.owned)
+
+    @cached_property
+    def adapters(self) -> frozenset[int]:
+        """Ids of the parameters of LoRA and the like."""
+        return _adapter_weights(self.model)
+
+    @cached_property
+    def modules(self) -> Mapping[str, nn.Module]:
+        """Modules by their names without wrappers' prefixes; of a wrapper and what it holds, the inner one."""
+        return {canonical_name(f"{name}.")[:-1]: module for name, module in self.model.named_modules()}
+
+    @cached_property
+    def convolutions(self) -> list[Owned]:
+        """The filters of convolutions, in the order of registration."""
+        return [item for item in self.owned if isinstance(item.modules[0], CONVOLUTIONS) and not vector_reason(item)]
+
+    @cached_property
+    def uses(self) -> Uses:
+        """What forwards of the model show; none is made where no rule asks for it."""
+        asked = [] if self.complete_by else list(self.convolutions)
+        asked += [item for item in self.owned if is_undecided(item) and not vector_reason(item)]
+        if not asked:
+            return Uses(set(), set(), set())
+        shapes = {id(item.parameter): whole_shape(item.parameter) for item in self.owned}
+        matrices = {id(item.parameter) for item in self.owned if not vector_reason(item)}
+        return uses_of(self.model, shapes, matrices, {id(item.parameter) for item in asked})
+
+    @cached_property
+    def registered_first(self) -> frozenset[int]:
+        """Where no forward showed a convolution at the input: the first one registered, unless depthwise."""
+        unseen = [item for item in self.convolutions if id(item.parameter) not in self.uses.seen]
+        if self.uses.first or not unseen or reads_ids_alone(self.model):
+            return frozenset()
+        first = next((item for item in unseen if getattr(item.modules[0], "groups", 1) == 1), None)
+        logger.info(
+            "no forward without data came to the convolutions of %s: %s counts as its first, being registered first",
+            type(self.model).__name__,
+            "none" if first is None else first.names[0],
+        )
+        return frozenset() if first is None else frozenset({id(first.parameter)})
 
 
 def canonical_name(name: str) -> str:
@@ -124,16 +193,20 @@ def plan_targets(
 ) -> list[Target]:
     """Decides for every parameter of `model` whether sparse phases prune it.
 
-    Biases, vectors and norms stay dense whatever the options say. Of the rest `sparsity_overrides` decides (the first
-    pattern that matches), then `dense_modules`; where that is None, the model class's own `dsd_dense_modules` or,
-    without one, these stay dense: embeddings (tied heads with them), the first convolution, and parametrised weights
-    such as weight-normalised filters. Adapters such as LoRA's are pruned only where one of the two options asks for it.
-    Last, frozen parameters are left out.
+    Biases, vectors, norms and views of other parameters stay dense whatever the options say. Of the rest
+    `sparsity_overrides` decides (the first pattern that matches), then `dense_modules`; where that is None or adds to
+    the defaults, the model class's own `dsd_dense_modules` or, without one, these stay dense: embeddings (tied heads
+    with them), routers of experts, convolutions that read the model's input, and parametrised weights such as
+    weight-normalised filters. Adapters such as LoRA's, and bare parameters that are no weight matrices by their use,
+    are pruned only where an option asks for them. Last, frozen parameters are left out.
+
+    What reads the input is seen in a forward without data (see `uses_of`); where none can be made, the convolution
+    registered first counts, and the log says so. The model is not touched.
 
     Args:
         model: Any module; wrappers (DDP, torch.compile) are seen through.
-        dense_modules: Regexes searched in parameter names: the complete list of what stays dense. [] prunes all
-            matrices.
+        dense_modules: Regexes searched in parameter names: the complete list of what stays dense, [] to prune all
+            matrices; or, each with a + before it (`["+head"]`), what stays dense beside the defaults.
         sparsity_overrides: Regex -> fraction in [0, 1) for the parameters it matches, 0 to keep them dense. Order
             counts: narrow patterns first.
 
@@ -141,10 +214,10 @@ def plan_targets(
         One `Target` per parameter, tied ones once, in the model's order.
 
     Raises:
-        ValueError: If a pattern is not a regex or matches nothing; if an override decides nothing that can be pruned;
-            if one parameter is both overridden and listed dense; if two parameters have one name without wrappers'
-            prefixes; if a target is quantized, not materialised, or sharded in a way that DSD does not know; if nothing
-            is left to prune.
+        ValueError: If a pattern is not a regex or matches nothing; if only some of dense_modules have a +; if an
+            override decides nothing that can be pruned; if one parameter is both overridden and listed dense; if two
+            parameters have one name without wrappers' prefixes; if a target is quantized, not materialised, or sharded
+            in a way that DSD does not know; if nothing is left to prune.
     """
     if is_flattened(model):
         raise ValueError(
@@ -154,13 +227,8 @@ def plan_targets(
     owned = _owned_parameters(model)
     overrides = dict(sparsity_overrides or {})
     _check_overrides(overrides)
-    listed, listed_by = _dense_patterns(model, dense_modules)
+    rules = _rules(model, owned, overrides, dense_modules)
     _check_patterns("sparsity_overrides", list(overrides), owned)
-    if dense_modules is not None:  # a class's own list may name parts that this configuration lacks
-        _check_patterns(listed_by, listed, owned)
-    rules = _Rules(
-        overrides, listed, listed_by, dense_modules is not None, _first_convolution(model), _adapter_weights(model)
-    )
     plan = [_target(item, rules) for item in owned]
     _check_overrides_count(overrides, owned, plan)
     _check_plan(plan)
@@ -174,7 +242,25 @@ def log_frozen(plan: Sequence[Target]) -> None:
         logger.info("DSD skips %d frozen parameter(s): %s", len(frozen), ", ".join(frozen[:8]))
 
 
-def _owned_parameters(model: nn.Module) -> list[_Owned]:
+def log_changes(plan: Sequence[Target], model: nn.Module) -> None:
+    """Says which parameters came or were unfrozen after `plan` was made: they stay dense."""
+    planned = {target.name: target.dense_reason for target in plan}
+    found = {canonical_name(name): parameter.requires_grad for name, parameter in model.named_parameters()}
+    added = [name for name in found if name not in planned]
+    unfrozen = [name for name, trains in found.items() if trains and planned.get(name) == "frozen"]
+    gone = [target.name for target in plan if target.is_pruned and target.name not in found]
+    for what, names in (("came", added), ("were unfrozen", unfrozen), ("went", gone)):
+        if names:
+            logger.warning(
+                "%d parameter(s) %s after DSD planned what to prune, and no sparse phase prunes them: %s; change the "
+                "model before DSD or the trainer is made",
+                len(names),
+                what,
+                ", ".join(names[:8]),
+            )
+
+
+def _owned_parameters(model: nn.Module) -> list[Owned]:
     owners: dict[int, tuple[nn.Parameter, list[str], list[nn.Module]]] = {}
     by_name: dict[str, nn.Parameter] = {}
     for prefix, module in model.named_modules(remove_duplicate=False):
@@ -188,26 +274,38 @@ def _owned_parameters(model: nn.Module) -> list[_Owned]:
             _, names, modules = owners.setdefault(id(parameter), (parameter, [], []))
             names.append(name)
             modules.append(module)
-    return [_Owned(parameter, tuple(names), tuple(modules)) for parameter, names, modules in owners.values()]
+    return [Owned(parameter, tuple(names), tuple(modules)) for parameter, names, modules in owners.values()]
 
 
-def _dense_patterns(model: nn.Module, dense_modules: Sequence[str] | None) -> tuple[list[str], str]:
-    """The list in force and whose it is: the caller's, or that of the outermost class in the wrappers that has one."""
-    if dense_modules is not None:
-        return _listed(dense_modules), "dense_modules"
-    inner: Any = model
+def _rules(
+    model: nn.Module, owned: Sequence[Owned], overrides: Mapping[str, float], dense_modules: Sequence[str] | None
+) -> _Rules:
+    """The rules in force: the caller's list alone, or that of the model's class or the defaults, and what is added."""
+    given = _as_list(() if dense_modules is None else dense_modules)
+    added = [pattern[1:] for pattern in given if pattern.startswith("+")]
+    if added and len(added) < len(given):
+        raise ValueError(
+            f"dense_modules must be a complete list, or add to the defaults with a + before every pattern, got {given}"
+        )
+    _check_patterns("dense_modules", given, owned)
+    listed = {pattern.removeprefix("+"): f"dense_modules pattern {pattern!r}" for pattern in given}
+    if dense_modules is not None and not added:
+        return _Rules(model, owned, overrides, listed, frozenset(listed), "caller")
+    inner: Any = model  # the outermost class within the wrappers that has a list of its own
     while inner is not None and not hasattr(type(inner), "dsd_dense_modules"):
-        inner = next((child for name, child in inner.named_children() if name in _WRAPPED), None)
+        inner = next((child for name, child in inner.named_children() if name in WRAPPED), None)
     if inner is None:
-        return [], ""
-    return _listed(type(inner).dsd_dense_modules), f"{type(inner).__name__}.dsd_dense_modules"
+        return _Rules(model, owned, overrides, listed, frozenset(listed), "")
+    by = f"{type(inner).__name__}.dsd_dense_modules pattern"  # may match nothing: parts that a configuration lacks
+    own = {pattern: f"{by} {pattern!r}" for pattern in _as_list(type(inner).dsd_dense_modules)}
+    return _Rules(model, owned, overrides, {**listed, **own}, frozenset(listed), "class")
 
 
-def _listed(patterns: Sequence[str]) -> list[str]:
+def _as_list(patterns: Sequence[str]) -> list[str]:
     return [patterns] if isinstance(patterns, str) else list(patterns)
 
 
-def _first_match(patterns: Iterable[str], item: _Owned) -> str | None:
+def _first_match(patterns: Iterable[str], item: Owned) -> str | None:
     return next((pattern for pattern in patterns if any(re.search(pattern, name) for name in item.names)), None)
 
 
@@ -217,11 +315,11 @@ def _check_overrides(overrides: Mapping[str, float]) -> None:
             raise ValueError(f"sparsity_overrides[{pattern!r}] must be a fraction in [0, 1), got {value!r}")
 
 
-def _check_patterns(field: str, patterns: Sequence[str], owned: Sequence[_Owned]) -> None:
+def _check_patterns(field: str, patterns: Sequence[str], owned: Sequence[Owned]) -> None:
     names = [name for item in owned for name in item.names]
     for pattern in patterns:
         try:
-            compiled = re.compile(pattern)
+            compiled = re.compile(pattern.removeprefix("+") if field == "dense_modules" else pattern)
         except re.error as error:
             raise ValueError(f"{field} must hold regular expressions, got {pattern!r}: {error}") from error
         if not any(compiled.search(name) for name in names):
@@ -234,14 +332,9 @@ def _check_patterns(field: str, patterns: Sequence[str], owned: Sequence[_Owned]
 def _nearest(pattern: str, names: Sequence[str]) -> list[str]:
     """Up to five of `names` that have a part like `pattern`, or else just the first five."""
     parts = {part: None for name in names for part in (name, *name.split("."))}
-    close = difflib.get_close_matches(pattern.strip("^$").replace("\\", ""), parts, n=5)
+    close = difflib.get_close_matches(pattern.strip("+^$").replace("\\", ""), parts, n=5)
     near = {name: None for part in close for name in names if part == name or part in name.split(".")}
     return list(near or names)[:5]
-
-
-def _first_convolution(model: nn.Module) -> nn.Module | None:
-    convolutions = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-    return next((module for module in model.modules() if isinstance(module, convolutions)), None)
 
 
 def _adapter_weights(model: nn.Module) -> frozenset[int]:
@@ -256,50 +349,7 @@ def _adapter_weights(model: nn.Module) -> frozenset[int]:
     )
 
 
-def _shape_reason(item: _Owned) -> str:
-    """Why a parameter can never be pruned: it is no matrix, a bias, or it belongs to a norm."""
-    parameter, name = item.parameter, item.names[0].rpartition(".")[2]
-    if _BIAS_NAME.search(name):  # gpt-oss keeps one per expert, as a matrix
-        return "bias or vector"
-    if isinstance(parameter, nn.parameter.UninitializedParameter):
-        return ""
-    shape = _whole_shape(parameter)
-    if len(shape) < 2:
-        return "bias or vector"
-    is_layer = isinstance(item.modules[0], _WEIGHT_LAYERS)
-    if sum(size > 1 for size in shape) < 2 and not (is_layer and name != "weight_g"):
-        return "bias or vector"  # a (1, 1, d) token, a weight norm's (n, 1) gains; but Linear(n, 1) is a matrix
-    if not is_layer and any("norm" in type(module).__name__.lower() for module in item.modules):
-        return "norm"
-    return ""
-
-
-def _whole_shape(parameter: nn.Parameter) -> tuple[int, ...]:
-    """A parameter's shape; DeepSpeed ZeRO 3 leaves an empty tensor and the shape beside it."""
-    return tuple(getattr(parameter, "ds_shape", parameter.shape))
-
-
-def _default_reason(item: _Owned, first_convolution: nn.Module | None) -> str:
-    """The paper's defaults, embeddings and the first convolution stay dense; and what no magnitude rule can judge."""
-    embeddings = [_is_embedding(module) for module in item.modules]
-    if any(embeddings):
-        return "embedding" if all(embeddings) else "embedding tied to a head"
-    name = item.names[0].rpartition(".")[2]
-    if "embed" in name or name.endswith(("token", "tokens")):  # a bare parameter, such as `pos_embed`
-        return "embedding"
-    if any(module is first_convolution for module in item.modules):
-        return "first convolution"
-    parametrised = isinstance(item.modules[0], nn.utils.parametrize.ParametrizationList)
-    if parametrised or name == "weight_v" or name.endswith("_log"):  # Mamba reads exp(A_log)
-        return "parametrised: its magnitude is not the weight's"
-    return ""
-
-
-def _is_embedding(module: nn.Module) -> bool:
-    return isinstance(module, nn.Embedding | nn.EmbeddingBag) or "embedding" in type(module).__name__.lower()
-
-
-def _target(item: _Owned, rules: _Rules) -> Target:
+def _target(item: Owned, rules: _Rules) -> Target:
     name, parameter, reason = item.names[0], item.parameter, rules.dense_reason(item)
     if not reason:
         if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.device.type == "meta":
@@ -312,9 +362,9 @@ def _target(item: _Owned, rules: _Rules) -> Target:
             )
         if not parameter.requires_grad:
             reason = "frozen"
-    shape = () if isinstance(parameter, nn.parameter.UninitializedParameter) else _whole_shape(parameter)
     override = _first_match(rules.overrides, item)
-    return Target(name, shape, None if override is None else rules.overrides[override], reason)
+    sparsity = None if override is None else rules.overrides[override]
+    return Target(name, whole_shape(parameter), sparsity, reason, count_matrices(item))
 
 
 def _check_layout(name: str, parameter: nn.Parameter) -> None:
@@ -331,7 +381,7 @@ def _is_quantized(parameter: nn.Parameter) -> bool:
     return is_traceable_wrapper_subclass(local_part(parameter)) or type(parameter).__name__ in _QUANTIZED_CLASSES
 
 
-def _check_overrides_count(overrides: Mapping[str, float], owned: Sequence[_Owned], plan: Sequence[Target]) -> None:
+def _check_overrides_count(overrides: Mapping[str, float], owned: Sequence[Owned], plan: Sequence[Target]) -> None:
     """Refuses overrides that change nothing."""
     deciding = [_first_match(overrides, item) for item in owned]
     for pattern, value in overrides.items():

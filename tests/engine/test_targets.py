@@ -1,8 +1,10 @@
 """WHICH: golden lists of what is pruned, by architecture; patterns, overrides, refusals."""
 
 import logging
+import random
 import re
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -15,12 +17,24 @@ from torch.testing._internal.two_tensor import TwoTensor
 from transformers import (
     BertConfig,
     BertForMaskedLM,
+    CLIPVisionConfig,
     GPT2Config,
     GPT2LMHeadModel,
     GptOssConfig,
     GptOssForCausalLM,
+    LlamaConfig,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
     MambaConfig,
     MambaForCausalLM,
+    MixtralConfig,
+    MixtralForCausalLM,
+    Qwen2MoeConfig,
+    Qwen2MoeForCausalLM,
+    ResNetConfig,
+    ResNetForImageClassification,
+    SamVisionConfig,
+    SamVisionModel,
     T5Config,
     T5ForConditionalGeneration,
     ViTConfig,
@@ -29,9 +43,21 @@ from transformers import (
     Wav2Vec2ForCTC,
     WhisperConfig,
     WhisperForConditionalGeneration,
+    Zamba2Config,
+    Zamba2ForCausalLM,
+    ZambaConfig,
+    ZambaForCausalLM,
 )
 
-from hf_dsd.engine.targets import Target, canonical_name, log_frozen, plan_targets
+from hf_dsd import (
+    DeepSpeech2Config,
+    DeepSpeech2ForCTC,
+    DeepSpeechConfig,
+    DeepSpeechForCTC,
+    NeuralTalkConfig,
+    NeuralTalkForConditionalGeneration,
+)
+from hf_dsd.engine.targets import Target, canonical_name, log_changes, log_frozen, plan_targets
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
 IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
@@ -178,21 +204,73 @@ def test_mixture_of_experts_prunes_three_dimensional_weights_but_no_bias():
     layer = "model.layers.0"
     assert [name for name, target in plan.items() if target.is_pruned] == [
         *names(f"{layer}.self_attn", "q_proj k_proj v_proj o_proj"),
-        f"{layer}.mlp.router.weight",
         f"{layer}.mlp.experts.gate_up_proj",
         f"{layer}.mlp.experts.down_proj",
         "lm_head.weight",
     ]
-    assert plan[f"{layer}.mlp.experts.gate_up_proj"].shape == (2, 8, 24)
+    assert plan[f"{layer}.mlp.router.weight"].dense_reason == "router"
+    experts = plan[f"{layer}.mlp.experts.gate_up_proj"]
+    assert (experts.shape, experts.matrices) == ((2, 8, 24), 2)
+    assert experts.pruned_count(0.3) == 2 * round(0.3 * 8 * 24)
     assert plan[f"{layer}.mlp.experts.gate_up_proj_bias"].shape == (2, 24)
     assert plan[f"{layer}.mlp.experts.gate_up_proj_bias"].dense_reason == "bias or vector"
 
 
 def test_mamba_keeps_its_state_matrix():
-    config = {"vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 1, "state_size": 4, "use_mambapy": False}
+    config = {"vocab_size": 11, "hidden_size": 8, "num_hidden_layers": 2, "state_size": 4, "use_mambapy": False}
     model = MambaForCausalLM(MambaConfig(**config))
-    assert pruned(model) == names("backbone.layers.0.mixer", "in_proj x_proj dt_proj out_proj")
+    parts = "conv1d in_proj x_proj dt_proj out_proj"  # its convolutions read what in_proj makes of the embeddings
+    assert pruned(model) == names("backbone.layers.0.mixer", parts) + names("backbone.layers.1.mixer", parts)
     assert reasons(model)["backbone.layers.0.mixer.A_log"] == "parametrised: its magnitude is not the weight's"
+
+
+MAMBA = {"mamba_d_state": 4, "n_mamba_heads": 2, "num_attention_heads": 2, "intermediate_size": 12}
+
+
+def test_zamba_keeps_the_vectors_of_its_heads():
+    blocks = {"num_hidden_layers": 5, "attn_layer_period": 2, "attn_layer_offset": 1, "mamba_dt_rank": 2}
+    model = ZambaForCausalLM(ZambaConfig(vocab_size=11, hidden_size=8, **blocks, **MAMBA, **IDS))
+    mixer = "model.layers.0.mamba"
+    assert [name for name in pruned(model) if name.startswith(mixer)] == [
+        f"{mixer}.x_proj_weight",
+        f"{mixer}.dt_proj_weight",
+        *names(mixer, "conv1d in_proj out_proj"),
+    ]
+    assert reasons(model)[f"{mixer}.D"].startswith("no weight matrix")
+    plan = {target.name: target for target in plan_targets(model)}
+    assert plan[f"{mixer}.x_proj_weight"].matrices == 2
+
+
+def test_zamba2_has_no_first_convolution():
+    blocks = {"num_hidden_layers": 2, "layers_block_type": ["mamba", "hybrid"], "hybrid_layer_ids": [1]}
+    heads = {"num_key_value_heads": 2, "attention_head_dim": 8, "attention_hidden_size": 16, "kv_channels": 4}
+    mamba = {"mamba_headdim": 8, "mamba_ngroups": 1, "num_mem_blocks": 1, "adapter_rank": 2}
+    config = Zamba2Config(vocab_size=11, hidden_size=8, **blocks, **heads, **mamba, **MAMBA, **IDS)
+    model = Zamba2ForCausalLM(config)
+    assert reasons(model) == {"model.embed_tokens.weight": "embedding tied to a head"}
+    assert pruned(model)[:3] == names("model.layers.0.mamba", "conv1d in_proj out_proj")
+
+
+def test_sam_keeps_its_position_tables():
+    sizes = {"hidden_size": 8, "output_channels": 8, "num_attention_heads": 2, "image_size": 32, "patch_size": 8}
+    layers = {"num_hidden_layers": 1, "window_size": 2, "global_attn_indexes": [0], "mlp_dim": 12}
+    model = SamVisionModel(SamVisionConfig(**sizes, **layers))
+    block = names("vision_encoder.layers.0", "attn.qkv attn.proj mlp.lin1 mlp.lin2")
+    assert pruned(model) == [*block, *names("vision_encoder.neck", "conv1 conv2")]
+    assert reasons(model) == {
+        "vision_encoder.pos_embed": "embedding",
+        "vision_encoder.patch_embed.projection.weight": "first convolution",
+        "vision_encoder.layers.0.attn.rel_pos_h": "embedding",
+        "vision_encoder.layers.0.attn.rel_pos_w": "embedding",
+    }
+
+
+def test_an_image_encoder_inside_a_language_model_reads_the_input():
+    vision = CLIPVisionConfig(image_size=8, patch_size=4, **SMALL)
+    text = LlamaConfig(vocab_size=11, num_key_value_heads=2, **SMALL)
+    model = LlavaForConditionalGeneration(LlavaConfig(vision_config=vision, text_config=text, image_token_index=3))
+    dense = {name for name, reason in reasons(model).items() if reason == "first convolution"}
+    assert dense == {"model.vision_tower.embeddings.patch_embedding.weight"}
 
 
 @pytest.mark.parametrize("kind", [nn.LSTM, nn.GRU, nn.RNN], ids=lambda kind: kind.__name__)
@@ -268,8 +346,9 @@ def test_bare_parameters_go_by_what_they_are():
         (parametrizations.weight_norm, "1.parametrizations.weight.original1"),
         (torch.nn.utils.weight_norm, "1.weight_v"),
         (parametrizations.spectral_norm, "1.parametrizations.weight.original"),
+        (torch.nn.utils.spectral_norm, "1.weight_orig"),
     ],
-    ids=["weight_norm", "old weight_norm", "spectral_norm"],
+    ids=["weight_norm", "old weight_norm", "spectral_norm", "old spectral_norm"],
 )
 @pytest.mark.parametrize("layer", [lambda: nn.Linear(4, 3), lambda: nn.Conv1d(4, 3, 2)], ids=["linear", "conv"])
 def test_parametrised_weights_stay_dense(layer, wrap, direction):
@@ -280,6 +359,235 @@ def test_parametrised_weights_stay_dense(layer, wrap, direction):
         direction: "parametrised: its magnitude is not the weight's",
     }
     assert pruned(model, dense_modules=[]) == ["0.weight", direction, "2.weight"]  # gains are vectors
+
+
+# What reads the input
+
+
+class Branches(nn.Module):
+    """As RepVGG: two convolutions read the input. The head and a later convolution are registered before them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(4, 2)
+        self.late = nn.Conv2d(4, 4, 3)
+        self.norm = nn.BatchNorm2d(3)
+        self.wide = nn.Conv2d(3, 4, 3, padding=1)
+        self.narrow = nn.Conv2d(3, 4, 1)
+        self.depthwise = nn.Conv2d(4, 4, 3, groups=4)
+
+    def forward(self, x: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        x = torch.dropout(self.norm(x), 0.5, train=True)
+        y = self.wide(x) + self.narrow(x)
+        return nn.functional.cross_entropy(self.head(self.late(self.depthwise(y)).mean((2, 3))), labels)
+
+
+FIRST = {"wide.weight": "first convolution", "narrow.weight": "first convolution"}
+
+
+def test_first_convolutions_are_those_that_read_the_input():
+    model = Branches()
+    assert pruned(model) == ["head.weight", "late.weight", "depthwise.weight"]
+    assert reasons(model) == FIRST
+
+
+def test_looking_for_them_leaves_nothing_behind():
+    model = Branches().train()
+    model.register_forward_hook(lambda *_: pytest.fail("the model itself ran"))
+    model.wide.register_forward_pre_hook(lambda *_: pytest.fail("the model itself ran"))
+    before = {name: (tensor.clone(), tensor._version) for name, tensor in model.state_dict().items()}
+    states = torch.get_rng_state(), np.random.get_state()[1].copy(), random.getstate()
+    assert reasons(model) == FIRST
+    assert torch.equal(states[0], torch.get_rng_state())
+    assert (np.random.get_state()[1] == states[1]).all()
+    assert random.getstate() == states[2]
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name][0]), name
+        assert tensor._version == before[name][1], name
+    assert all(module.training for module in model.modules())
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+@pytest.mark.usefixtures("process_group")
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        DistributedDataParallel,
+        torch.compile,
+        lambda model: DistributedDataParallel(torch.compile(model)),
+        checkpoint_wrapper,
+        lambda model: fully_shard(model, mesh=init_device_mesh("cpu", (1,))),
+    ],
+    ids=["ddp", "compile", "ddp-compile", "checkpoint", "fsdp2"],
+)
+def test_wrapped_models_have_the_same_first_convolutions(wrap):
+    model = Branches()
+    model.late = checkpoint_wrapper(torch.compile(model.late))
+    assert plan_targets(wrap(model)) == plan_targets(Branches())
+
+
+class DictBatch(nn.Module):
+    """Takes what no guess can be right about."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depthwise = nn.Conv1d(4, 4, 3, groups=4)
+        self.stem = nn.Conv1d(3, 4, 3)
+        self.later = nn.Conv1d(4, 4, 3)
+
+    def forward(self, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+        return self.later(self.depthwise(self.stem(batch["audio"])))
+
+
+def test_without_a_forward_the_order_of_registration_decides_and_says_so(caplog):
+    with caplog.at_level(logging.INFO, logger="hf_dsd.engine.targets"):
+        assert reasons(DictBatch()) == {"stem.weight": "first convolution registered"}
+    assert caplog.messages == [
+        "no forward without data came to the convolutions of DictBatch: stem.weight counts as its first, being "
+        "registered first"
+    ]
+
+
+class Convolved(nn.Module):
+    """A text model: its convolution reads embeddings."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(11, 8)
+        self.conv = nn.Conv1d(8, 8, 3, groups=8)
+
+    def forward(self, input_ids: torch.Tensor) -> torch.Tensor:
+        return self.conv(self.words(input_ids).transpose(1, 2))
+
+
+def test_a_convolution_over_embeddings_is_not_first():
+    assert pruned(Convolved()) == ["conv.weight"]
+
+
+def test_resnet():
+    model = ResNetForImageClassification(
+        ResNetConfig(embedding_size=4, hidden_sizes=[4, 6], depths=[1, 1], layer_type="basic")
+    )
+    assert reasons(model) == {"resnet.embedder.embedder.convolution.weight": "first convolution"}
+    convolutions = [name for name, module in model.named_modules() if isinstance(module, nn.Conv2d)]
+    assert len(pruned(model)) == len(convolutions)  # one of them stays dense, and the classifier is pruned
+
+
+# What is no weight matrix
+
+
+class Scaled(nn.Module):
+    """Bare parameters with more than one dimension, of which two are weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.per_head = nn.Parameter(torch.ones(2, 4))
+        self.rel_pos_h = nn.Parameter(torch.zeros(5, 4))
+        self.latent_query = nn.Parameter(torch.zeros(4, 8))
+        self.mixing = nn.Parameter(torch.zeros(8, 8))
+        self.q = nn.Parameter(torch.zeros(8, 2, 4))
+        self.out_proj = nn.Linear(8, 8)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        heads = torch.einsum("bld,dhk->blhk", x @ self.mixing.t(), self.q) * self.per_head
+        return self.out_proj(heads.flatten(2)) + self.latent_query.mean(0)
+
+
+def test_bare_parameters_go_by_their_use():
+    model = Scaled()
+    assert pruned(model) == ["mixing", "q", "out_proj.weight"]
+    assert reasons(model) == {
+        "per_head": "no weight matrix: nothing is multiplied by it as one",
+        "rel_pos_h": "embedding",
+        "latent_query": "embedding",
+    }
+    assert "per_head" in pruned(model, sparsity_overrides={"per_head": 0.5})  # who asks by name may have it
+
+
+ROUTED = {"vocab_size": 11, "num_key_value_heads": 1, "hidden_size": 8, "num_hidden_layers": 1}
+
+
+def test_mixtral_prunes_every_expert_by_itself_and_no_router():
+    config = MixtralConfig(num_attention_heads=2, intermediate_size=12, num_local_experts=3, **ROUTED, **IDS)
+    plan = {target.name: target for target in plan_targets(MixtralForCausalLM(config))}
+    mlp = "model.layers.0.mlp"
+    assert {name: t.matrices for name, t in plan.items() if t.is_pruned and name.startswith(mlp)} == {
+        f"{mlp}.experts.gate_up_proj": 3,
+        f"{mlp}.experts.down_proj": 3,
+    }
+    assert plan[f"{mlp}.gate.weight"].dense_reason == "router"
+    assert plan[f"{mlp}.experts.down_proj"].pruned_count(0.3) == 3 * round(0.3 * 8 * 12)
+
+
+class Mixture(nn.Module):
+    """A mixture of experts as one writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = nn.Linear(4, 2)
+        self.experts = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
+        self.glu = nn.ModuleDict({"gate": nn.Linear(4, 4), "up": nn.Linear(4, 4)})  # no experts beside: a weight
+
+
+def test_qwen_moe_prunes_shared_experts_and_no_gate():
+    experts = {"num_experts": 3, "num_experts_per_tok": 2, "moe_intermediate_size": 6}
+    config = Qwen2MoeConfig(num_attention_heads=2, shared_expert_intermediate_size=6, **experts, **ROUTED, **IDS)
+    model = Qwen2MoeForCausalLM(config)
+    mlp = "model.layers.0.mlp"
+    assert {name for name, reason in reasons(model).items() if reason == "router"} == {
+        f"{mlp}.gate.weight",
+        f"{mlp}.shared_expert_gate.weight",
+    }
+    shared = names(f"{mlp}.shared_expert", "gate_proj up_proj down_proj")
+    assert set(pruned(model)) >= {*shared, f"{mlp}.experts.gate_up_proj", f"{mlp}.experts.down_proj"}
+
+
+def test_a_gate_beside_experts_is_a_router():
+    assert reasons(Mixture()) == {"gate.weight": "router"}
+    assert pruned(Mixture(), dense_modules=[])[0] == "gate.weight"
+
+
+@pytest.mark.parametrize(
+    ("shape", "name", "matrices"),
+    [((3, 8, 6), "experts_w1", 3), ((2, 8, 6), "x_proj_weight", 2), ((8, 2, 4), "weight", 1), ((8, 6), "weight", 1)],
+)
+def test_matrices_are_stacked_along_the_first_dimension(shape, name, matrices):
+    model = nn.Module()
+    model.register_parameter(name, nn.Parameter(torch.ones(shape)))
+    (target,) = plan_targets(model)
+    assert target.matrices == matrices
+    assert target.pruned_count(0.45) == matrices * round(0.45 * target.numel / matrices)
+
+
+# Views and changes
+
+
+def test_a_view_of_another_parameter_is_that_parameters():
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 2), nn.Linear(4, 4))
+    model[1].weight = nn.Parameter(model[0].weight.data[2:])
+    model[2].weight.data = model[0].weight.data
+    assert pruned(model) == ["0.weight"]
+    assert reasons(model) == {"1.weight": "view of 0.weight", "2.weight": "view of 0.weight"}
+    flat = torch.zeros(32)
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+    model[0].weight.data, model[1].weight.data = flat[:16].view(4, 4), flat[16:].view(4, 4)
+    assert pruned(model) == ["0.weight", "1.weight"]  # neighbours in one buffer share nothing
+
+
+def test_changes_after_the_plan_are_said(caplog):
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2))
+    model[0].requires_grad_(False)
+    plan = plan_targets(model)
+    log_changes(plan, model)
+    assert not caplog.messages
+    model[0].requires_grad_(True)
+    model.append(nn.Linear(2, 2, bias=False))
+    log_changes(plan, model)
+    remedy = "after DSD planned what to prune, and no sparse phase prunes them"
+    assert [message.split(";")[0] for message in caplog.messages] == [
+        f"1 parameter(s) came {remedy}: 2.weight",
+        f"1 parameter(s) were unfrozen {remedy}: 0.weight",
+    ]
 
 
 # Ties
@@ -329,6 +637,25 @@ def test_dense_modules_is_the_complete_list():
     assert pruned(model, dense_modules=[r"^2\."]) == ["0.weight", "1.weight"]
     assert pruned(model, dense_modules=[]) == ["0.weight", "1.weight", "2.weight"]
     assert reasons(model, dense_modules=[r"^2\."]) == {"2.weight": r"dense_modules pattern '^2\\.'"}
+
+
+def test_patterns_with_a_plus_are_added_to_the_defaults():
+    model = nn.Sequential(nn.Embedding(4, 4), nn.Linear(4, 4), nn.Linear(4, 2))
+    assert pruned(model, dense_modules=["^2"]) == ["0.weight", "1.weight"]
+    assert pruned(model, dense_modules=["+^2"]) == ["1.weight"]
+    assert reasons(model, dense_modules="+^2")["2.weight"] == "dense_modules pattern '+^2'"
+    assert pruned(Listed(), dense_modules=["+^embedding"]) == ["hidden.weight"]  # to the class's own list, too
+    with refused(
+        "dense_modules must be a complete list, or add to the defaults with a + before every pattern, got ['+^2', '^1']"
+    ):
+        plan_targets(model, dense_modules=["+^2", "^1"])
+    with refused(
+        "dense_modules pattern '+2.wieght' matches no parameter; the nearest names are ['2.weight', '1.weight', "
+        "'0.weight']; patterns are searched in parameter names"
+    ):
+        plan_targets(model, dense_modules=["+2.wieght"])
+    with refused("sparsity_overrides pattern '2' and dense_modules pattern '^2' both match 2.weight: drop one of them"):
+        plan_targets(model, dense_modules=["+^2"], sparsity_overrides={"2": 0.5})
 
 
 def test_one_pattern_may_come_without_its_list():
@@ -423,6 +750,22 @@ def test_a_model_without_matrices_is_refused():
 
 
 # The model class's own list
+
+
+@pytest.mark.parametrize(
+    ("model", "dense"),
+    [
+        (lambda: NeuralTalkForConditionalGeneration(NeuralTalkConfig(vocab_size=11)), "word_embedding"),
+        (lambda: DeepSpeechForCTC(DeepSpeechConfig(hidden_size=10, num_dense_layers=1)), "context|ctc_head"),
+        (lambda: DeepSpeech2ForCTC(DeepSpeech2Config(hidden_size=8)), "convolutions|ctc_head"),
+    ],
+    ids=["neuraltalk", "deepspeech", "deepspeech2"],
+)
+def test_our_models_keep_dense_what_their_papers_do(model, dense):
+    model = model()
+    matrices = [n for n, p in model.named_parameters() if p.dim() > 1]
+    assert pruned(model) == [name for name in matrices if not re.search(dense, name)]
+    assert set(reasons(model)) == {name for name in matrices if re.search(dense, name)}
 
 
 class Listed(nn.Module):
