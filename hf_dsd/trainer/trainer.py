@@ -24,7 +24,6 @@ from transformers import Seq2SeqTrainer, Trainer
 
 from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.schedule import Schedule
-from hf_dsd.engine.zero_weights import ZeroDSD
 from hf_dsd.runs.checkpoints import find_checkpoint, seal, unseal
 from hf_dsd.runs.run import finished_models
 
@@ -96,7 +95,7 @@ class DSDMixin(PushMixin, Trainer):
         Raises:
             ValueError: If a sparse phase could not be trained: it would prune nothing, or what is not trained.
         """
-        engine = (ZeroDSD if self.is_deepspeed_enabled else DSD)(
+        engine = DSD(
             self.model,
             optimizer,
             schedule,
