@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,3 +66,19 @@ def write_json(path: Path, content: Any, **options: Any) -> Path:
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1, **options) + "\n", encoding="utf-8")
     return path
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Gives a place beside `folder` to fill, renamed to `folder` at the end; until then an older one stays as it is.
+
+    What a killed process left half-written is removed by the next one that writes the same folder.
+    """
+    partial, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)  # a folder cannot be renamed over one that is not empty
+    os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -1,6 +1,8 @@
-"""What a Trainer cannot do with DSD: under DeepSpeed ZeRO, which is not imported here, and with label smoothing."""
+"""What a Trainer's model, loss, optimizer and ranks can and cannot do with DSD; DeepSpeed itself is not imported."""
 
+import logging
 import math
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,10 +11,70 @@ from torch import nn
 from transformers import Trainer
 from transformers.trainer_pt_utils import LabelSmoother
 
+from hf_dsd.engine.targets import plan_targets
+
+from .sharding import refuse_flattening
 from .training_args import DSDArgumentsMixin
+
+logger = logging.getLogger(__name__)
 
 SUPPORTED_STAGES = (1, 2, 3)
 _SAME_LOSS = 1e-2  # half precision rounds, and the smoother sums in another order; another loss differs by far more
+
+
+def refuse_unsupported(trainer: Trainer) -> None:
+    """Refuses by name what would train without masks or with the wrong ones.
+
+    Raises:
+        ValueError: Naming the setting and the remedy.
+    """
+    if trainer.is_deepspeed_enabled:
+        check_zero(trainer.accelerator.state.deepspeed_plugin.deepspeed_config, trainer.args)
+    refuse_flattening(trainer)
+    started = int(os.environ.get("WORLD_SIZE", "1")) if "LOCAL_RANK" in os.environ else 1
+    if started > trainer.args.world_size == 1:
+        raise ValueError(
+            f"{started} processes were launched but each would train alone, into the same output_dir: without GPUs set "
+            "use_cpu=True (--use_cpu true, or ACCELERATE_USE_CPU=true before the command), which joins them by gloo"
+        )
+
+
+def check_model(model: nn.Module, args: Any) -> None:
+    """Fails now, not after the data is loaded, if the model or the patterns do not fit.
+
+    Raises:
+        ValueError: If a pattern fits nothing, or the model ties weights that the Trainer could not save.
+    """
+    shared = len(list(model.named_parameters(remove_duplicate=False))) > len(list(model.parameters()))
+    if shared and not hasattr(model, "save_pretrained"):
+        raise ValueError(
+            f"{type(model).__name__} ties weights and is no PreTrainedModel, which the Trainer cannot save at a "
+            "phase's end: subclass PreTrainedModel"
+        )
+    plan_targets(model, dense_modules=args.dense_modules, sparsity_overrides=args.sparsity_overrides)
+
+
+def check_optimizer(args: DSDArgumentsMixin, optimizer: Any, *, own_optimizer: bool, own_scheduler: bool) -> None:
+    """Refuses optimizers and rates of the user's own that would not do what the arguments say.
+
+    Raises:
+        ValueError: Naming the remedy.
+    """
+    inner = getattr(optimizer, "optimizer", optimizer)
+    if hasattr(inner, "train") and hasattr(inner, "eval"):
+        raise ValueError(
+            f"{type(inner).__name__} evaluates other weights than it trains, which masks cannot reach: use another"
+        )
+    rates = [group.get("initial_lr", group["lr"]) for group in optimizer.param_groups]
+    if own_scheduler:
+        if args.phase_learning_rates is not None:
+            raise ValueError("phase_learning_rates has no effect with a scheduler of your own: pass one of the two")
+        logger.warning("the learning rate follows the scheduler you passed, not DSD's phases")
+    elif own_optimizer and args.learning_rate not in rates:
+        raise ValueError(
+            f"learning_rate is {args.learning_rate} but your optimizer was built with {rates}: phases scale "
+            "its rates by learning_rate, so give both the same"
+        )
 
 
 def check_zero(config: Mapping[str, Any], args: DSDArgumentsMixin) -> None:

@@ -80,14 +80,26 @@ def test_transformers_own_checks_run_too():
         build(eval_strategy="weekly")
 
 
-@pytest.mark.parametrize("metric", ["bleu4", "loss", "eval_loss", "power", "wer"], ids=str)
-def test_metrics_with_a_direction_are_fine(metric):
-    greater = False if metric == "wer" else None
-    args = build(
-        phase_patience=1, eval_strategy="epoch", metric_for_best_model=metric, greater_is_better=greater, save_steps=1
-    )
-    assert args.metric_for_best_model == metric
-    assert build(metric_for_best_model="wer").phase_patience is None  # nobody asks for the best of a phase
+@pytest.mark.parametrize(
+    ("metric", "said", "expected"),
+    [
+        ("bleu4", None, True),
+        ("loss", None, False),
+        ("eval_rmse", None, False),
+        ("wer", None, False),
+        ("power", True, True),
+        ("power", False, False),
+        ("wer", True, True),  # what the user says counts, and is warned of
+        (None, None, False),
+    ],
+    ids=str,
+)
+def test_the_direction_of_the_monitored_metric(metric, said, expected):
+    """Known names tell it, not the end of the name as in transformers; a copy of the arguments has it, too."""
+    args = build(metric_for_best_model=metric, greater_is_better=said, phase_patience=1, eval_strategy="epoch")
+    for copy in (args, replace(args)):
+        assert copy.monitored_metric == (metric or "loss", expected)
+        assert copy.greater_is_better is (None if metric is None else expected)
 
 
 def test_one_pattern_and_json_overrides():
@@ -531,13 +543,14 @@ def test_no_field_takes_a_value_of_any_type(value):
             "optim schedule_free_adamw evaluates other weights than it trains, which DSD cannot mask: use another",
         ),
         (
-            {"phase_patience": 1, "eval_strategy": "epoch", "metric_for_best_model": "wer"},
-            "greater_is_better must be given for metric_for_best_model 'wer': transformers would take the largest",
+            {"phase_patience": 1, "eval_strategy": "epoch", "metric_for_best_model": "power"},
+            "greater_is_better must be given for metric_for_best_model 'power': its name does not tell whether a "
+            "greater or a smaller value is better",
         ),
         (
-            {"phase_start": "best", "eval_strategy": "epoch", "metric_for_best_model": "eval_test_cer"},
-            "greater_is_better must be given for metric_for_best_model 'eval_test_cer': transformers would take the "
-            "largest",
+            {"metric_for_best_model": "eval_words_without_error"},
+            "greater_is_better must be given for metric_for_best_model 'eval_words_without_error': its name does not "
+            "tell whether a greater or a smaller value is better",
         ),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
