@@ -30,8 +30,9 @@ def public_names(module: ModuleType) -> set[str]:
 @pytest.mark.parametrize("name", SUBPACKAGES)
 def test_all_names_each_public_name_once(name):
     module = importlib.import_module(name)
-    assert len(module.__all__) == len(set(module.__all__))  # their order is the linter's business (RUF022)
-    assert set(module.__all__) == public_names(module)
+    names = getattr(module, "__all__", [])  # a room within has none: its files are not what users import
+    assert len(names) == len(set(names))  # their order is the linter's business (RUF022)
+    assert set(names) == public_names(module)
 
 
 def test_names_that_users_type():

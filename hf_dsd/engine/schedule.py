@@ -79,6 +79,8 @@ class Schedule:
         steps: Sequence[int],
         sparsity: float | Sequence[float] = 0.3,
         learning_rates: Sequence[float] | None = None,
+        *,
+        prefix: str = "",
     ) -> "Schedule":
         """Builds a schedule from the length of each phase in optimizer steps.
 
@@ -86,18 +88,19 @@ class Schedule:
             steps: Lengths of D, S, D[, S, D ...]; a first 0 starts from an already trained model.
             sparsity: Fraction pruned in the sparse phases, in [0, 1): one number for all, or one per sparse phase.
             learning_rates: Peak learning rate of each phase, > 0; None leaves the learning rate to the caller.
+            prefix: For errors, what the caller's names of these arguments begin with: `phase_` for `phase_steps`.
 
         Raises:
             ValueError: If a length, a sparsity or a learning rate is out of range, or their counts do not agree.
         """
         sparsities = check_sparsity(sparsity)
-        check_lengths("phase_steps", steps, sparsities)
+        check_lengths(f"{prefix}steps", steps, sparsities)
         if any(int(n) != n for n in steps):
-            raise ValueError(f"phase_steps must be whole numbers of optimizer steps, got {list(steps)}")
+            raise ValueError(f"{prefix}steps must be whole numbers of optimizer steps, got {list(steps)}")
         sparse_phases = len(steps) // 2
         if len(sparsities) == 1:
             sparsities *= sparse_phases
-        check_learning_rates(learning_rates, len(steps))
+        check_learning_rates(learning_rates, len(steps), f"{prefix}learning_rates")
         phases, start = [], 0
         for index, length in enumerate(steps):
             sparse = index % 2 == 1
@@ -121,6 +124,8 @@ class Schedule:
         steps_per_epoch: int,
         sparsity: float | Sequence[float] = 0.3,
         learning_rates: Sequence[float] | None = None,
+        *,
+        prefix: str = "",
     ) -> "Schedule":
         """Builds a schedule from lengths in epochs; boundaries fall on the nearest optimizer step.
 
@@ -129,14 +134,15 @@ class Schedule:
             steps_per_epoch: Optimizer steps of one epoch.
             sparsity: As in `from_steps`.
             learning_rates: As in `from_steps`.
+            prefix: As in `from_steps`.
 
         Raises:
             ValueError: As `from_steps`, and if a phase is shorter than one optimizer step.
         """
-        check_lengths("phase_epochs", epochs, check_sparsity(sparsity))
+        check_lengths(f"{prefix}epochs", epochs, check_sparsity(sparsity))
         total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)  # as Trainer rounds, but 0.1 + 0.1 + 0.1 is 0.3 here
         ends = [round(sum(epochs[: i + 1]) * steps_per_epoch) for i in range(len(epochs) - 1)] + [total]
-        return cls._from_ends(ends, "phase_epochs", epochs, sparsity, learning_rates)
+        return cls._from_ends(ends, f"{prefix}epochs", epochs, sparsity, learning_rates, prefix)
 
     @classmethod
     def equal_parts(
@@ -144,6 +150,8 @@ class Schedule:
         total_steps: int,
         sparsity: float | Sequence[float] = 0.3,
         learning_rates: Sequence[float] | None = None,
+        *,
+        prefix: str = "",
     ) -> "Schedule":
         """Divides `total_steps` into equal phases: D, S, D, and two more for each further sparsity.
 
@@ -152,7 +160,7 @@ class Schedule:
         """
         count = 2 * len(check_sparsity(sparsity)) + 1
         ends = [round(total_steps * (i + 1) / count) for i in range(count)]
-        return cls._from_ends(ends, "the run's length", [f"{total_steps} steps"], sparsity, learning_rates)
+        return cls._from_ends(ends, "the run's length", [f"{total_steps} steps"], sparsity, learning_rates, prefix)
 
     @classmethod
     def _from_ends(
@@ -162,6 +170,7 @@ class Schedule:
         value: Sequence[Any],
         sparsity: float | Sequence[float],
         learning_rates: Sequence[float] | None,
+        prefix: str,
     ) -> "Schedule":
         steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
         if any(n < 1 for n in steps[1:]):
@@ -169,7 +178,7 @@ class Schedule:
                 f"{field} must give every phase after the first at least one optimizer step, got {list(value)}, "
                 f"which is {steps} steps; train longer or use fewer phases"
             )
-        return cls.from_steps(steps, sparsity, learning_rates)
+        return cls.from_steps(steps, sparsity, learning_rates, prefix=prefix)
 
     @property
     def total_steps(self) -> int:
@@ -186,6 +195,18 @@ class Schedule:
             raise ValueError(f"step must be at least 0, got {step}")
         starts = [phase.start for phase in self.phases]
         return self.phases[bisect_right(starts, step) - 1]
+
+    def learning_rate_scale(self, step: int, *, decays: bool = False) -> float:
+        """The learning rate of a step's phase over the first phase's; with `decays` it falls linearly in each phase.
+
+        Raises:
+            ValueError: If the schedule has no learning rates.
+        """
+        phase, first = self.phase_at(step), self.phases[0].learning_rate
+        if first is None or phase.learning_rate is None:
+            raise ValueError("the schedule has no learning rates: give it learning_rates, one per phase")
+        scale = phase.learning_rate / first
+        return scale * max(phase.end - step, 0) / phase.steps if decays else scale
 
     def cut(self, step: int) -> "Schedule":
         """Ends the phase of the last finished step at `step`; later phases keep their lengths and move forward.

@@ -76,7 +76,7 @@ class Target:
         """How many of its weights a phase whose sparsity is `phase_sparsity` sets to zero: as many of every matrix."""
         if not self.is_pruned:
             return 0
-        return self.matrices * prune_count(self.sparsity(phase_sparsity), self.numel // self.matrices)
+        return prune_count(self.sparsity(phase_sparsity), self.numel, self.matrices)
 
 
 @dataclass(frozen=True)

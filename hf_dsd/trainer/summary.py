@@ -46,17 +46,16 @@ class RunSummary:
             dsd: The engine, for what was pruned.
             learning_rates: Its planned curve, for a drawing; empty with a scheduler of the user's own.
         """
-        targets = {target.name: target for target in dsd.targets}
         layers = [
             {
-                "name": name,
-                "shape": list(targets[name].shape),  # a sharded mask has its block's
-                "weights": targets[name].numel,
-                "pruned": built.pruned,
-                "sparsity": built.pruned / targets[name].numel,
-                "threshold": built.threshold,
+                "name": weight.name,
+                "shape": list(weight.shape),
+                "weights": weight.shape.numel(),
+                "pruned": weight.pruned,
+                "sparsity": weight.pruned / weight.shape.numel(),
+                "threshold": weight.threshold,
             }
-            for name, built in dsd.built.items()
+            for weight in dsd.weights
         ]
         record = {**_facts(phase), "seconds": 0.0, "finished": False, "metrics": {}, "layers": layers}
         self.phases.append({**record, "learning_rates": [list(point) for point in learning_rates]})

@@ -35,17 +35,17 @@ from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.optimizer_state import forget_optimizer_state_
 from hf_dsd.engine.schedule import Phase
 from hf_dsd.engine.targets import plan_targets
-from hf_dsd.engine.zero_weights import ZeroDSD
 from hf_dsd.runs.checkpoints import last_whole_checkpoint
 from hf_dsd.runs.run import finished_models
 
 from .checks import check_zero, uses_zero3
+from .loading import restore_weights_
+from .loss_scaling import LossScaling
 from .lr_scheduler import PhasedLR
 from .phase_monitor import PhaseMonitor
 from .push import PushMixin
 from .sharding import (
     is_sharded,
-    load_whole_model,
     load_whole_optimizer,
     refuse_flattening,
     replicas_of_trainer,
@@ -87,6 +87,7 @@ class DSDMixin(PushMixin, Trainer):
         _refuse_unsupported(self)
         self._plan()
         self._own_optimizer = self.optimizer is not None
+        self._loss_scaling = LossScaling()
         self._steps_per_epoch = 0
         self._evaluated_step = -1
         self._monitor = self._new_monitor()
@@ -149,7 +150,7 @@ class DSDMixin(PushMixin, Trainer):
         self._check_optimizer(optimizer, own_scheduler)
         self._monitor, self.summary = self._new_monitor(), RunSummary()
         self._evaluated_step, self._averages = -1, None
-        self.dsd = (ZeroDSD if self.is_deepspeed_enabled else DSD)(
+        self.dsd = DSD(
             self.model,
             optimizer,
             schedule,
@@ -217,8 +218,16 @@ class DSDMixin(PushMixin, Trainer):
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *model: nn.Module) -> None:
         # A variable number, because sentence-transformers' override takes no model.
-        if not load_whole_model(model[0] if model else self.model, resume_from_checkpoint):
+        if not restore_weights_(self, resume_from_checkpoint, *model):
             super()._load_from_checkpoint(resume_from_checkpoint, *model)
+
+    def _load_best_model(self) -> None:
+        if self.is_deepspeed_enabled or not restore_weights_(self, self.state.best_model_checkpoint):
+            super()._load_best_model()
+
+    def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> Any:
+        counted = super()._get_num_items_in_batch(batch_samples, device)
+        return self._loss_scaling.items(self, batch_samples, counted)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
         if checkpoint is None or not load_whole_optimizer(self, checkpoint):

@@ -136,7 +136,7 @@ class DSDArgumentsMixin(_Arguments):
             if self.max_steps > 0:
                 raise ValueError(f"max_steps is {self.max_steps} but phase_epochs sets the length: use phase_steps")
         if self.phase_steps is not None:
-            total = Schedule.from_steps(self.phase_steps, self.sparsity).total_steps
+            total = Schedule.from_steps(self.phase_steps, self.sparsity, prefix="phase_").total_steps
             self._agree("max_steps", total, "phase_steps")
         check_learning_rates(self.phase_learning_rates, self.phase_count)
         if self.phase_learning_rates is not None:
@@ -227,11 +227,11 @@ class DSDArgumentsMixin(_Arguments):
         """
         rates = self.phase_learning_rates or default_learning_rates(self.learning_rate, self.phase_count)
         if self.phase_steps is not None:
-            schedule = Schedule.from_steps(self.phase_steps, self.sparsity, rates)
+            schedule = Schedule.from_steps(self.phase_steps, self.sparsity, rates, prefix="phase_")
         elif self.phase_epochs is not None:
-            schedule = Schedule.from_epochs(self.phase_epochs, steps_per_epoch, self.sparsity, rates)
+            schedule = Schedule.from_epochs(self.phase_epochs, steps_per_epoch, self.sparsity, rates, prefix="phase_")
         else:
-            schedule = Schedule.equal_parts(total_steps, self.sparsity, rates)
+            schedule = Schedule.equal_parts(total_steps, self.sparsity, rates, prefix="phase_")
         if schedule.total_steps > total_steps:  # a field was changed after it had been checked
             raise ValueError(
                 f"the phases take {schedule.total_steps} steps but the run has {total_steps}: build the arguments anew "

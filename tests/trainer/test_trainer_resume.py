@@ -11,13 +11,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from tiny import TinyGPT2, TinyLSTM, build, make_trainer
 from transformers import TrainerCallback
 
 from hf_dsd import DSDTrainer
-from hf_dsd.engine.mask_file import STATE_FILE_NAME
+from hf_dsd.engine.mask_file import STATE_FILE_NAME, read_state_file
 from hf_dsd.runs.run import finished_phases
 
 BOUNDARIES = (3, 7)  # of the phases of 3, 4 and 5 steps
@@ -116,7 +115,7 @@ def test_resuming_after_a_phase_was_left_early(tmp_path: Path) -> None:
 
 def test_a_killed_run_continues(tmp_path: Path) -> None:
     """Kill -9 in the sparse phase of a real process; a new process resumes from its last checkpoint."""
-    script = Path(__file__).with_name("killable_run.py")
+    script = Path(__file__).parents[1] / "killable_run.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, script, tmp_path / "killed", "0.3"], env=environment)
     deadline = time.monotonic() + 120
@@ -200,8 +199,7 @@ def test_a_finished_dense_phase_may_continue_by_another_recipe(tmp_path: Path, w
 
 
 def test_the_state_file_names_its_run(whole: DSDTrainer) -> None:
-    with safe_open(Path(checkpoint(Path(whole.args.output_dir), 5)) / STATE_FILE_NAME, framework="pt") as file:
-        meta = json.loads(file.metadata()["dsd"])
+    _, meta = read_state_file(checkpoint(Path(whole.args.output_dir), 5))
     assert meta["phase"] == 1
     assert [phase["end"] for phase in meta["schedule"]] == [3, 7, 12]
     assert meta["shapes"]["head.weight"] == [3, 10]
