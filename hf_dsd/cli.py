@@ -53,14 +53,14 @@ def inspect_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, with every parameter.")] = False,
 ) -> None:
     """Show what a sparse phase would prune and which rule keeps the rest dense, without training or weights."""
-    from .trainer.training_args import parse_overrides
+    from .trainer.argument_types import read_field
 
     with errors_end_command({ValueError: 2, OSError: 2}):
         inspection = inspect_model(
             build_without_weights(model),
             sparsity,
             dense_modules=dense_modules,
-            sparsity_overrides=parse_overrides(sparsity_overrides),
+            sparsity_overrides=read_field("sparsity_overrides", sparsity_overrides),
         )
     if as_json:
         typer.echo(inspection.to_json())

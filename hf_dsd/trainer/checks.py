@@ -1,13 +1,18 @@
-"""What a Trainer under DeepSpeed ZeRO can and cannot do with DSD; DeepSpeed itself is not imported here."""
+"""What a Trainer cannot do with DSD: under DeepSpeed ZeRO, which is not imported here, and with label smoothing."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+from torch import nn
 from transformers import Trainer
+from transformers.trainer_pt_utils import LabelSmoother
 
 from .training_args import DSDArgumentsMixin
 
 SUPPORTED_STAGES = (1, 2, 3)
+_SAME_LOSS = 1e-2  # half precision rounds, and the smoother sums in another order; another loss differs by far more
 
 
 def check_zero(config: Mapping[str, Any], args: DSDArgumentsMixin) -> None:
@@ -56,3 +61,54 @@ def _check_options(args: DSDArgumentsMixin) -> None:
 def uses_zero3(trainer: Trainer) -> bool:
     """True if the trainer's parameters are partitioned, so that no state dict can be loaded into them."""
     return bool(trainer.is_deepspeed_enabled and trainer.accelerator.state.deepspeed_plugin.zero_stage == 3)
+
+
+def check_label_smoothing(trainer: Trainer, model: nn.Module, inputs: Mapping[str, Any]) -> None:
+    """Refuses `label_smoothing_factor` for a model whose own loss is not the cross entropy that the Trainer smooths.
+
+    The Trainer takes the labels away and smooths the cross entropy of logits and labels, whatever the model's own loss
+    is: a CTC model would train on nonsense. Which loss it is shows on a batch: without smoothing, both must be equal.
+
+    Args:
+        trainer: Its `label_smoother` is set.
+        model: As `compute_loss` takes it.
+        inputs: The run's first batch, as `compute_loss` takes it.
+
+    Raises:
+        ValueError: Naming the model's class, both losses and the remedy.
+    """
+    factor, name = trainer.args.label_smoothing_factor, type(trainer.accelerator.unwrap_model(model)).__name__
+    if trainer.compute_loss_func is not None:
+        raise ValueError(f"label_smoothing_factor {factor} has no effect with compute_loss_func: leave out one of them")
+    if "labels" not in inputs:
+        raise ValueError(
+            f"label_smoothing_factor {factor} has no effect for {name}, whose batches have no 'labels' but "
+            f"{sorted(inputs)}: leave it out"
+        )
+    own, _ = _loss_without_training(trainer, model, inputs, smoother=None)
+    unsmoothed, error = _loss_without_training(trainer, model, inputs, smoother=LabelSmoother(epsilon=0.0))
+    if own is None and unsmoothed is not None:  # the model has no loss, and leaves it to the Trainer
+        return
+    if own is None or unsmoothed is None or not math.isclose(own, unsmoothed, rel_tol=_SAME_LOSS, abs_tol=_SAME_LOSS):
+        raise ValueError(
+            f"label_smoothing_factor must be 0 for {name}, got {factor}: the model makes its own loss ({own}), but the "
+            f"Trainer would smooth the cross entropy of its logits and labels ({unsmoothed or error}): leave it out"
+        )
+
+
+def _loss_without_training(
+    trainer: Trainer, model: nn.Module, inputs: Mapping[str, Any], smoother: LabelSmoother | None
+) -> tuple[float | None, str]:
+    """The loss that the Trainer takes with this smoother, or None and why; draws no random numbers, moves no buffer."""
+    given, modes = trainer.label_smoother, [(module, module.training) for module in model.modules()]
+    trainer.label_smoother = smoother
+    model.eval()
+    try:
+        with torch.no_grad(), trainer.compute_loss_context_manager():
+            return float(Trainer.compute_loss(trainer, model, dict(inputs))), ""
+    except (ValueError, TypeError, LookupError, RuntimeError) as error:  # labels that fit no logits, or were an input
+        return None, str(error)
+    finally:
+        trainer.label_smoother = given
+        for module, mode in modes:
+            module.training = mode

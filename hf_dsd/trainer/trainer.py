@@ -38,7 +38,7 @@ from hf_dsd.engine.targets import plan_targets
 from hf_dsd.runs.checkpoints import last_whole_checkpoint
 from hf_dsd.runs.run import finished_models
 
-from .checks import check_zero, uses_zero3
+from .checks import check_label_smoothing, check_zero, uses_zero3
 from .loading import restore_weights_
 from .loss_scaling import LossScaling
 from .lr_scheduler import PhasedLR
@@ -88,6 +88,7 @@ class DSDMixin(PushMixin, Trainer):
         self._plan()
         self._own_optimizer = self.optimizer is not None
         self._loss_scaling = LossScaling()
+        self._smoothing_fits = self.label_smoother is None
         self._steps_per_epoch = 0
         self._evaluated_step = -1
         self._monitor = self._new_monitor()
@@ -133,6 +134,13 @@ class DSDMixin(PushMixin, Trainer):
         if resume_from_checkpoint is True:
             resume_from_checkpoint = last_whole_checkpoint(self.args.output_dir)
         return super().train(resume_from_checkpoint, *args, **kwargs)
+
+    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's own; the first batch shows whether its label smoothing fits the model's loss."""
+        if not self._smoothing_fits:
+            check_label_smoothing(self, model, inputs)
+            self._smoothing_fits = True
+        return super().compute_loss(model, inputs, *args, **kwargs)
 
     def set_initial_training_values(self, *args: Any, **kwargs: Any) -> Any:
         """Remembers the optimizer steps of an epoch, which turn `phase_epochs` into steps."""

@@ -1,12 +1,11 @@
 """Every knob of a DSD run: one dataclass mixin over transformers' `TrainingArguments`, ready for `HfArgumentParser`."""
 
-import json
 import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 from transformers.trainer_utils import SchedulerType
@@ -17,6 +16,8 @@ from hf_dsd.engine.optimizer_state import RESET_MODES
 from hf_dsd.engine.schedule import Schedule, check_learning_rates, check_lengths, check_sparsity, default_learning_rates
 from hf_dsd.runs.folder import AVERAGES
 from hf_dsd.runs.privacy import keep_out_of_pickles
+
+from .argument_types import FIELD_TYPES, read_field
 
 # Python callers may write one number; HfArgumentParser takes only one type per field and reads a list.
 # The mixin is no TrainingArguments itself, so that any subclass can have it; to a type checker it is one.
@@ -111,9 +112,6 @@ class DSDArgumentsMixin(_Arguments):
         check_choice("reset_optimizer_state", self.reset_optimizer_state, RESET_MODES)
         if self.phase_patience is not None and self.phase_patience < 1:
             raise ValueError(f"phase_patience must be at least 1 evaluation, got {self.phase_patience}")
-        self.sparsity_overrides = parse_overrides(self.sparsity_overrides)
-        if isinstance(self.dense_modules, str):
-            self.dense_modules = [self.dense_modules]
         for kind in self.weight_averages or ():
             check_choice("weight_averages", kind, AVERAGES)
         self._check_combinations()
@@ -125,8 +123,11 @@ class DSDArgumentsMixin(_Arguments):
         """Checks the phases' numbers and sets `num_train_epochs`, `max_steps` and `learning_rate` to agree with them.
 
         Raises:
-            ValueError: If a number is out of range or two fields contradict each other.
+            ValueError: If a field has another type than `FIELD_TYPES` says, a number is out of range, or two fields
+                contradict each other.
         """
+        for name in FIELD_TYPES:
+            setattr(self, name, read_field(name, getattr(self, name)))
         self.sparsity = check_sparsity(self.sparsity)
         if self.phase_epochs is not None and self.phase_steps is not None:
             raise ValueError(f"give phase_epochs or phase_steps, not both: {self.phase_epochs} and {self.phase_steps}")
@@ -238,25 +239,6 @@ class DSDArgumentsMixin(_Arguments):
                 "instead of changing phase_epochs or phase_steps"
             )
         return schedule.dense_control() if self.dsd_control else schedule
-
-
-def parse_overrides(value: Any) -> dict[str, float] | None:
-    """`sparsity_overrides` as a dictionary, from JSON where it comes from a command line.
-
-    Raises:
-        ValueError: If it is neither.
-    """
-    if value is None or isinstance(value, dict):
-        return value
-    try:
-        parsed = json.loads(value)
-    except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"sparsity_overrides must be JSON such as '{{\"lstm\": 0.5}}', got {value!r}: {error}"
-        ) from error
-    if not isinstance(parsed, dict):
-        raise ValueError(f"sparsity_overrides must map regexes to fractions, got {value!r}")
-    return parsed
 
 
 @dataclass
