@@ -18,7 +18,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
             message says what is wrong, not where: the caller knows the remedy.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
     except FileNotFoundError:
         raise
     except RecursionError as error:
@@ -48,6 +48,13 @@ def read_json(path: Path, remedy: str) -> dict[str, Any] | None:
         return None
     except ValueError as error:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
+
+
+def _integer(digits: str) -> int:
+    """An integer that becomes a float without an OverflowError, wherever it is used."""
+    if len(digits) > 300:
+        raise ValueError(f"it holds an integer of {len(digits)} digits")
+    return int(digits)
 
 
 @contextmanager
