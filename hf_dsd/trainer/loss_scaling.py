@@ -35,6 +35,7 @@ class LossScaling:
     def __init__(self) -> None:
         self.divides: bool | None = None
         self.is_sum = False
+        self._is_trying = False
 
     def items(self, trainer: Trainer, batches: list[Any], count: Any) -> Any:
         """The number of items that `compute_loss` is to be told; None makes the Trainer average.
@@ -47,10 +48,14 @@ class LossScaling:
         args = trainer.args
         if count is None or (args.gradient_accumulation_steps == 1 and args.world_size == 1 and args.n_gpu <= 1):
             return count  # nothing is added up, so there is nothing to get wrong
+        if self._is_trying or (self.divides is None and trainer.loss_is_scaled_for_ga is not None):
+            return count  # of the trial itself, or the user has said it
         if self.divides is None:
-            if trainer.loss_is_scaled_for_ga is not None:  # the user has said it
-                return count
-            self._try(trainer, batches[0], count)
+            self._is_trying = True
+            try:
+                self._try(trainer, batches[0], count)
+            finally:
+                self._is_trying = False
         evaluates = not torch.is_grad_enabled()  # the model's mode does not tell: a step sets it after counting
         return count if self.divides is not False or (self.is_sum and not evaluates) else None
 

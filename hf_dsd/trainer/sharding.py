@@ -5,11 +5,13 @@ The Trainer keeps sharded weights in files of FSDP's own, or refuses to. A phase
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FSDPModule
@@ -17,6 +19,20 @@ from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import Trainer
 from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.training_args import ParallelMode
+
+
+def on_main_process(find: Callable[[], Any]) -> Any:
+    """What `find` returns or raises on the main process, on all of them: they could see a shared disk differently."""
+    found: list[Any] = [None]
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            found = [find()]
+        except (OSError, ValueError) as error:
+            found = [error]
+    broadcast_object_list(found)
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def refuse_flattening(trainer: Trainer) -> None:

@@ -15,7 +15,7 @@ from torch.nn.parallel import DataParallel
 from transformers import GPT2LMHeadModel, ViTForImageClassification
 
 from hf_dsd import DSDTrainer
-from hf_dsd.report.layer_table import layer_statistics, pruned_phases
+from hf_dsd.report.weights import read_run_weights
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.weights import open_weights, read_weights
 from hf_dsd.trainer.loading import load_weights_
@@ -72,13 +72,12 @@ def test_weights_are_read_by_the_models_names(vit: DSDTrainer) -> None:
 
 
 def test_the_report_sees_every_pruned_layer(vit: DSDTrainer) -> None:
-    run = Run.read(vit.run_folder)
-    (phase,) = pruned_phases(run)
+    found = read_run_weights(Run.read(vit.run_folder))
+    (phase,) = found.phases
     assert len(phase.rows) > 5
     for row in phase.rows:
         assert (row.fate.pruned, row.miscounted) == (round(row.actual * row.weights), 0), row.name
-    names = [row.name for row in phase.rows]
-    assert all(len(found) == 3 for found in layer_statistics(run, names).moments.values())
+    assert all(len(found.moments[row.name]) == 3 for row in phase.rows)
 
 
 def test_the_best_evaluation_comes_back(tmp_path: Path) -> None:
