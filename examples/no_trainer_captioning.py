@@ -21,10 +21,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object, set_seed
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
 from transformers import HfArgumentParser
 
-from hf_dsd import DSD, NeuralTalkConfig, NeuralTalkForConditionalGeneration, Phase, Schedule
+from hf_dsd import DSD, NeuralTalkConfig, NeuralTalkForConditionalGeneration, Schedule
 from hf_dsd.data import (
     CaptionCollator,
     CaptionEvaluationSet,
@@ -104,11 +105,6 @@ def steps_from(loader: DataLoader, accelerator: Accelerator, step: int, total: i
             step += 1
 
 
-def decayed_rate(phase: Phase, step: int) -> float:
-    """Every phase decays linearly from its own start."""
-    return phase.learning_rate * (phase.end - step) / phase.steps
-
-
 @torch.no_grad()
 def validation_bleu(accelerator: Accelerator, model: nn.Module, dataset, tokenizer, arguments: Arguments) -> float:
     """BLEU-4 of the model's captions; every process writes its share of them."""
@@ -152,8 +148,10 @@ def main() -> None:
         arguments.phase_epochs, len(loader), arguments.sparsity, arguments.phase_learning_rates
     )
     dsd = DSD(model, optimizer, schedule)  # DSD: after prepare, which may replace the parameters
+    # DSD: every phase's rate decays to 0; not prepared, because accelerate would step it once per process
+    scheduler = LambdaLR(optimizer.optimizer, partial(dsd.learning_rate_scale, decays=True))
     progress = Progress()
-    accelerator.register_for_checkpointing(progress, dsd)  # DSD: its masks and phase
+    accelerator.register_for_checkpointing(progress, dsd, scheduler)  # DSD: its masks and phase
     if arguments.resume:
         if not checkpoints(output_dir):
             raise SystemExit(f"{output_dir} holds no checkpoint-N: leave --resume out to start from the beginning")
@@ -162,13 +160,12 @@ def main() -> None:
     for step, batch in steps_from(loader, accelerator, progress.step, schedule.total_steps):
         if dsd.begin_step(step):  # DSD: true at the first step of a phase
             accelerator.print(f"step {step}: {dsd.phase.name}, {dsd.sparsity:.0%} of {dsd.target_weights} weights")
-        for group in optimizer.param_groups:
-            group["lr"] = decayed_rate(dsd.phase, step)
         loss = model(**batch).loss
         accelerator.backward(loss)
         accelerator.clip_grad_norm_(model.parameters(), 5.0)
         optimizer.step()
         dsd.optimizer_step()  # DSD: pruned weights stay at zero
+        scheduler.step()
         optimizer.zero_grad()
         progress.step = step + 1
         if progress.step == dsd.phase.end:
@@ -178,6 +175,7 @@ def main() -> None:
             captioner.save_pretrained(output_dir / dsd.phase.name, is_main_process=accelerator.is_main_process)
         if progress.step % len(loader) == 0 or progress.step == schedule.total_steps:
             save_checkpoint(accelerator, output_dir / f"checkpoint-{progress.step}", arguments.total_limit)
+    dsd.finish()  # DSD: raises if a phase was never reached
     accelerator.end_training()
 
 

@@ -7,6 +7,7 @@ An LSTM learns to add two-digit numbers written one after the other. Runs in sec
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from hf_dsd import DSD, Schedule
 
@@ -34,16 +35,18 @@ model = Adder()
 optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
 schedule = Schedule.from_steps([400, 400, 400], sparsity=0.5, learning_rates=[5e-3, 5e-3, 5e-4])
 dsd = DSD(model, optimizer, schedule)  # DSD
+scheduler = LambdaLR(optimizer, dsd.learning_rate_scale)  # DSD: each phase's rate, for every parameter group
 
 for step in range(schedule.total_steps):
     if dsd.begin_step(step):  # DSD: true at the first step of a phase
         print(f"step {step:4d}: {dsd.phase.name}, {dsd.sparsity:.0%} of {dsd.target_weights} weights pruned")
-        optimizer.param_groups[0]["lr"] = dsd.phase.learning_rate
     digits, sums = draw_batch()
     loss = nn.functional.cross_entropy(model(digits), sums)
     loss.backward()
     optimizer.step()
     dsd.optimizer_step()  # DSD: pruned weights stay at zero
+    scheduler.step()
     optimizer.zero_grad()
     if (step + 1) % 200 == 0:
         print(f"step {step + 1:4d}: loss {loss.item():.3f}")
+dsd.finish()  # DSD: raises if a phase was never reached

@@ -104,7 +104,13 @@ def read_status(out: Path, seed: int, arm: str) -> dict[str, Any]:
     Raises:
         ValueError: If the file is damaged.
     """
-    return read_json(_status_file(out, seed, arm), "remove it, and the same command goes on with that run") or {}
+    path, remedy = _status_file(out, seed, arm), "remove it, and the same command goes on with that run"
+    status = read_json(path, remedy) or {}
+    if status and status.get("status") not in ("finished", "failed"):
+        raise ValueError(f"{path} is damaged (its status is neither finished nor failed): {remedy}")
+    if not isinstance(status.get("error"), str | None):
+        raise ValueError(f"{path} is damaged (its error is no text): {remedy}")
+    return status
 
 
 def last_checkpoint(folder: Path) -> Path | None:

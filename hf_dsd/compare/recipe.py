@@ -25,13 +25,35 @@ RECIPE_FILE_NAME = "recipe.json"
 _REMEDY = "restore it, or remove it, and compare by --collect, or train anew by --force"
 
 
+def _is_texts(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+
+
+def _is_call(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"arms", "seeds"} and _is_texts(value["arms"])
+
+
+_CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
+    "command": (lambda value: isinstance(value, str), "text"),
+    "recipe": (lambda value: isinstance(value, str), "text"),
+    "script": (_is_texts, "list of texts"),
+    "calls": (lambda value: isinstance(value, list) and all(map(_is_call, value)), "list of arms and seeds"),
+}
+"""What a comparison takes from the file; `check_recipe` looks at the rest."""
+
+
 def read_recipe(out: Path) -> dict[str, Any]:
     """What `out/recipe.json` holds; empty without one.
 
     Raises:
         ValueError: If it is damaged.
     """
-    return read_json(out / RECIPE_FILE_NAME, _REMEDY) or {}
+    path = out / RECIPE_FILE_NAME
+    content = read_json(path, _REMEDY) or {}
+    for key, (check, kind) in _CHECKS.items():
+        if key in content and not check(content[key]):
+            raise ValueError(f"{path} is damaged ({key!r} is no {kind}): {_REMEDY}")
+    return content
 
 
 def digest(*parts: Any) -> str:

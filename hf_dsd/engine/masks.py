@@ -1,4 +1,4 @@
-"""The fixed masks of one sparse phase: build, apply in place, pack, unpack.
+"""The masks of one sparse phase: build, apply in place, check, pack, unpack.
 
 A mask is a bool tensor of its parameter's shape, True where the weight is kept: 1 byte per pruned-layer weight in
 memory, 1 bit in a checkpoint. Masks belong to parameters, never to modules: an LSTM has one for every matrix it holds.
@@ -6,17 +6,22 @@ Where a parameter is sharded over ranks each rank holds its block of the mask; p
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .selection import prune_count, select_smallest
+from .schedule import check_sparsity
+from .selection import BITS_DTYPE, Smallest, prune_count, select_smallest
 from .sharding import WHOLE, Layout, layout_of, local_part
 
 CRITERIA = ("magnitude", "random")
+_FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+# Elements of a block that one operation works on. PyTorch converts a whole uint8 operand to the other's dtype before it
+# multiplies on a CPU, which for a block stays in the cache; a GPU converts on the fly.
+_CPU_BLOCK, _DEVICE_BLOCK = 1 << 17, 1 << 24
 
 
 class BuiltMask(NamedTuple):
@@ -34,29 +39,62 @@ class BuiltMask(NamedTuple):
 
 
 @torch.no_grad()
-def build_mask(weight: Tensor, sparsity: float, *, criterion: str = "magnitude", seed: int = 0) -> BuiltMask:
+def build_mask(
+    weight: Tensor, sparsity: float, *, criterion: str = "magnitude", seed: int = 0, matrices: int = 1
+) -> BuiltMask:
     """Masks exactly `round(sparsity * n)` entries of one weight (Algorithm 1: sort |W|, keep the top k).
 
     Args:
-        weight: Floating tensor of any shape and strides, plain or a DTensor; of one, all ranks must call.
+        weight: Real floating tensor of 16 bits or more, of any shape and strides, plain or a DTensor; of one, all ranks
+            must call.
         sparsity: Fraction to prune, in [0, 1).
         criterion: `magnitude` prunes the smallest |w|; `random` prunes as many, anywhere (the control).
-        seed: Of the random criterion; the same seed and shape give the same mask on every device and rank.
+        seed: Decides what `random` prunes: the same seed and shape give the same mask on every device and rank.
+        matrices: How many matrices are stacked along the first dimension, as the experts of a mixture are; each of them
+            loses the same number of entries, see `prune_count`.
 
     Raises:
-        ValueError: If the mask would prune anything and the weight holds NaN or inf, which times 0 is not 0; or if it
-            is sharded in a way that DSD does not know.
+        ValueError: If an argument is out of range; if the mask would prune anything and the weight holds NaN or inf,
+            which times 0 is not 0; or if it is sharded in a way that DSD does not know.
     """
-    k, layout, local = prune_count(sparsity, weight.numel()), layout_of(weight), local_part(weight)
-    if criterion == "random":
-        if k and int(layout.all_sum(torch.count_nonzero(~local.isfinite()))):
-            raise ValueError("weights must be finite, got NaN or inf")
-        generator = torch.Generator("cpu").manual_seed(seed)  # CUDA's stream of numbers is another one
-        uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu")
-        keep, threshold = select_smallest(uniform.to(local.device), k)  # the whole of it, on every rank
-        return BuiltMask(layout.part_of(keep), k, threshold)
-    keep, threshold = select_smallest(local, k, layout)
-    return BuiltMask(keep, k, threshold)
+    check_sparsity(sparsity)
+    if weight.dtype not in _FLOATS:
+        raise ValueError(f"weights must be real floating-point numbers of 16 bits or more, got {weight.dtype}")
+    pruned, layout, scores = prune_count(sparsity, weight.numel(), matrices), layout_of(weight), local_part(weight)
+    if not pruned:
+        return BuiltMask(torch.ones(scores.shape, dtype=torch.bool, device=scores.device), 0, 0.0)
+    if criterion == "magnitude":
+        keep, threshold = _select(scores, pruned, matrices, layout)
+        return BuiltMask(keep, pruned, threshold)
+    _check_finite(scores, layout)
+    generator = torch.Generator("cpu").manual_seed(seed)  # CUDA's stream of numbers is another one
+    uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu")
+    keep, threshold = _select(uniform.to(scores.device), pruned, matrices, WHOLE)  # the whole of it, on every rank
+    return BuiltMask(layout.part_of(keep), pruned, threshold)
+
+
+def _select(scores: Tensor, pruned: int, matrices: int, layout: Layout) -> Smallest:
+    """Marks the smallest scores of every matrix of a stack."""
+    if matrices == 1:
+        return select_smallest(scores, pruned, layout)
+    size = (sum(layout.sizes) or scores.numel()) // matrices
+    if any(block % size for block in layout.sizes):
+        raise ValueError(
+            f"a rank holds a part of one of its {matrices} matrices only: use as many ranks as divide them"
+        )
+    _check_finite(scores, layout)  # on all ranks: below each selects by itself
+    keep = torch.ones(scores.numel() // size, size, dtype=torch.bool, device=scores.device)
+    threshold = 0.0
+    for row, matrix in zip(keep, scores.reshape(keep.shape), strict=True):
+        selected = select_smallest(matrix, pruned // matrices)
+        row.copy_(selected.keep)
+        threshold = max(threshold, selected.threshold)
+    return Smallest(keep.view(scores.shape), layout.all_max(threshold))
+
+
+def _check_finite(scores: Tensor, layout: Layout) -> None:
+    if int(layout.all_sum(torch.count_nonzero(~scores.isfinite()))):
+        raise ValueError("weights must be finite, got NaN or inf")
 
 
 def seed_of(*parts: object) -> int:
@@ -69,12 +107,61 @@ def seed_of(*parts: object) -> int:
 def apply_masks_(pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
     """W <- W * Mask for each (weight, mask) pair, in place; of a sharded weight, its local block.
 
-    Cost: one read-modify-write pass over the masked weights, 1 byte of mask read per weight; nothing of weight size is
-    allocated, the device is not synchronised and no storage moves. The bool mask is read through a uint8 view because
-    PyTorch multiplies by uint8 about twice as fast as by bool on CPU.
+    One pass over the weights, 1 byte of mask read per weight. Nothing of weight size is allocated, the device is not
+    synchronised and no storage moves.
     """
     for weight, mask in pairs:
-        local_part(weight).mul_(mask.view(torch.uint8))
+        for part, kept in blocks_of(local_part(weight), mask):
+            part.mul_(kept)
+
+
+def blocks_of(tensor: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Views that together cover a tensor and its mask, a few hundred kB each on a CPU; the mask as 0 and 1 of uint8.
+
+    PyTorch multiplies by uint8 about twice as fast as by bool on a CPU.
+    """
+    return list(_blocks(tensor.detach(), mask.view(torch.uint8)))
+
+
+def _blocks(tensor: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    limit = _CPU_BLOCK if tensor.device.type == "cpu" else _DEVICE_BLOCK
+    if tensor.numel() <= limit:
+        yield tensor, mask
+        return
+    order = sorted(range(tensor.dim()), key=tensor.stride, reverse=True)
+    tensor, mask = tensor.permute(order), mask.permute(order)
+    if tensor.is_contiguous() and mask.is_contiguous():
+        tensor, mask = tensor.view(-1), mask.view(-1)
+    row = tensor[0].numel()
+    if row <= limit:
+        yield from zip(torch.split(tensor, limit // row), torch.split(mask, limit // row), strict=True)
+    else:
+        for pair in zip(tensor, mask, strict=True):
+            yield from _blocks(*pair)
+
+
+@torch.no_grad()
+def count_revived(weight: Tensor, mask: Tensor) -> Tensor:
+    """How many masked entries of a weight (of a sharded one, its block) are not exactly 0, NaN among them.
+
+    Returns:
+        An integer tensor of no dimension on the weight's device. Nothing of weight size is allocated.
+    """
+    count = torch.zeros((), dtype=torch.int64, device=weight.device)
+    for part, kept in blocks_of(weight, mask):
+        if part.device.type == "cpu":  # -0.0 is 0, too: its bits lose the sign by the shift
+            bits = part.view(BITS_DTYPE[part.element_size()]).numpy().view(f"u{part.element_size()}")
+            count += int(np.count_nonzero((bits << 1).astype(np.bool_) > kept.numpy().view(np.bool_)))
+        else:
+            count += torch.count_nonzero((part != 0) > kept.view(torch.bool))
+    return count
+
+
+def like_memory_of(mask: Tensor, weight: Tensor) -> Tensor:
+    """The mask with its entries in the order in which the weight's lie in memory, so that one pass reads both."""
+    if mask.stride() == weight.stride():
+        return mask
+    return torch.empty_like(weight, dtype=torch.bool, requires_grad=False).copy_(mask)
 
 
 def pack_mask(mask: Tensor, layout: Layout = WHOLE) -> Tensor:

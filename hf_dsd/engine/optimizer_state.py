@@ -6,7 +6,7 @@ restored weight with a zero gradient stays at zero.
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import torch
@@ -19,38 +19,30 @@ from .sharding import local_part
 logger = logging.getLogger(__name__)
 
 RESET_MODES = ("none", "masked", "all")
+"""What a re-dense phase forgets: nothing, the entries of the pruned weights, or every parameter's state."""
 
 
 @torch.no_grad()
-def reset_optimizer_state_(
-    optimizer: Optimizer, parameters: Mapping[str, Tensor], masks: Mapping[str, Tensor], mode: str
-) -> None:
-    """Clears optimizer state at the start of a re-dense phase, in place.
+def clear_masked_state_(state: MutableMapping[str, Any], mask: Tensor, name: str) -> None:
+    """Zeroes the entries of pruned weights in one parameter's optimizer state, in place.
+
+    Every state tensor of the parameter's shape counts (momentum, both Adam moments); step counters stay. Adafactor's
+    factored second moments have no entry of their own per weight and are kept; a quantized state (8-bit optimizers) has
+    no exact zero and is forgotten for the whole parameter.
 
     Args:
-        optimizer: Any torch optimizer, or accelerate's wrapper of one.
-        parameters: Name -> parameter, for every name in `masks`.
-        masks: Name -> bool mask of the sparse phase that just ended, True = kept; blocks where weights are sharded.
-        mode: `none` keeps everything; `masked` zeroes the entries of the pruned weights in every state tensor of the
-            parameter's shape (momentum, both Adam moments; step counters stay); `all` forgets every parameter's state.
-            Adafactor's factored second moments have no entry of their own per weight and are kept; a quantized state
-            (8-bit optimizers) has no exact zero and is forgotten for the whole parameter.
+        state: What the optimizer holds for the parameter.
+        mask: Bool, True = kept; the block of a sharded parameter.
+        name: The parameter's name, for the log.
     """
-    if mode == "none" or not masks:
+    local = [local_part(value) for value in state.values() if isinstance(value, Tensor)]
+    tensors = [tensor for tensor in local if tensor.shape == mask.shape]
+    if any(_is_quantized(tensor) for tensor in tensors):
+        logger.warning("%s: its optimizer state is quantized and is forgotten whole", name)
+        state.clear()
         return
-    if mode == "all":
-        forget_optimizer_state_(optimizer)
-        return
-    for name, mask in masks.items():
-        state = optimizer.state.get(parameters[name], {})
-        local = [local_part(value) for value in state.values() if isinstance(value, Tensor)]
-        tensors = [tensor for tensor in local if tensor.shape == mask.shape]
-        if any(_is_quantized(tensor) for tensor in tensors):
-            logger.warning("%s: its optimizer state is quantized and is forgotten whole", name)
-            state.clear()
-            continue
-        for tensor in tensors:
-            tensor.masked_fill_(~mask, 0)  # not a product: 0 times an overflowed moment is NaN
+    for tensor in tensors:
+        tensor.masked_fill_(~mask, 0)  # not a product: 0 times an overflowed moment is NaN
 
 
 @torch.no_grad()

@@ -16,11 +16,9 @@ IEEE floats without their sign bit order like the integers of the same bits, so 
   that the ranks before it leave. So a mask is the one that a single process would choose, bit for bit, and what a rank
   sends (37 KB for fp32, in 5 messages) does not depend on the tensor's size.
 
-Measured by `tests/benchmarks/bench_selection.py` on one core of an AMD EPYC (Zen 4) with torch 2.13 and numpy 2.4, for
-4 and 16 million fp32 and 4 million bf16 normal weights at sparsity 0.3 to 0.8. CPU seconds of threshold and full mask
-together, over those of the other's threshold alone: `numpy.partition` 0.15 to 0.48, `torch.kthvalue` 0.11 to 0.28,
-`torch.topk` 0.02 to 0.07, `torch.sort` 0.02 to 0.03. Where the bracket misses, 1.5 times `numpy.partition`. The radix
-select has not been timed on a GPU yet.
+`tests/benchmarks/bench_selection.py` compares it: threshold and full mask together took 0.15 to 0.48 of the CPU seconds
+of `numpy.partition`'s threshold alone on an AMD EPYC (Zen 4) whose numpy 2.4 partitions without AVX-512, and 1.06 to
+1.48 on a machine whose numpy does. Where the bracket misses, 1.5 times. The radix select was not timed on a GPU.
 """
 
 import math
@@ -34,7 +32,8 @@ from torch import Tensor
 
 from .sharding import WHOLE, Layout
 
-_BITS_DTYPE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+# Floating dtypes by their bytes -> the integers of the same bits.
+BITS_DTYPE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
 _DIGIT_BITS = 11
 _SAMPLE_SIZE = 1 << 14
 _BLOCK_SIZE = 1 << 18
@@ -55,9 +54,9 @@ class Smallest(NamedTuple):
     threshold: float
 
 
-def prune_count(sparsity: float, n: int) -> int:
-    """How many of `n` weights a sparsity in [0, 1) prunes: `round(sparsity * n)`."""
-    return round(sparsity * n)
+def prune_count(sparsity: float, n: int, matrices: int = 1) -> int:
+    """How many of `n` weights a sparsity in [0, 1) prunes: `round(sparsity * n)`, of each of the matrices they form."""
+    return matrices * round(sparsity * (n // matrices))
 
 
 def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Smallest:
@@ -77,7 +76,7 @@ def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Smallest:
     """
     if k == 0:
         return Smallest(torch.ones(values.shape, dtype=torch.bool, device=values.device), 0.0)
-    bits = values.detach().reshape(-1).view(_BITS_DTYPE[values.element_size()])
+    bits = values.detach().reshape(-1).view(BITS_DTYPE[values.element_size()])
     infinity = _bits_of(float("inf"), values.dtype)
     if bits.device.type == "cpu" and layout.group is None:
         keep, threshold = _select_numpy(bits, k, infinity)
@@ -162,7 +161,7 @@ def _split(values: Unsigned, low: int, high: int, infinity: int) -> tuple[int, i
         lows += int(np.count_nonzero(block == low))
         highs += int(np.count_nonzero(block == high)) if high > low else 0
         block -= values.dtype.type(low + 1)  # what is not above `low` wraps to huge numbers: one comparison suffices
-        inside.append(block[block < max(high - low - 1, 0)])
+        inside.append(block.compress(block < max(high - low - 1, 0)))
     return below, lows, np.concatenate(inside) + values.dtype.type(low + 1), highs
 
 
@@ -203,8 +202,8 @@ def radix_select(magnitudes: Tensor, k: int, layout: Layout = WHOLE) -> tuple[in
 
 def _bits_of(value: float, dtype: torch.dtype) -> int:
     scalar = torch.tensor(value, dtype=dtype, device="cpu")
-    return int(scalar.view(_BITS_DTYPE[scalar.element_size()]))
+    return int(scalar.view(BITS_DTYPE[scalar.element_size()]))
 
 
 def _float_of(bits: int, dtype: torch.dtype) -> float:
-    return float(torch.tensor(bits, dtype=_BITS_DTYPE[dtype.itemsize], device="cpu").view(dtype))
+    return float(torch.tensor(bits, dtype=BITS_DTYPE[dtype.itemsize], device="cpu").view(dtype))

@@ -1,4 +1,4 @@
-"""The engine under DeepSpeed ZeRO, whose optimizer trains fp32 copies of the weights, each rank its own part of them.
+"""A masked weight under DeepSpeed ZeRO, whose optimizer trains fp32 copies of the weights, each rank its own part.
 
 DeepSpeed steps inside `engine.backward()`, and what it writes into the model comes from those copies: a mask on the
 model's parameters alone would be undone by the next step. So both are masked, the copy's part that this rank holds and
@@ -8,45 +8,52 @@ same one, and keeps it whole.
 Needs `deepspeed`; the parts are found through DeepSpeed's own API and the marks that it leaves on parameters.
 """
 
-import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from .dsd import DSD
-from .masks import apply_masks_, build_mask, seed_of
-from .schedule import Phase
-from .targets import canonical_name
-
-logger = logging.getLogger(__name__)
+from .masks import apply_masks_
+from .targets import Target
+from .weights import MaskedWeight
 
 
-class ZeroDSD(DSD):
-    """`DSD` for ZeRO stages 1, 2 and 3. Every rank makes the same calls, in the same order.
+def is_partitioned(parameter: nn.Parameter) -> bool:
+    """True for a parameter that ZeRO's optimizer, stage 1, 2 or 3, trains."""
+    return parameter.requires_grad and (hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping"))
+
+
+class ZeroWeight(MaskedWeight):
+    """`MaskedWeight` for ZeRO stages 1, 2 and 3: every rank makes the same calls, in the same order.
 
     Args:
-        *args: As for `DSD`; `model` and `optimizer` as `deepspeed.initialize` returned them, or accelerate's wrappers.
-        **kwargs: As for `DSD`.
-
-    Raises:
-        ValueError: As `DSD`, and for `reset_optimizer_state="all"`: ZeRO's state cannot be forgotten, only zeroed.
+        target: The parameter's name and shape.
+        parameter: A parameter of the model that `deepspeed.initialize` returned.
+        sparsity: Fraction pruned, in [0, 1).
+        optimizer: What `deepspeed.initialize` returned, or accelerate's wrapper of it.
     """
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if self.reset_optimizer_state == "all":
-            raise ValueError('reset_optimizer_state="all" does not work under DeepSpeed ZeRO: use "masked" or "none"')
+    def __init__(self, target: Target, parameter: nn.Parameter, sparsity: float, optimizer: Optimizer) -> None:
+        super().__init__(target, parameter, sparsity)
+        self._optimizer = optimizer
 
-    def optimizer_step(self) -> None:
-        """Re-applies the masks after DeepSpeed's step, in place."""
-        super().optimizer_step()
-        for name, parameter in self._bind(self.masks).items():
-            if _is_gathered(parameter):  # ZeRO 3 keeps small parameters whole, too, in storage that moves
-                apply_masks_([(parameter.data, self.masks[name])])
+    def weight(self) -> Tensor:
+        """The whole fp32 weight."""
+        return whole_weight(self.parameter)
 
-    def mask_gradients(self) -> None:
+    @torch.no_grad()
+    def apply_(self) -> None:
+        """Masks what this rank holds of the fp32 copy, and of the parameter where it is whole at the moment."""
+        if self.mask is None:
+            return
+        part = self._part()
+        apply_masks_((copy, part.cut(self.mask)) for copy in part.copies)
+        if not hasattr(self.parameter, "ds_id") or _is_gathered(self.parameter):  # ZeRO 3 keeps small ones whole, too
+            apply_masks_([(self.parameter.data, self.mask)])
+
+    def mask_gradient_(self) -> None:
         """Refuses: ZeRO clips gradients where a mask cannot reach them.
 
         Raises:
@@ -54,78 +61,21 @@ class ZeroDSD(DSD):
         """
         raise ValueError("mask_gradients does not work under DeepSpeed ZeRO, which clips inside its own step: drop it")
 
-    @torch.no_grad()
-    def revived_weights(self) -> dict[str, int]:
-        """As in `DSD`; gathers every masked parameter, so all ranks must call it."""
-        counts = {}
-        for name, parameter in self._bind(self.masks).items():
-            count = int(torch.count_nonzero(whole_weight(parameter).masked_fill(self.masks[name], 0)))
-            if count:
-                counts[name] = count
-        return counts
+    def forget_(self, optimizer: Optimizer) -> None:
+        """Zeroes the moments of the pruned weights in this rank's part."""
+        if self.mask is not None:
+            part = self._part()
+            for state in part.states:
+                state.masked_fill_(~part.cut(self.mask), 0)
 
-    def state_dict(self) -> dict[str, Any]:
-        """As in `DSD`; the same on every rank."""
-        state = super().state_dict()
-        state["meta"]["shapes"] = {name: list(mask.shape) for name, mask in self.masks.items()}
-        return state
-
-    def _begin_sparse(self, phase: Phase) -> None:
-        sparsities, built = self._sparsities(phase), {}
-        for name, parameter in self._bind(sparsities).items():
-            seed = seed_of(self.seed, phase.index, name)
-            try:
-                built[name] = build_mask(
-                    whole_weight(parameter), sparsities[name], criterion=self.mask_criterion, seed=seed
-                )
-            except ValueError as error:
-                raise ValueError(f"{name} holds NaN or inf at optimizer step {phase.start}; {error}") from error
-        self.built = built
-        self._set_masks({name: mask.mask for name, mask in built.items() if mask.pruned})
-        self.optimizer_step()
-        logger.info("%s: pruned %d of %d weights under ZeRO", phase.name, self._pruned, self.target_weights)
-
-    @torch.no_grad()
-    def _begin_dense(self) -> None:
-        if self.reset_optimizer_state == "masked":
-            for name, parameter in self._bind(self.masks).items():
-                part = self._part_of(parameter)
-                for state in part.states:
-                    state.mul_(part.cut(self.masks[name]))
-        self.built = {}
-        self._set_masks({})
-
-    def _set_masks(self, masks: dict[str, Tensor]) -> None:
-        self.masks = masks
-        self._pairs = []
-        for name, parameter in self._bind(masks).items():
-            part = self._part_of(parameter)
-            self._pairs += [(copy, part.cut(masks[name])) for copy in part.copies]
-            if not hasattr(parameter, "ds_id"):
-                self._pairs.append((parameter, masks[name]))
-        self._pruned = sum(mask.numel() - int(torch.count_nonzero(mask)) for mask in masks.values())
-
-    def _part_of(self, parameter: Any) -> "Part":
-        """What this rank trains of a parameter."""
-        if hasattr(parameter, "ds_id"):
-            return _part_of_partition(parameter)
-        zero: Any = self.optimizer
+    def _part(self) -> "Part":
+        """What this rank trains of the parameter."""
+        if hasattr(self.parameter, "ds_id"):
+            return _part_of_partition(self.parameter)
+        zero: Any = self._optimizer
         while not hasattr(zero, "single_partition_of_fp32_groups"):  # accelerate wraps it
             zero = zero.optimizer
-        return _part_of_fragment(parameter, zero)
-
-    def _bind(self, names: Mapping[str, Any]) -> dict[str, nn.Parameter]:
-        """The model's parameters by name; ZeRO's optimizer holds flat copies of those that it marked."""
-        if not names:
-            return {}
-        found = {canonical_name(name): p for name, p in self.model.named_parameters()}
-        untrained = [name for name in names if name not in found or not _is_trained(found[name])]
-        if untrained:
-            raise ValueError(
-                f"DeepSpeed's optimizer does not train {untrained[:5]}, so the weights could never come back: give "
-                "these parameters to the optimizer, freeze them, or list them in dense_modules"
-            )
-        return {name: found[name] for name in names}
+        return _part_of_fragment(self.parameter, zero)
 
 
 class Part(NamedTuple):
@@ -193,7 +143,3 @@ def _tensors_like(flat: Tensor, state: Mapping[str, Any]) -> dict[str, Tensor]:
 def _is_gathered(parameter: Any) -> bool:
     """True for a ZeRO 3 parameter that is whole on this rank at the moment."""
     return hasattr(parameter, "ds_id") and parameter.data.numel() == parameter.ds_numel
-
-
-def _is_trained(parameter: nn.Parameter) -> bool:
-    return parameter.requires_grad and (hasattr(parameter, "ds_id") or hasattr(parameter, "_hp_mapping"))

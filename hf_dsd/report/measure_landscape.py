@@ -91,7 +91,7 @@ def measure_run_landscape(
         with torch.random.fork_rng():  # a loader draws a seed where its order is random
             batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if batch_norms(model) else []
             landscape = loss_landscape(
-                {phase: read_weights(folder / phase) for phase in phases},
+                {phase: read_weights(folder / phase, model) for phase in phases},
                 _loss_of_weights(trainer, model, dataset, batches, seed),
                 points=points,
                 radii=radii,

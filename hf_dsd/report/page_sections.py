@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.compare.table import ComparisonTable, comparison_table, verdict_text
+from hf_dsd.compare.table import comparison_table, verdict_text
 from hf_dsd.runs.metric_names import score_title
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores
@@ -23,32 +23,6 @@ from .weights import RunWeights, read_run_weights
 
 LANDSCAPE_SCRIPTS = ("run_captioning.py", "run_speech_recognition_ctc.py")
 """The example scripts that have the flag `--landscape`: advice that names it would crash any other."""
-
-
-@dataclass(frozen=True)
-class Headline:
-    """The top of the page: what this is, what came out, and how far it is."""
-
-    title: str
-    folder: str
-    state: str
-    facts: Sequence[tuple[str, str]]
-    verdict: str
-    outcome: str
-    table: ComparisonTable | None
-    comparison_note: str
-
-
-@dataclass(frozen=True)
-class TimelineSection:
-    """The timeline; `figure` is None where no run has left a log or a metric; `thinned` where a log was too long."""
-
-    figure: PageFigure | None
-    primary: str
-    sources: Sequence[tuple[str, Sequence[str]]]
-    has_planned_rates: bool
-    has_seeds: bool
-    thinned: bool
 
 
 @dataclass(frozen=True)
@@ -88,30 +62,13 @@ class WeightsSection:
 
 
 @dataclass(frozen=True)
-class ScoreRow:
-    """One scored model."""
-
-    run: str
-    scores: PhaseScores
-    interval: Sequence[float] | None
-
-
-@dataclass(frozen=True)
 class ScoreTable:
-    """The models that were scored alike: by one metric, with one signature, on one split."""
+    """The models that were scored alike, by one metric, with one signature, on one split: (run, scores) of each."""
 
     metric: str
     split: str
     signature: str
-    rows: Sequence[ScoreRow]
-
-
-@dataclass(frozen=True)
-class ExamplesSection:
-    """Side by side texts; `choice` is None where no model was scored on texts."""
-
-    split: str
-    choice: ExampleChoice | None
+    rows: Sequence[tuple[str, PhaseScores]]
 
 
 @dataclass(frozen=True)
@@ -138,8 +95,8 @@ class LandscapeSection:
         return sorted({radius for landscape in self.found.values() for radius in landscape.radii})
 
 
-def headline(report: ReportFolder) -> Headline:
-    """Title, state and the comparison's verdict."""
+def headline(report: ReportFolder) -> dict[str, Any]:
+    """The top of the page: what this is, what came out, and how far it is."""
     run, comparison = report.primary, report.comparison
     model = str(run.summary.get("model", "a model"))
     arms = list(dict.fromkeys(found.arm for found in report.runs))
@@ -153,37 +110,36 @@ def headline(report: ReportFolder) -> Headline:
     finished = sum(found.is_finished for found in report.runs)
     state = f"{finished} of {len(report.runs)} runs finished" if len(report.runs) > 1 else _state(run)
     verdict = comparison.verdict if comparison is not None else None
-    return Headline(
-        title=f"{model}: dense, sparse, dense",
-        folder=report.folder.resolve().name,
-        state=state,
-        facts=facts,
-        verdict=verdict_text(comparison) if comparison is not None else "",
-        outcome=verdict.outcome if verdict is not None else "",
-        table=comparison_table(comparison) if comparison is not None else None,
-        comparison_note=report.comparison_note,
-    )
+    return {
+        "title": f"{model}: dense, sparse, dense",
+        "folder": report.folder.resolve().name,
+        "state": state,
+        "facts": facts,
+        "verdict": verdict_text(comparison) if comparison is not None else "",
+        "outcome": verdict.outcome if verdict is not None else "",
+        "table": comparison_table(comparison) if comparison is not None else None,
+        "comparison_note": report.comparison_note,
+    }
 
 
-def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
-    """Draws all runs over the same steps."""
+def timeline_section(report: ReportFolder, figures: Path) -> dict[str, Any]:
+    """Draws all runs over the same steps; the figure is None where none has left a log or a metric."""
     metric = find_metric(report.runs)
     curves = [found for run in report.runs if not (found := read_curves(run, metric)).is_empty]
-    sources = [(run.label, run.sources) for run in report.runs]
+    section = {"figure": None, "sources": [(run.label, run.sources) for run in report.runs]}
     if not curves:
-        return TimelineSection(None, "", sources, has_planned_rates=False, has_seeds=False, thinned=False)
+        return section
     primary = next((found for found in curves if found.run is report.primary), curves[0])
     shown = f", {score_title(metric)}" if metric is not None else ""
     alt = f"Loss{shown} and learning rate over the optimizer steps of {len(curves)} run(s), with their phases"
     figure = render_figure("timeline", alt, draw_timeline(curves, primary, metric), timeline_height(curves), figures)
-    return TimelineSection(
-        figure,
-        primary.run.label,
-        sources,
-        has_planned_rates=any(found.peaks for found in curves),
-        has_seeds=len({found.run.arm for found in curves}) < len(curves),
-        thinned=any(len(run.log) > MAX_POINTS for run in report.runs),
-    )
+    return section | {
+        "figure": figure,
+        "primary": primary.run.label,
+        "has_planned_rates": any(found.peaks for found in curves),
+        "has_seeds": len({found.run.arm for found in curves}) < len(curves),
+        "thinned": any(len(run.log) > MAX_POINTS for run in report.runs),
+    }
 
 
 def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> WeightsSection:
@@ -225,32 +181,31 @@ def _why_chosen(weights: RunWeights, name: str) -> str:
 
 def scores_section(report: ReportFolder) -> list[ScoreTable]:
     """Every scored model of every run; models that were scored differently stand in tables of their own."""
-    tables: dict[tuple[str, str, str], list[ScoreRow]] = {}
+    tables: dict[tuple[str, str, str], list[tuple[str, PhaseScores]]] = {}
     for run in report.runs:
         for scores in run.scored:
             alike = (scores.metric, scores.split, str(scores.scores.get("signature", "")))
-            row = ScoreRow(run.label, scores, scores.scores.get(f"{scores.metric}_ci"))
-            tables.setdefault(alike, []).append(row)
+            tables.setdefault(alike, []).append((run.label, scores))
     test_first = sorted(tables, key=lambda alike: alike[1] != "test")
     return [ScoreTable(*alike, tables[alike]) for alike in test_first]
 
 
-def examples_section(report: ReportFolder) -> ExamplesSection:
-    """The arms of the lowest seed side by side; for a single run its phases."""
+def examples_section(report: ReportFolder) -> tuple[str, ExampleChoice | None]:
+    """The split, and the arms of the lowest seed side by side, of a single run its phases; None without texts."""
     run = report.primary
     split = run.scored_split
     own = run.phase_scores(split) if split is not None else []
     if split is None or not own:
-        return ExamplesSection(split or "", None)
+        return "", None
     models = [(run.arm, own[-1])]
     for other in report.runs:
         if other is not run and other.seed == run.seed and (scored := other.phase_scores(split)):
             models.append((other.arm, scored[-1]))
     if len(models) == 1:
         models = [(scores.phase, scores) for scores in own]
-        return ExamplesSection(split, choose_examples(models, 0, len(models) - 1))
+        return split, choose_examples(models, 0, len(models) - 1)
     baseline = next((index for index, (arm, _) in enumerate(models) if arm == "dense"), 1)
-    return ExamplesSection(split, choose_examples(models, baseline, 0))
+    return split, choose_examples(models, baseline, 0)
 
 
 def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:

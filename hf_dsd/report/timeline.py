@@ -80,9 +80,10 @@ def read_curves(run: Run, metric: str | None) -> Curves:
 def _scored(run: Run, metric: str | None) -> list[tuple[int, float, Sequence[float] | None]]:
     ends = {phase["name"]: phase["end"] for phase in run.phases}
     found = run.phase_scores(run.scored_split) if run.scored_split is not None else []
+    intervals = [scores.scores.get(f"{scores.metric}_ci") for scores in found]
     return [
-        (ends[scores.phase], scores.value, scores.scores.get(f"{scores.metric}_ci"))
-        for scores in found
+        (ends[scores.phase], scores.value, interval if interval and all(map(math.isfinite, interval)) else None)
+        for scores, interval in zip(found, intervals, strict=True)
         if f"eval_{scores.metric}" == metric and scores.phase in ends and math.isfinite(scores.value)
     ]
 
@@ -116,10 +117,7 @@ def finite_number(value: Any) -> float | None:
     """A finite number; None for anything else that a log may hold."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
-    try:
-        return float(value) if math.isfinite(value) else None
-    except OverflowError:  # an integer of 400 digits
-        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def _points(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:

@@ -119,13 +119,27 @@ def read_run_weights(run: Run, wanted: str | None = None) -> RunWeights:
         folders = dict.fromkeys(model.folder for model in _models(run, rounds.values()))
         files = {folder: stack.enter_context(open_weights(folder)) for folder in folders}
         records = [record for record in run.phases if _pruned_layers(record)]
+        excuse = _excuse(files.values(), [layer["name"] for record in records for layer in _pruned_layers(record)])
+        if excuse:
+            rounds, shown, files = {}, None, {}
         phases = [
             PrunedPhase(record["name"], _rows(run, record, rounds.get(record["name"]), files)) for record in records
         ]
         names = list(dict.fromkeys(row.name for phase in phases for row in phase.rows))
         moments, not_finite = _statistics(run, names, files)
-        layer, missing = _chosen_layer(run, shown, wanted, files)
+        layer, missing = _chosen_layer(run, shown, wanted, files, excuse)
     return RunWeights(_by_chance(run), phases, moments, not_finite, shown, layer, missing)
+
+
+def _excuse(files: Iterable[WeightFile], names: Sequence[str]) -> str:
+    """Why files say nothing of these layers, where they have names of their own; "" where they answer."""
+    try:
+        for file in files:
+            for name in names:
+                _ = name in file
+    except ValueError as error:
+        return f"{error}."
+    return ""
 
 
 def _pruned_layers(record: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -202,7 +216,7 @@ def _statistics(
     moments: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in names}
     not_finite: dict[str, int] = {}
     for phase, model in run.models.items():
-        for name in names:
+        for name in names if model.folder in files else ():
             weights = _flat(files[model.folder], name)
             if weights is None:
                 continue
@@ -215,11 +229,11 @@ def _statistics(
 
 
 def _chosen_layer(
-    run: Run, found: SparseRound | None, wanted: str | None, files: Files
+    run: Run, found: SparseRound | None, wanted: str | None, files: Files, excuse: str
 ) -> tuple[SparseLayer | None, str]:
     """The layer to draw, or why there is none. A tied weight may be saved under its other name."""
     if found is None:
-        missing = _why_no_weights(run)
+        missing = excuse or _why_no_weights(run)
         if wanted is not None:
             raise ValueError(f"layer {wanted!r} cannot be drawn: {missing} Leave --layer out.")
         return None, missing

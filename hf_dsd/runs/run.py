@@ -207,7 +207,8 @@ class Run:
                 with open_weights(model.folder):
                     self._damages[model.folder] = ""
             except (SafetensorError, OSError, ValueError, KeyError) as error:
-                self._damages[model.folder] = f"{type(error).__name__}: {error}"
+                kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+                self._damages[model.folder] = f"{kind}{error}"
         return self._damages[model.folder]
 
     def _model_of(self, planned: Mapping[str, Any]) -> PhaseModel | None:

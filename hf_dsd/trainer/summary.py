@@ -5,6 +5,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -46,17 +47,16 @@ class RunSummary:
             dsd: The engine, for what was pruned.
             learning_rates: Its planned curve, for a drawing; empty with a scheduler of the user's own.
         """
-        targets = {target.name: target for target in dsd.targets}
         layers = [
             {
-                "name": name,
-                "shape": list(targets[name].shape),  # a sharded mask has its block's
-                "weights": targets[name].numel,
-                "pruned": built.pruned,
-                "sparsity": built.pruned / targets[name].numel,
-                "threshold": built.threshold,
+                "name": weight.name,
+                "shape": list(weight.shape),
+                "weights": weight.shape.numel(),
+                "pruned": weight.pruned,
+                "sparsity": weight.pruned / weight.shape.numel(),
+                "threshold": weight.threshold,
             }
-            for name, built in dsd.built.items()
+            for weight in dsd.weights
         ]
         record = {**_facts(phase), "seconds": 0.0, "finished": False, "metrics": {}, "layers": layers}
         self.phases.append({**record, "learning_rates": [list(point) for point in learning_rates]})
@@ -122,10 +122,15 @@ class RunSummary:
                 for target in dsd.targets
             ],
             "command": [Path(sys.argv[0]).name, *without_secrets(sys.argv[1:])],
-            "versions": {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}},
+            "versions": _versions(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_json(path, content)
+
+
+@cache  # looking a package up reads the folders of all that are installed
+def _versions() -> dict[str, str | None]:
+    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
 
 
 def _version(package: str) -> str | None:

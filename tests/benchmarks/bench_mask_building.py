@@ -45,7 +45,7 @@ from hf_dsd import DSD, Schedule
 from hf_dsd.engine.masks import build_mask
 from hf_dsd.engine.selection import select_smallest
 
-SHAPES = [(1024, 1024), (2048, 2048), (2049, 4096)]
+SHAPES = [(320, 320), (3200, 3200), (10_000, 10_000)]
 SPARSITY = 0.5
 
 

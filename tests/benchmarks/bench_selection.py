@@ -27,8 +27,9 @@ from hf_dsd.engine.selection import _SAMPLE_SIZE, kth_smallest, radix_select, se
 
 MILLION = 1 << 20
 CASES = [
-    (4 * MILLION, torch.float32, "normal"),
-    (16 * MILLION, torch.float32, "normal"),
+    (MILLION // 10, torch.float32, "normal"),
+    (10 * MILLION, torch.float32, "normal"),
+    (100 * MILLION, torch.float32, "normal"),
     (4 * MILLION, torch.bfloat16, "normal"),
     (4 * MILLION, torch.float32, "misleading"),
 ]
@@ -101,7 +102,7 @@ def main() -> None:
             threshold = statistics.median(t["threshold"] / t["numpy.partition"] for t in times)
             milliseconds = 1e3 * statistics.median(t["mask"] for t in times)
             row = " ".join(f"{ratio:{width}.2f}" for ratio, width in zip(ratios, (16, 9, 5, 5), strict=True))
-            name = f"{n // MILLION:3} M {str(dtype).removeprefix('torch.')} {kind}"
+            name = f"{n / MILLION:5g} M {str(dtype).removeprefix('torch.')} {kind}"
             print(f"{name:28}  {sparsity:8}  {milliseconds:7.1f} | {row} | {threshold:10.2f}", flush=True)
 
 

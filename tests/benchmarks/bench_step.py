@@ -1,8 +1,13 @@
-"""What a sparse phase costs per optimizer step: ratios in one process, steps of each kind in turn.
+"""What a sparse phase costs: ratios in one process, contenders in turn.
 
-    python tests/benchmarks/bench_step.py [--device cuda] [--pairs 10]
+    python tests/benchmarks/bench_step.py [--device cuda] [--pairs 10] [--sizes 1e5 1e7 1e8] [--step]
 
-Prints, for a GPT-2 of 54 million parameters: the sparse step over the dense step, the mask pass alone over the whole
+The first table has one row per number of weights, dtype and number of tensors: CPU nanoseconds a weight (wall on a GPU)
+of the mask pass, of the check of the zeros and of a phase's start, and how often that is the limit: for the mask pass
+a `mul_` by a mask of the weights' own dtype, which takes 4 times the memory in fp32, for the others one read of the
+weights (`sum`). With `--step` a training step, too.
+
+That is, for a GPT-2 of 54 million parameters: the sparse step over the dense step, the mask pass alone over the whole
 step, mask bytes per weight, and the same step with masks as `torch.nn.utils.prune` applies them (in every forward).
 """
 
@@ -28,14 +33,42 @@ def build(device: str) -> tuple[GPT2LMHeadModel, torch.Tensor]:
     return GPT2LMHeadModel(config).to(device).train(), torch.randint(32_000, (4, 128), device=device)
 
 
-def seconds(step: Callable[[], None], device: str) -> float:
+def seconds(step: Callable[[], object], device: str, clock: Callable[[], float] = time.perf_counter) -> float:
+    """Seconds of one call; wall seconds on a GPU, whatever the clock."""
     if device == "cuda":
         torch.cuda.synchronize()
-    start = time.perf_counter()
+        clock = time.perf_counter
+    start = clock()
     step()
     if device == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
+
+
+def measure_passes(n: int, tensors: int, dtype: torch.dtype, device: str, repeats: int) -> str:
+    """One row of the first table."""
+    model = nn.ParameterList(
+        [nn.Parameter(torch.randn(n // tensors // 64, 64, device=device).to(dtype)) for _ in range(tensors)]
+    )
+    dsd = DSD(model, torch.optim.SGD(model.parameters(), lr=0.1), Schedule.from_steps([0, 10**9, 1], sparsity=0.5))
+    dsd.begin_step(0)
+    floats = [(weight.detach(), mask.to(dtype)) for weight, mask in zip(model, dsd.masks.values(), strict=True)]
+
+    def multiply() -> None:
+        for weight, mask in floats:
+            weight.mul_(mask)
+
+    runs = {
+        "mask pass": (dsd.optimizer_step, multiply),
+        "zeros": (dsd.revived_weights, lambda: [weight.sum() for weight, _ in floats]),
+        "start": (lambda: dsd._begin_sparse(dsd.schedule.phases[1]), lambda: [weight.sum() for weight, _ in floats]),
+    }
+    cells = []
+    for name, pair in runs.items():
+        times = [[seconds(run, device, time.process_time) for run in pair] for _ in range(repeats + 1)][1:]
+        ours, limit = (min(column) for column in zip(*times, strict=True))
+        cells.append(f"{name} {ours / n * 1e9:6.2f} ns, {ours / limit:5.2f} x limit")
+    return f"{n:9.0e} weights in {tensors:4} of {str(dtype):15} | " + " | ".join(cells)
 
 
 def train_step(
@@ -51,8 +84,22 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--pairs", type=int, default=10)
+    parser.add_argument("--sizes", type=float, nargs="+", default=[1e5, 1e7, 1e8])
+    parser.add_argument("--step", action="store_true")
     options = parser.parse_args()
 
+    torch.set_num_threads(1)
+    print(f"torch {torch.__version__}, {options.device}, one thread, the least of {options.pairs}")
+    for size in map(int, options.sizes):
+        for dtype in (torch.float32, torch.bfloat16):
+            for tensors in (1, 1000) if size >= 10**7 else (1, 10):
+                print(measure_passes(size, tensors, dtype, options.device, options.pairs), flush=True)
+    if options.step:
+        measure_step(options)
+
+
+def measure_step(options: argparse.Namespace) -> None:
+    """Prints the second table."""
     model, ids = build(options.device)
     forward_masked = copy.deepcopy(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)

@@ -1,5 +1,7 @@
 """The engine in hand-written loops: PyTorch's, Accelerate's, and ones that make mistakes."""
 
+from dataclasses import dataclass
+from itertools import chain, repeat
 from pathlib import Path
 from typing import Any
 
@@ -9,10 +11,12 @@ from accelerate import Accelerator
 from reference_loop import reference_dsd
 from tiny import TinyCNN, TinyLSTM, build, classification_rows
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, default_collate
 
 from hf_dsd import DSD, Schedule
+from hf_dsd.engine.targets import Target
 
 BATCHES = [default_collate(classification_rows(8, seed)) for seed in range(9)]
 
@@ -68,9 +72,8 @@ def test_phases_and_masks() -> None:
         began.append(dsd.begin_step(step))
         assert dsd.phase.index == step // 3
         assert set(dsd.masks) == (set(TinyLSTM.pruned) if 3 <= step < 6 else set())
+        dsd.optimizer_step()
     assert began == [True, False, False] * 3
-    assert dsd.begin_step(9) is False  # past the end: the last phase goes on
-    assert dsd.phase.index == 2
 
 
 def test_masks_are_exact_and_one_byte_a_weight() -> None:
@@ -100,9 +103,7 @@ def test_redense_with_zero_gradients_stays_at_zero() -> None:
     for group in dsd.optimizer.param_groups:
         group["weight_decay"] = 0.0
     train(dsd, stop=6)
-    masks = dict(dsd.masks)
-    dsd.begin_step(6)
-    weights = dict(dsd.model.named_parameters())
+    masks, weights = dsd.masks, dict(dsd.model.named_parameters())
     for step in range(6, 9):
         dsd.begin_step(step)
         dsd.model(**BATCHES[step])["loss"].backward()
@@ -118,7 +119,7 @@ def test_without_a_reset_old_moments_push_the_weights_back() -> None:
     """The bug that the default avoids: with a zero gradient the restored weights still move."""
     dsd = make(reset_optimizer_state="none")
     train(dsd, stop=6)
-    masks = dict(dsd.masks)
+    masks = dsd.masks
     dsd.begin_step(6)
     weights = dict(dsd.model.named_parameters())
     for p in weights.values():
@@ -173,10 +174,6 @@ def test_nothing_synchronises_inside_a_phase() -> None:
             dsd.mask_gradients()
             dsd.optimizer_step()
     assert syncs.calls == []
-    with Syncs() as syncs:
-        dsd.begin_step(21)
-        dsd.revived_weights()
-        make().begin_step(0)
     make_sparse = make(Schedule.from_steps([0, 1, 1]))
     with Syncs() as syncs:
         make_sparse.begin_step(0)
@@ -273,7 +270,7 @@ def test_accelerate_saves_and_loads_the_engine(tmp_path: Path) -> None:
 def test_skipping_the_first_step_of_a_phase() -> None:
     dsd = make()
     dsd.begin_step(0)
-    with pytest.raises(ValueError, match=r"^begin_step\(4\) lies inside phase-1-sparse \(steps 3\.\.5\)"):
+    with pytest.raises(ValueError, match=r"^begin_step\(4\) is not the next step, which is step 1: count"):
         dsd.begin_step(4)
 
 
@@ -321,10 +318,202 @@ def test_leaving_a_phase_that_is_not_current() -> None:
         dsd.leave_phase(2)
 
 
+def test_counting_anew_in_every_epoch() -> None:
+    """The loop that never prunes: `for step, batch in enumerate(loader)` inside epochs."""
+    dsd = make()
+    train(dsd, stop=3)
+    with pytest.raises(ValueError, match=r"^begin_step\(0\) is not the next step, which is step 3: .* across epochs"):
+        dsd.begin_step(0)
+
+
+def test_a_step_that_never_moves_on() -> None:
+    dsd = make()
+    dsd.begin_step(0)
+    dsd.begin_step(0)  # of another micro-batch
+    dsd.optimizer_step()
+    with pytest.raises(ValueError, match=r"^begin_step\(0\) is not the next step, which is step 1"):
+        dsd.begin_step(0)
+
+
+def test_a_step_past_the_end() -> None:
+    dsd = make()
+    train(dsd)
+    with pytest.raises(ValueError, match=r"^begin_step\(9\) lies past the schedule's 9 steps: end the loop there"):
+        dsd.begin_step(9)
+
+
+def test_a_step_that_does_not_begin_may_begin_again() -> None:
+    dsd = make(Schedule.from_steps([0, 2, 2]))
+    dsd.model.head.weight.data[0, 0] = float("nan")
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"^head\.weight holds NaN"):
+            dsd.begin_step(0)
+    dsd.model.head.weight.data[0, 0] = 0.5
+    assert dsd.begin_step(0)
+
+
+def test_steps_without_an_update_need_not_be_applied() -> None:
+    dsd = make()
+    train(dsd, stop=4)
+    dsd.begin_step(4)  # its loss was not finite, so the loop goes on to the next
+    train(dsd, start=5)
+    dsd.finish()
+
+
+@pytest.mark.parametrize(
+    ("stop", "missed"),
+    [(0, "phase-0-dense, phase-1-sparse, phase-2-dense"), (3, "phase-1-sparse, phase-2-dense"), (8, "the end of the")],
+)
+def test_a_loop_that_ends_early_is_told_so(stop: int, missed: str) -> None:
+    dsd = make()
+    train(dsd, stop=stop)
+    with pytest.raises(
+        RuntimeError, match=f"^training ended after {stop} of the schedule's 9 steps and never reached {missed}"
+    ):
+        dsd.finish()
+    train(dsd, start=stop)
+    dsd.finish()
+
+
+def test_a_sparse_phase_whose_masks_were_never_applied() -> None:
+    dsd = make()
+    for step in range(6):
+        dsd.begin_step(step)
+    with pytest.raises(
+        RuntimeError, match=r"^optimizer_step\(\) was never called in phase-1-sparse, so its masks were"
+    ):
+        dsd.begin_step(6)
+
+
+def test_a_resumed_loop_begins_at_the_checkpoints_step() -> None:
+    first = make()
+    train(first, stop=4)
+    second = make(model=first.model)
+    second.load_state_dict(first.state_dict())
+    for wrong in (0, 3, 5, 6):
+        with pytest.raises(ValueError, match=rf"^begin_step\({wrong}\) is not the next step, which is step 4"):
+            second.begin_step(wrong)
+    second.begin_step(4)
+    assert second.state_dict()["meta"]["step"] == 4  # begun, not done
+
+
+def test_a_loop_as_the_docstring_has_it() -> None:
+    """Two parameter groups of different rates, three epochs of three batches."""
+    model = build(TinyLSTM)
+    groups = [{"params": model.lstm.parameters()}, {"params": model.head.parameters(), "lr": 2e-2}]
+    optimizer = torch.optim.SGD(groups, lr=1e-2)
+    dsd = DSD(model, optimizer, Schedule.from_steps([3, 3, 3], sparsity=0.5, learning_rates=[1e-2, 5e-3, 1e-3]))
+    scheduler = LambdaLR(optimizer, dsd.learning_rate_scale)
+    rates = []
+    batches = chain.from_iterable(repeat(BATCHES[:3]))
+    for step, batch in zip(range(dsd.schedule.total_steps), batches, strict=False):
+        dsd.begin_step(step)
+        rates.append([group["lr"] for group in optimizer.param_groups])
+        model(**batch)["loss"].backward()
+        optimizer.step()
+        dsd.optimizer_step()
+        scheduler.step()
+        optimizer.zero_grad()
+    dsd.finish()
+    expected = [rate for rate in ([1e-2, 2e-2], [5e-3, 1e-2], [1e-3, 2e-3]) for _ in range(3)]
+    assert rates == [pytest.approx(rate) for rate in expected]
+    resumed = LambdaLR(optimizer, make(dsd.schedule).learning_rate_scale)
+    resumed.load_state_dict(scheduler.state_dict())
+    assert resumed.get_last_lr() == pytest.approx([1e-3, 2e-3])
+
+
+def test_rates_that_decay_in_every_phase() -> None:
+    dsd = make(Schedule.from_steps([2, 4, 2], learning_rates=[1e-2, 5e-3, 1e-3]))
+    scales = [dsd.learning_rate_scale(step, decays=True) for step in range(9)]
+    assert scales == pytest.approx([1, 0.5, 0.5, 0.375, 0.25, 0.125, 0.1, 0.05, 0])
+
+
+def test_rates_that_the_optimizer_was_not_built_with() -> None:
+    with pytest.raises(
+        ValueError, match=r"^the schedule has no learning rates: give it learning_rates, one per phase$"
+    ):
+        make().learning_rate_scale(0)
+    dsd = make(Schedule.from_steps([3, 3, 3], learning_rates=[0.5, 0.5, 0.1]))
+    with pytest.raises(ValueError, match=r"built with the learning rates \[0\.01\], and the schedule's first is 0\.5"):
+        dsd.learning_rate_scale(0)
+
+
+def test_a_run_that_diverged_is_told_from_one_whose_weights_are_written() -> None:
+    dsd = make(Schedule.from_steps([0, 4, 1], sparsity=0.5))
+    dsd.begin_step(0)
+    mask = dsd.masks["head.weight"]
+    pruned = (~mask).nonzero()[0]
+    weight = dsd.model.head.weight.data
+    weight[tuple(pruned)] = 1.0
+    assert (dsd.revived_weights(), dsd.not_finite_weights()) == ({"head.weight": 1}, {})
+    weight[tuple(pruned)] = float("nan")
+    dsd.optimizer_step()
+    assert (dsd.revived_weights(), dsd.not_finite_weights()) == ({"head.weight": 1}, {"head.weight": 1})
+    weight[tuple(pruned)] = -0.0
+    assert (dsd.revived_weights(), dsd.not_finite_weights()) == ({}, {})
+
+
+def test_a_weight_whose_storage_moved_is_masked_where_it_is_now() -> None:
+    dsd = make(Schedule.from_steps([0, 9, 1], sparsity=0.5))
+    dsd.begin_step(0)
+    dsd.optimizer_step()
+    for parameter in dsd.model.parameters():
+        parameter.data = torch.ones_like(parameter)
+    dsd.optimizer_step()
+    assert dsd.revived_weights() == {}
+    dsd.model.double()
+    for parameter in dsd.model.parameters():
+        parameter.data.fill_(1)
+    dsd.optimizer_step()
+    assert dsd.revived_weights() == {}
+    assert zeros(dsd) == sum(weight.pruned for weight in dsd.weights)
+
+
+def test_a_dense_control_forgets_nothing() -> None:
+    dsd = make(Schedule.from_steps([2, 2, 2]).dense_control(), reset_optimizer_state="all")
+    train(dsd, stop=2)
+    dsd.begin_step(2)
+    assert all(state["step"] == 2 for state in dsd.optimizer.state.values())
+
+
+@dataclass(frozen=True)
+class Stacked(Target):
+    """A target that stacks matrices."""
+
+    matrices: int = 1
+
+
+class Experts(nn.Module):
+    """Three experts in one tensor, of very different sizes of weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.experts = nn.Parameter(torch.randn(3, 4, 5) * torch.tensor([1e-3, 1.0, 1e3]).view(3, 1, 1))
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "random"])
+def test_fused_experts_are_pruned_one_by_one(criterion: str) -> None:
+    model = Experts()
+    dsd = DSD(
+        model,
+        torch.optim.SGD(model.parameters(), lr=0.0),
+        Schedule.from_steps([0, 2, 1], sparsity=0.33),
+        mask_criterion=criterion,
+    )
+    (target,) = dsd.targets
+    dsd.targets = [Stacked(**{**vars(target), "matrices": 3})]
+    dsd.begin_step(0)
+    assert (~dsd.masks["experts"]).sum(dim=(1, 2)).tolist() == [7, 7, 7]
+    assert dsd.sparsity == 21 / 60
+    state = dsd.state_dict()
+    dsd.load_state_dict(state)
+    assert (~dsd.masks["experts"]).sum(dim=(1, 2)).tolist() == [7, 7, 7]
+
+
 def test_skipping_a_whole_phase() -> None:
     dsd = make()
     dsd.begin_step(0)
-    with pytest.raises(ValueError, match=r"^begin_step\(6\) lies inside phase-2-dense"):
+    with pytest.raises(ValueError, match=r"^begin_step\(6\) is not the next step, which is step 1: count"):
         dsd.begin_step(6)
 
 
@@ -348,7 +537,8 @@ def test_compiled_models_have_plain_names() -> None:
 def test_random_masks_differ_between_phases_and_parameters() -> None:
     dsd = make(Schedule.from_steps([0, 1, 1, 1, 1], sparsity=0.5), mask_criterion="random")
     dsd.begin_step(0)
-    first = dict(dsd.masks)
+    first = dsd.masks
+    dsd.optimizer_step()
     dsd.begin_step(1)
     dsd.begin_step(2)
     assert not torch.equal(first["lstm.weight_hh_l0"], dsd.masks["lstm.weight_hh_l0"])

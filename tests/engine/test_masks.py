@@ -1,12 +1,25 @@
 """The masks of one sparse phase: hand-written tensors, in-place application, packing, digest."""
 
 import re
+import tracemalloc
 
 import pytest
 import torch
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
-from hf_dsd.engine.masks import CRITERIA, apply_masks_, build_mask, masks_digest, pack_mask, seed_of, unpack_mask
+from hf_dsd.engine.masks import (
+    _CPU_BLOCK,
+    CRITERIA,
+    apply_masks_,
+    build_mask,
+    count_revived,
+    like_memory_of,
+    masks_digest,
+    pack_mask,
+    seed_of,
+    unpack_mask,
+)
 
 WEIGHT = [[0.5, -3.0, 0.0], [-0.25, 2.0, 1.0]]
 
@@ -67,6 +80,38 @@ def test_nan_and_infinity_are_refused_by_every_criterion(bad, criterion):
     with pytest.raises(ValueError, match=r"^(magnitudes|weights) must be finite, got NaN or inf$"):
         build_mask(weight, 0.5, criterion=criterion)
     assert build_mask(weight, 0.0, criterion=criterion).pruned == 0  # what prunes nothing asks nothing
+
+
+@pytest.mark.parametrize("sparsity", [1.0, 1.5, -0.1, float("nan"), "0.5"], ids=str)
+def test_a_sparsity_out_of_range_is_refused(sparsity):
+    with pytest.raises(ValueError, match=r"^sparsity must be a fraction in \[0, 1\), got "):
+        build_mask(torch.ones(2, 3), sparsity)
+
+
+@pytest.mark.parametrize("dtype", [torch.complex64, torch.int32, torch.float8_e4m3fn, torch.bool], ids=str)
+def test_weights_that_are_no_real_floats_are_refused(dtype):
+    with pytest.raises(
+        ValueError, match=rf"^weights must be real floating-point numbers of 16 bits or more, got {dtype}"
+    ):
+        build_mask(torch.ones(2, 3).to(dtype), 0.5)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("memory", ["contiguous", "transposed"])
+def test_stacked_matrices_are_masked_each_as_if_alone(criterion, memory):
+    stack = torch.randn(4, 3, 5) * torch.tensor([1e-3, 1.0, 1e3, 1.0]).view(4, 1, 1)
+    if memory == "transposed":
+        stack = stack.transpose(1, 2).contiguous().transpose(1, 2)
+    built = build_mask(stack, 0.3, criterion=criterion, seed=2, matrices=4)
+    assert built.pruned == 16
+    assert (~built.mask).sum(dim=(1, 2)).tolist() == [4] * 4
+    if criterion == "magnitude":
+        alone = [build_mask(matrix, 0.3) for matrix in stack]
+        assert torch.equal(built.mask, torch.stack([one.mask for one in alone]))
+        assert built.threshold == max(one.threshold for one in alone)
+    stack[2, 0, 0] = float("nan")
+    with pytest.raises(ValueError, match="must be finite, got NaN or inf$"):
+        build_mask(stack, 0.3, criterion=criterion, matrices=4)
 
 
 # The random control
@@ -143,6 +188,57 @@ def test_apply_moves_no_storage(make):
     assert torch.equal(weight, expected)
     assert weight.is_leaf
     assert weight.requires_grad
+
+
+MEMORY = {
+    "contiguous": lambda: torch.randn(700, 600),
+    "transposed": lambda: torch.randn(600, 700).t(),
+    "channels_last": lambda: torch.randn(70, 60, 10, 10).to(memory_format=torch.channels_last),
+    "strided": lambda: torch.randn(1400, 1200)[::2, ::2],
+    "row": lambda: torch.randn(2, 400_000)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("memory", MEMORY)
+def test_blocks_are_exact_whatever_the_memory(memory, dtype):
+    """Weights of several blocks: the product, and the count of what is not zero."""
+    weight = MEMORY[memory]().to(dtype)
+    assert weight.numel() > 2 * _CPU_BLOCK
+    mask = torch.rand(weight.shape) < 0.5
+    for one in (mask, like_memory_of(mask, weight)):
+        assert torch.equal(one, mask)
+        masked = weight.clone(memory_format=torch.preserve_format) if memory not in ("strided", "row") else weight
+        expected = weight * mask
+        assert int(count_revived(masked, one)) == int(torch.count_nonzero(masked[~mask]))
+        apply_masks_([(masked, one)])
+        assert torch.equal(masked, expected)
+        assert int(count_revived(masked, one)) == 0
+        masked[~mask] = -0.0
+        assert int(count_revived(masked, one)) == 0
+        masked[tuple((~mask).nonzero()[-1])] = 5e-324 if dtype is torch.float64 else 1e-7
+        masked[tuple((~mask).nonzero()[0])] = float("nan")
+        assert int(count_revived(masked, one)) == 2
+        weight = MEMORY[memory]().to(dtype)
+
+
+@pytest.mark.parametrize("memory", MEMORY)
+def test_nothing_of_weight_size_is_allocated(memory):
+    """Neither by the mask pass nor by the check of the zeros, in PyTorch's memory or numpy's."""
+    weight = MEMORY[memory]().repeat(*[4, 2, 1, 1][: MEMORY[memory]().dim()])
+    mask = like_memory_of(torch.rand(weight.shape) < 0.5, weight)
+    bound = 10 * _CPU_BLOCK  # bytes: a block as fp32, another as bits, and flags
+    assert weight.numel() * 4 > 6 * bound
+    for run in (lambda: apply_masks_([(weight, mask)]), lambda: count_revived(weight, mask)):
+        tracemalloc.start()
+        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+            run()
+        largest_by_numpy = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        largest = max((event.cpu_memory_usage for event in profiled.events() if event.name == "[memory]"), default=0)
+        allocated = max([largest, *(event.self_cpu_memory_usage for event in profiled.events())])
+        assert allocated < bound
+        assert largest_by_numpy < 4 * bound  # the profiler's own records are among it
 
 
 def test_apply_takes_every_pair_once():

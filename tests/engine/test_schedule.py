@@ -173,18 +173,18 @@ def test_round_trip_through_json(schedule):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"steps": [1, 1]}, "phase_steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1, 1]"),
-        ({"steps": [1]}, "phase_steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1]"),
-        ({"steps": []}, "phase_steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got []"),
-        ({"steps": 3}, "phase_steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got 3"),
-        ({"steps": "111"}, "phase_steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got 111"),
-        ({"steps": [1, "2", 1]}, "phase_steps must be positive (only the first may be 0), got [1, '2', 1]"),
-        ({"steps": [1, 0, 1]}, "phase_steps must be positive (only the first may be 0), got [1, 0, 1]"),
-        ({"steps": [1, 1, 0]}, "phase_steps must be positive (only the first may be 0), got [1, 1, 0]"),
-        ({"steps": [-1, 1, 1]}, "phase_steps must be positive (only the first may be 0), got [-1, 1, 1]"),
-        ({"steps": [1, float("inf"), 1]}, "phase_steps must be positive (only the first may be 0), got [1, inf, 1]"),
-        ({"steps": [float("nan"), 1, 1]}, "phase_steps must be positive (only the first may be 0), got [nan, 1, 1]"),
-        ({"steps": [1, 1.5, 1]}, "phase_steps must be whole numbers of optimizer steps, got [1, 1.5, 1]"),
+        ({"steps": [1, 1]}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1, 1]"),
+        ({"steps": [1]}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1]"),
+        ({"steps": []}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got []"),
+        ({"steps": 3}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got 3"),
+        ({"steps": "111"}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got 111"),
+        ({"steps": [1, "2", 1]}, "steps must be positive (only the first may be 0), got [1, '2', 1]"),
+        ({"steps": [1, 0, 1]}, "steps must be positive (only the first may be 0), got [1, 0, 1]"),
+        ({"steps": [1, 1, 0]}, "steps must be positive (only the first may be 0), got [1, 1, 0]"),
+        ({"steps": [-1, 1, 1]}, "steps must be positive (only the first may be 0), got [-1, 1, 1]"),
+        ({"steps": [1, float("inf"), 1]}, "steps must be positive (only the first may be 0), got [1, inf, 1]"),
+        ({"steps": [float("nan"), 1, 1]}, "steps must be positive (only the first may be 0), got [nan, 1, 1]"),
+        ({"steps": [1, 1.5, 1]}, "steps must be whole numbers of optimizer steps, got [1, 1.5, 1]"),
         ({"sparsity": 1}, "sparsity must be a fraction in [0, 1), got 1"),
         ({"sparsity": -0.1}, "sparsity must be a fraction in [0, 1), got -0.1"),
         ({"sparsity": 30}, "sparsity must be a fraction in [0, 1), got 30; write 0.3 for 30 %"),
@@ -196,16 +196,16 @@ def test_round_trip_through_json(schedule):
         ({"sparsity": [0.3, None]}, "sparsity must be a fraction in [0, 1), got None"),
         (
             {"sparsity": [0.3, 0.2]},
-            "sparsity must hold one number, or one per sparse phase: phase_steps has 1 sparse phase(s), got 2 "
+            "sparsity must hold one number, or one per sparse phase: steps has 1 sparse phase(s), got 2 "
             "sparsities [0.3, 0.2]",
         ),
-        ({"learning_rates": [1.0, 1.0]}, "phase_learning_rates must hold one rate per phase (3), got [1.0, 1.0]"),
-        ({"learning_rates": 1e-3}, "phase_learning_rates must hold one rate per phase (3), got 0.001"),
-        ({"learning_rates": []}, "phase_learning_rates must hold one rate per phase (3), got []"),
-        ({"learning_rates": [1.0, 0.0, 1]}, "phase_learning_rates must be positive and finite, got [1.0, 0.0, 1]"),
-        ({"learning_rates": [1, -1.0, 1]}, "phase_learning_rates must be positive and finite, got [1, -1.0, 1]"),
-        ({"learning_rates": [1, 1, 1e999]}, "phase_learning_rates must be positive and finite, got [1, 1, inf]"),
-        ({"learning_rates": ["1", 1, 1]}, "phase_learning_rates must be positive and finite, got ['1', 1, 1]"),
+        ({"learning_rates": [1.0, 1.0]}, "learning_rates must hold one rate per phase (3), got [1.0, 1.0]"),
+        ({"learning_rates": 1e-3}, "learning_rates must hold one rate per phase (3), got 0.001"),
+        ({"learning_rates": []}, "learning_rates must hold one rate per phase (3), got []"),
+        ({"learning_rates": [1.0, 0.0, 1]}, "learning_rates must be positive and finite, got [1.0, 0.0, 1]"),
+        ({"learning_rates": [1, -1.0, 1]}, "learning_rates must be positive and finite, got [1, -1.0, 1]"),
+        ({"learning_rates": [1, 1, 1e999]}, "learning_rates must be positive and finite, got [1, 1, inf]"),
+        ({"learning_rates": ["1", 1, 1]}, "learning_rates must be positive and finite, got ['1', 1, 1]"),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",
 )
@@ -214,12 +214,23 @@ def test_bad_value_is_refused_by_name(kwargs, message):
         Schedule.from_steps(**{"steps": [1, 1, 1], **kwargs})
 
 
+def test_a_loops_user_is_told_of_the_names_that_he_typed():
+    """And the Trainer's of its fields'."""
+    message = r"must name an odd number of phases, D,S,D\[,S,D\.\.\.\], at least 3, got \[500, 500\]$"
+    with pytest.raises(ValueError, match="^steps " + message):
+        Schedule.from_steps([500, 500])
+    with pytest.raises(ValueError, match="^phase_steps " + message):
+        Schedule.from_steps([500, 500], prefix="phase_")
+    with pytest.raises(ValueError, match="^phase_learning_rates must"):
+        Schedule.equal_parts(9, learning_rates=[1.0], prefix="phase_")
+
+
 @pytest.mark.parametrize(
     ("build", "message"),
     [
         (
             lambda: Schedule.from_epochs([1, 0.1, 1], 4),
-            "phase_epochs must give every phase after the first at least one optimizer step, got [1, 0.1, 1], which "
+            "epochs must give every phase after the first at least one optimizer step, got [1, 0.1, 1], which "
             "is [4, 0, 5] steps; train longer or use fewer phases",
         ),
         (
@@ -234,7 +245,7 @@ def test_bad_value_is_refused_by_name(kwargs, message):
         ),
         (
             lambda: Schedule.from_epochs([1, 1], 4),
-            "phase_epochs must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1, 1]",
+            "epochs must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1, 1]",
         ),
         (lambda: Schedule.equal_parts(9, 1.5), "sparsity must be a fraction in [0, 1), got 1.5; write 0.015 for 1.5 %"),
         (lambda: check_sparsity(2, "amount"), "amount must be a fraction in [0, 1), got 2; write 0.02 for 2 %"),

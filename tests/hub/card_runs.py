@@ -96,6 +96,7 @@ def results_of(run: Path, **options: Any) -> Results:
 def _phase(index: int, kind: str, sparsity: float) -> dict[str, Any]:
     start, end = [(0, 20), (20, 30), (30, 40)][index]
     return {
+        "index": index,
         "name": f"phase-{index}-{kind}",
         "start": start,
         "end": end,

@@ -16,7 +16,7 @@ from torch.utils.data import default_collate
 from zero_end import end_process
 
 from hf_dsd import DSD, Schedule
-from hf_dsd.engine.zero_weights import ZeroDSD, whole_weight
+from hf_dsd.engine.zero_weights import whole_weight
 
 SCHEDULE = Schedule.from_steps([3, 4, 5], sparsity=0.5)
 BATCHES = [default_collate(language_rows(8, seed)) for seed in range(12)]
@@ -34,7 +34,7 @@ def plain_steps() -> list[tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]
         optimizer.step()
         dsd.optimizer_step()
         optimizer.zero_grad()
-        steps.append(({name: p.detach().clone() for name, p in model.named_parameters()}, dict(dsd.masks)))
+        steps.append(({name: p.detach().clone() for name, p in model.named_parameters()}, dsd.masks))
     return steps
 
 
@@ -48,7 +48,7 @@ def zero_steps(stage: int, persistence: int, expected: list[Any]) -> list[dict[s
     }
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE)
     engine, optimizer, _, _ = deepspeed.initialize(model=model, optimizer=optimizer, config=config)
-    dsd, found = ZeroDSD(engine, optimizer, SCHEDULE), []
+    dsd, found = DSD(engine, optimizer, SCHEDULE), []
     for n, (weights, masks) in enumerate(expected):
         dsd.begin_step(n)
         engine.backward(engine(**BATCHES[n])["loss"])

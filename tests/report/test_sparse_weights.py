@@ -217,3 +217,16 @@ def test_a_file_of_another_model_is_no_layer_of_this_one(tmp_path):
     save_file({"big.weight": torch.zeros(3, 3)}, folder / "phase-2-dense" / "model.safetensors")
     found = read_run_weights(Run.read(folder))
     assert (found.layer.name, found.layer.redense, found.phases[0].rows[1].fate) == ("big.weight", None, None)
+
+
+def test_files_with_names_of_their_own_are_said_on_the_page(tmp_path):
+    """A pipeline's modules are saved under the modules' names: nothing can be said of the layers, and nothing ends."""
+    folder = write_dsd_run(tmp_path / "run")
+    for phase, weights in (("phase-0-dense", DENSE), ("phase-1-sparse", SPARSE), ("phase-2-dense", REDENSE)):
+        save_file({f"own.{name}": tensor for name, tensor in weights.items()}, folder / phase / "model.safetensors")
+        (folder / phase / "modules.json").write_text("[]")
+    found = read_run_weights(Run.read(folder))
+    assert (found.layer, found.round, found.moments) == (None, None, {"small.weight": {}, "big.weight": {}})
+    assert "its files have the names of a pipeline's modules" in found.missing
+    with pytest.raises(ValueError, match="^layer 'big.weight' cannot be drawn: .*pipeline's modules"):
+        read_run_weights(Run.read(folder), "big.weight")

@@ -1,0 +1,113 @@
+"""A parameter that a sparse phase prunes, with its mask: everything that is done to one of them."""
+
+import hashlib
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from .masks import apply_masks_, blocks_of, build_mask, count_revived, like_memory_of, pack_mask, unpack_mask
+from .optimizer_state import clear_masked_state_
+from .selection import prune_count
+from .sharding import layout_of, local_part
+from .targets import Target
+
+
+class MaskedWeight:
+    """One parameter in one sparse phase. Of a sharded parameter every rank makes the same calls.
+
+    Attributes:
+        name: The parameter's name in the plain model.
+        parameter: The optimizer's own parameter.
+        shape: Its whole shape.
+        pruned: How many of its weights the phase prunes, in the whole parameter; the same number of each of the
+            matrices that it stacks.
+        threshold: The largest score pruned (see `BuiltMask`); 0.0 where nothing is, and after `load`.
+        mask: Bool, True = kept; this rank's block of a sharded parameter. None before `build` or `load`, and for good
+            where nothing is pruned.
+    """
+
+    def __init__(self, target: Target, parameter: nn.Parameter, sparsity: float) -> None:
+        self.name = target.name
+        self.parameter = parameter
+        self.shape = torch.Size(target.shape)
+        self.layout = layout_of(parameter)
+        self.matrices = target.matrices
+        self.pruned = prune_count(sparsity, target.numel, target.matrices)
+        self.threshold = 0.0
+        self.mask: Tensor | None = None
+        self._sparsity = sparsity
+        self._blocks: list[tuple[Tensor, Tensor]] = []
+        self._blocks_of = -1  # the address of the weights that the blocks are views of
+
+    def weight(self) -> Tensor:
+        """What is selected from and checked: the parameter, as it is sharded."""
+        return self.parameter.detach()
+
+    def build(self, criterion: str, seed: int) -> None:
+        """Chooses the mask by the weights as they are now; applies nothing yet.
+
+        Raises:
+            ValueError: See `build_mask`.
+        """
+        if not self.pruned:
+            return
+        weight = self.weight()
+        built = build_mask(weight, self._sparsity, criterion=criterion, seed=seed, matrices=self.matrices)
+        self._keep(built.mask, local_part(weight))
+        self.threshold = built.threshold
+
+    def load(self, packed: Tensor) -> None:
+        """Takes a mask as `pack` gave it.
+
+        Raises:
+            ValueError: If it is of another size, or prunes another number of weights than this phase.
+        """
+        mask = unpack_mask(packed, self.shape, self.parameter.device)
+        kept, expected = int(torch.count_nonzero(mask)), mask.numel() - self.pruned
+        if kept != expected:
+            raise ValueError(f"the checkpoint's mask of {self.name} keeps {kept}, not {expected} weights")
+        self._keep(self.layout.part_of(mask), local_part(self.weight()))
+
+    def _keep(self, mask: Tensor, weight: Tensor) -> None:
+        self.mask, self._blocks_of = like_memory_of(mask, weight), -1
+
+    def apply_(self) -> None:
+        """W <- W * Mask in place, see `apply_masks_`."""
+        if self.mask is None:
+            return
+        local = local_part(self.parameter)
+        if local.data_ptr() != self._blocks_of:  # cuDNN's flattening and `.to()` move a parameter's storage
+            self._blocks, self._blocks_of = blocks_of(local, self.mask), local.data_ptr()
+        for weight, kept in self._blocks:  # detached views: no gradient to switch off
+            weight.mul_(kept)
+
+    def mask_gradient_(self) -> None:
+        """Multiplies the gradient by the mask, in place; an infinite one of a pruned weight becomes NaN."""
+        if self.mask is not None and self.parameter.grad is not None:
+            apply_masks_([(self.parameter.grad, self.mask)])
+
+    def revived(self) -> int:
+        """How many pruned weights are not exactly zero, NaN among them, in the whole parameter; synchronises."""
+        return 0 if self.mask is None else int(self.layout.all_sum(count_revived(local_part(self.weight()), self.mask)))
+
+    def not_finite(self) -> int:
+        """How many weights are NaN or infinite, in the whole parameter; synchronises."""
+        return int(self.layout.all_sum(torch.count_nonzero(~local_part(self.weight()).isfinite())))
+
+    def pack(self) -> Tensor:
+        """The whole mask as bits, see `pack_mask`."""
+        if self.mask is None:
+            raise ValueError(f"{self.name} has no mask")
+        return pack_mask(self.mask, self.layout)
+
+    def digest(self, error: ValueError | None = None) -> str:
+        """A text that stands for this rank's mask, or for why there is none, see `check_agreement`."""
+        if error is not None:
+            return f"error: {error}"
+        return "" if self.mask is None else hashlib.sha256(pack_mask(self.mask).numpy().tobytes()).hexdigest()
+
+    def forget_(self, optimizer: Optimizer) -> None:
+        """Zeroes what the optimizer remembers of the pruned weights, see `clear_masked_state_`."""
+        if self.mask is not None:
+            clear_masked_state_(optimizer.state.get(self.parameter, {}), self.mask, self.name)
