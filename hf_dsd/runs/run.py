@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 from safetensors import SafetensorError
@@ -30,6 +31,8 @@ from .scores import PhaseScores, read_scores
 from .summary_file import read_summary
 from .weights import has_weights, open_weights
 
+# What safetensors and, of a pytorch_model.bin, torch.load make of a file that is damaged.
+_DAMAGES = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, PickleError)
 _SAID_ARMS = ("dsd", "dense", "random")
 """What a summary can call its run; arms of other names, such as `iterative`, call themselves `dsd`."""
 
@@ -206,7 +209,7 @@ class Run:
             try:
                 with open_weights(model.folder):
                     self._damages[model.folder] = ""
-            except (SafetensorError, OSError, ValueError, KeyError) as error:
+            except _DAMAGES as error:
                 kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
                 self._damages[model.folder] = f"{kind}{error}"
         return self._damages[model.folder]

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -201,7 +202,14 @@ def _skeleton(class_name: str, config_text: str) -> PreTrainedModel | None:
         config = model_class.config_class.from_dict(json.loads(config_text))
         with torch.device("meta"):
             model: PreTrainedModel = model_class(config)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # whatever a class of the user's own needs
+    except (
+        AttributeError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        StrictDataclassError,
+    ):  # whatever a class of the user's own needs
         return None
     model.tie_weights()
     return model
