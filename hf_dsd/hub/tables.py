@@ -76,7 +76,7 @@ def validation_table(results: Results) -> list[str]:
     rows = []
     for arm in (arm for arm in ARMS if any(score.arm == arm for score in found)):
         of_arm = [score for score in found if score.arm == arm]
-        seeds = sorted({score.seed for score in of_arm})
+        seeds = sorted({score.seed for score in of_arm}, key=lambda seed: -1 if seed is None else seed)
         for seed in seeds:
             rows.append([ARMS[arm][1], str(seed), *_by_phase([s for s in of_arm if s.seed == seed], metric, count)])
         if len(seeds) > 1:

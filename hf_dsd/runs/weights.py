@@ -176,7 +176,7 @@ def _shards(index: Path) -> list[str]:
     named = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
     if not all(isinstance(file, str) and file == Path(file).name for file in named):
         raise ValueError(f"{index} must map the names of weights to files beside it: {_REMEDY}")
-    return sorted(set(named))
+    return sorted({str(file) for file in named})
 
 
 def _class_name(folder: Path) -> str:
