@@ -81,9 +81,8 @@ class Words:
         """Writes the file, atomically, with every heading in it, and returns its path."""
         head = {name: value for name, value in asdict(self).items() if name != "sections"}
         text = f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=1000)}---\n"
-        text += "".join(
-            f"\n# {name}\n\n{body}\n" for name, body in (dict.fromkeys(HEADINGS, "") | self.sections).items()
-        )
+        sections = {**dict.fromkeys(HEADINGS, ""), **self.sections}
+        text += "".join(f"\n# {name}\n\n{body}\n" for name, body in sections.items())
         with written_whole(folder / WORDS_FILE_NAME) as partial:
             partial.write_text(re.sub(r"\n{3,}", "\n\n", text), encoding="utf-8")
         return folder / WORDS_FILE_NAME
