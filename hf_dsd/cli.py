@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -117,29 +117,23 @@ def compare(
         bool | None,
         typer.Option("--smaller-is-better/--greater-is-better", help="Default: as the script says, or by --metric."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Scored split to compare.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="Scored split to compare; default: test, else the one that the script scored.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Remove runs of another recipe and train anew.")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="Train nothing, compare the runs in --out.")] = False,
 ) -> None:
     """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
-    from .compare.command import collect_command, compare_command
+    from .compare.command import collect_command, run_command
 
+    status = 0
+    if not collect:
+        seed_numbers = range(first_seed, first_seed + seeds)
+        status = run_command(script or [], arms or [], seed_numbers, out, num_processes, force=force)
     greater_is_better = None if smaller_is_better is None else not smaller_is_better
-    if collect:
-        status = collect_command(out, split, metric, greater_is_better=greater_is_better)
-    else:
-        status = compare_command(
-            script or [],
-            arms or [],
-            range(first_seed, first_seed + seeds),
-            out,
-            num_processes,
-            split,
-            metric,
-            force=force,
-            greater_is_better=greater_is_better,
-        )
-    report(out)
+    without_runs = 2 if collect else 1
+    runs = collect_command(out, split, metric, greater_is_better=greater_is_better, without_runs=without_runs)
+    _write_report(out, runs=runs)
     raise typer.Exit(status)
 
 
@@ -150,10 +144,14 @@ def report(
     layer: Annotated[str | None, typer.Option(help="Whose weights to draw; default: the largest pruned one.")] = None,
 ) -> None:
     """Write a run or a comparison as one self-contained HTML page, and its figures as PNG."""
+    _write_report(folder, out, layer=layer)
+
+
+def _write_report(folder: Path, out: Path | None = None, **options: Any) -> None:
     from .report import write_report
 
     with errors_end_command({FileNotFoundError: 2, ValueError: 2}):
-        path = write_report(folder, out, layer=layer)
+        path = write_report(folder, out, **options)
     Console().print(f"The report is in {escape(str(path))}.", highlight=False, soft_wrap=True)
 
 

@@ -1,9 +1,10 @@
 """One recipe, several arms (DSD and its controls), several seeds, one honest table."""
 
+from .arms import ARMS
 from .comparison import ArmSummary, Comparison, Difference
 from .in_process import compare
-from .run_results import ARMS, RunResult
-from .runner import ScriptRuns, compare_script
+from .run_results import RunResult, read_runs
+from .runner import ScriptRuns
 from .table import print_comparison, to_markdown
 from .verdict import Verdict
 
@@ -16,7 +17,7 @@ __all__ = [
     "ScriptRuns",
     "Verdict",
     "compare",
-    "compare_script",
     "print_comparison",
+    "read_runs",
     "to_markdown",
 ]
