@@ -12,7 +12,12 @@ from .command_error import errors_end_command
 
 # What a command needs is imported inside it: `hf-dsd --help` must not wait for torch.
 
-app = typer.Typer(help="Dense-Sparse-Dense training for Hugging Face models.", no_args_is_help=True)
+app = typer.Typer(
+    help="Dense-Sparse-Dense training for Hugging Face models.",
+    no_args_is_help=True,
+    # Every option in both spellings, `--repo-id` and `--repo_id`: scripts of transformers have the second.
+    context_settings={"token_normalize_func": lambda option: option.replace("_", "-")},
+)
 
 
 class DemoTask(str, Enum):
@@ -35,10 +40,11 @@ def demo(
     output_dir: Annotated[Path | None, typer.Option(help="Folder of the runs; default: runs/demo-TASK.")] = None,
 ) -> None:
     """Train DSD and its equal-budget dense control on a small embedded set, and compare them."""
-    from .demo import run_captioning_demo, run_speech_demo
+    from .demo import captioning_task, run_demo, speech_task
 
-    run = {DemoTask.CAPTIONING: run_captioning_demo, DemoTask.SPEECH: run_speech_demo}[task]
-    run(output_dir or Path(f"runs/demo-{task.value}"))
+    make_task = {DemoTask.CAPTIONING: captioning_task, DemoTask.SPEECH: speech_task}[task]
+    with errors_end_command({ValueError: 2, RuntimeError: 2, FileNotFoundError: 1}):
+        run_demo(make_task(), output_dir or Path(f"runs/demo-{task.value}"))
 
 
 @app.command("inspect")

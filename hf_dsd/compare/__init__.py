@@ -4,7 +4,7 @@ from .arms import ARMS
 from .comparison import ArmSummary, Comparison, Difference
 from .in_process import compare
 from .run_results import RunResult, read_runs
-from .runner import ScriptRuns
+from .runner import ScriptRuns, compare_script
 from .table import print_comparison, to_markdown
 from .verdict import Verdict
 
@@ -17,6 +17,7 @@ __all__ = [
     "ScriptRuns",
     "Verdict",
     "compare",
+    "compare_script",
     "print_comparison",
     "read_runs",
     "to_markdown",

@@ -16,6 +16,7 @@ from rich.console import Console
 from hf_dsd.runs.privacy import without_secrets
 
 from .arms import ARMS, Recipe, arm_options, as_arguments, check_arguments, check_arms, parse_options
+from .comparison import Comparison
 from .jobs import Job, RunProgress, locked, run_jobs
 from .recipe import module_digests, note_call, plan_jobs
 
@@ -121,6 +122,36 @@ class ScriptRuns:
         given = parse_options(self.script[1:])
         defaults = {} if "save_steps" in given else {"save_strategy": "epoch"}
         return {name: value for name, value in {**defaults, "save_total_limit": 1}.items() if name not in given}
+
+
+def compare_script(
+    runs: ScriptRuns,
+    *,
+    force: bool = False,
+    split: str | None = None,
+    metric: str | None = None,
+    greater_is_better: bool | None = None,
+    console: Console | None = None,
+) -> tuple[Comparison, list[Job]]:
+    """Runs all arms and seeds and writes `comparison.json`; returns the comparison and the jobs that failed.
+
+    Args:
+        runs: The arms, the seeds and the script.
+        force: Remove runs of another recipe instead of refusing.
+        split: Which score files to compare (see `Comparison.from_folder`).
+        metric: The score to compare; None means the script's headline score.
+        greater_is_better: Its direction; None where the score file or its name tells.
+        console: Where to show the progress.
+
+    Raises:
+        FileNotFoundError: If no run finished.
+        ValueError: As `ScriptRuns.run` and `Comparison.from_folder`.
+        RuntimeError: As `ScriptRuns.run`.
+    """
+    failed = runs.run(force=force, console=console)
+    comparison = Comparison.from_folder(runs.out, split, metric, greater_is_better=greater_is_better)
+    comparison.write(runs.out)
+    return comparison, failed
 
 
 def _script_file(script: Sequence[str]) -> Path:
