@@ -30,7 +30,7 @@ from hf_dsd.data import (
     CaptionCollator,
     CaptionEvaluationSet,
     CaptionTrainingSet,
-    LengthGroupedOrder,
+    LengthGroupedSampler,
     load_captions,
     make_scenes,
 )
@@ -134,7 +134,7 @@ def main() -> None:
     tokenizer = build_caption_tokenizer(captions, min_count=arguments.min_count)
     encode = partial(encode_caption, tokenizer)
     train_set, validation_set = CaptionTrainingSet(data, encode), CaptionEvaluationSet(data, encode)
-    order = LengthGroupedOrder(train_set, arguments.batch_size * accelerator.num_processes, seed=arguments.seed)
+    order = LengthGroupedSampler(train_set, arguments.batch_size * accelerator.num_processes, seed=arguments.seed)
     loader = DataLoader(train_set, arguments.batch_size, sampler=order, collate_fn=CaptionCollator())
     config = NeuralTalkConfig(
         vocab_size=len(tokenizer), image_feature_size=data.dims, hidden_size=arguments.hidden_size

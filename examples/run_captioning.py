@@ -30,7 +30,7 @@ from hf_dsd.data import (
     CaptionData,
     CaptionEvaluationSet,
     CaptionTrainingSet,
-    LengthGroupedOrder,
+    LengthGroupedSampler,
     load_caption_dataset,
     load_captions,
     make_scenes,
@@ -93,7 +93,7 @@ class CaptioningTrainer(DSDSeq2SeqTrainer):
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        return LengthGroupedOrder(dataset, self.args.train_batch_size, seed=self.args.seed)
+        return LengthGroupedSampler(dataset, self.args.train_batch_size, seed=self.args.seed)
 
 
 def load_data(arguments: DataArguments) -> CaptionData:

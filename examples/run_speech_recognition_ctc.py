@@ -34,7 +34,7 @@ from hf_dsd import (
     DSDTrainingArguments,
 )
 from hf_dsd.data import (
-    LengthGroupedOrder,
+    LengthGroupedSampler,
     SpecAugment,
     SpeechCollator,
     SpeechData,
@@ -108,7 +108,7 @@ class SpeechTrainer(DSDTrainer):
     def _get_train_sampler(self, train_dataset=None):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         batch_size = self.args.train_batch_size * self.args.world_size
-        return LengthGroupedOrder(dataset, batch_size, seed=self.args.seed)
+        return LengthGroupedSampler(dataset, batch_size, seed=self.args.seed)
 
 
 def load_data(arguments: DataArguments, sampling_rate: int) -> SpeechData:

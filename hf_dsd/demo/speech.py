@@ -8,7 +8,7 @@ import torch
 
 from hf_dsd.data import (
     DigitSet,
-    LengthGroupedOrder,
+    LengthGroupedSampler,
     SpeechCollator,
     SpeechDataset,
     make_spoken_digits,
@@ -33,9 +33,9 @@ BATCH_SIZE = 16
 class _LengthGroupedTrainer(DSDTrainer):
     """Batches recordings of like length."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        return LengthGroupedOrder(rows, BATCH_SIZE, seed=self.args.seed)
+        return LengthGroupedSampler(rows, BATCH_SIZE, seed=self.args.seed)
 
 
 class SpeechDemo(TwoArmDemo):

@@ -1,7 +1,4 @@
-"""The counts BLEU is made of, per sentence: sum them for a score, resample them for an interval or a paired test.
-
-Layer: numpy and sacrebleu. Of ours, only the resampling next door.
-"""
+"""The counts BLEU is made of, per sentence: sum them for a score, resample them for an interval or a paired test."""
 
 from collections.abc import Sequence
 

@@ -1,7 +1,4 @@
-"""Word and character error rate of transcripts, as an `evaluate` metric.
-
-Layer: evaluate, numpy and jiwer. Nothing of ours but the counts and the resampling next door is imported here.
-"""
+"""Word and character error rate of transcripts, as an `evaluate` metric."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -27,6 +24,7 @@ class WER(evaluate.Metric):
         n_bootstrap: Resamples of the utterances for a 95 % percentile interval; 0 (default) computes none.
         seed: Seed of the resamples, at least 0. Default 0.
         decoding: How the predictions were made, for the signature, for example "greedy". Default: not stated.
+        skipped: Utterances of the set that were left out, for the signature. Default 0.
 
     and returns a dict:
         wer, cer: Word and character error rate, at least 0; above 1 where more is inserted than spoken. Spaces between
@@ -92,8 +90,10 @@ class WER(evaluate.Metric):
         n_bootstrap: int = 0,
         seed: int = 0,
         decoding: str | None = None,
+        skipped: int = 0,
     ) -> dict[str, Any]:
-        return score_transcripts(predictions, references, n_bootstrap=n_bootstrap, seed=seed, decoding=decoding)
+        options = {"n_bootstrap": n_bootstrap, "seed": seed, "decoding": decoding, "skipped": skipped}
+        return score_transcripts(predictions, references, **options)
 
 
 def score_transcripts(
@@ -103,6 +103,7 @@ def score_transcripts(
     n_bootstrap: int = 0,
     seed: int = 0,
     decoding: str | None = None,
+    skipped: int = 0,
 ) -> dict[str, Any]:
     """What `WER.compute` returns, without the cache file that `evaluate` writes.
 
@@ -112,6 +113,7 @@ def score_transcripts(
         n_bootstrap: Resamples for a 95 % interval; 0 computes none.
         seed: Seed of the resamples, at least 0.
         decoding: How the predictions were made, for the signature; None leaves it out.
+        skipped: Utterances of the set that were left out because they could not be used, for the signature.
 
     Returns:
         The keys listed at `WER`.
@@ -130,13 +132,14 @@ def score_transcripts(
         low, high = percentile_interval(error_rates(bootstrap_totals(statistics, n_bootstrap, seed)))
         result["wer_ci"], result["cer_ci"] = [float(low[0]), float(high[0])], [float(low[1]), float(high[1])]
     result.update({name: int(total) for name, total in zip(WER_COLUMNS[:4], totals[:4], strict=True)})
-    result["signature"] = _signature(n_bootstrap, seed, decoding)
+    result["signature"] = _signature(n_bootstrap, seed, decoding, skipped)
     return result
 
 
-def _signature(n_bootstrap: int, seed: int, decoding: str | None) -> str:
+def _signature(n_bootstrap: int, seed: int, decoding: str | None, skipped: int) -> str:
     fields = {
         "nrefs": "1",
+        **({"skipped": str(skipped)} if skipped else {}),
         **({"bs": str(n_bootstrap), "seed": str(seed)} if n_bootstrap else {}),
         **({"decoding": decoding} if decoding else {}),
         "case": "lc",
@@ -144,6 +147,6 @@ def _signature(n_bootstrap: int, seed: int, decoding: str | None) -> str:
         "unicode": "NFC",
         "tok": "spaces",
         "cer": "with spaces",
-        "version": f"jiwer {version('jiwer')}",
+        "version": f"rapidfuzz {version('rapidfuzz')}",
     }
     return "|".join(f"{name}:{value}" for name, value in fields.items())

@@ -186,7 +186,7 @@ def test_every_phone_of_the_words_is_in_the_table():
 @pytest.mark.parametrize(
     ("sizes", "seed", "message"),
     [
-        pytest.param({"test": 3}, 0, r"must name 'train' and any of .* got \['test'\]", id="no-train"),
+        pytest.param({"test": 3}, 0, r"must be 'train' and any of .* got \['test'\]", id="no-train"),
         pytest.param({"train": 3, "dev": 3}, 0, r"got \['train', 'dev'\]", id="unknown"),
         pytest.param({"train": 0}, 0, r"split_sizes\['train'\] must be in \[1, 100000\], got 0", id="empty"),
         pytest.param({"train": 2}, -1, "seed must be at least 0, got -1", id="seed"),

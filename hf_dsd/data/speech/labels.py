@@ -1,7 +1,4 @@
-"""Transcripts as CTC labels: which characters there are, and how many frames labels need.
-
-Layer: the data structures of speech.py.
-"""
+"""Transcripts as CTC labels: which characters there are, and how many frames labels need."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
