@@ -31,6 +31,7 @@ from hf_dsd.data import (
     CaptionEvaluationSet,
     CaptionTrainingSet,
     LengthGroupedSampler,
+    chosen_source,
     load_caption_dataset,
     load_captions,
     make_scenes,
@@ -97,9 +98,10 @@ class CaptioningTrainer(DSDSeq2SeqTrainer):
 
 
 def load_data(arguments: DataArguments) -> CaptionData:
-    if arguments.data_dir is not None:
+    source = chosen_source(arguments, {"feature_columns": "data_dir", "scene_train_size": None})
+    if source == "data_dir":
         return load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
-    if arguments.dataset_name is not None:
+    if source == "dataset_name":
         return load_caption_dataset(arguments.dataset_name)
     return make_scenes(DEFAULT_SPLIT_SIZES | {"train": arguments.scene_train_size}).data
 

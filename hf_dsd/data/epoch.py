@@ -13,7 +13,8 @@ class SharedEpoch:
     """
 
     def __init__(self) -> None:
-        self._number = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._number = torch.zeros((), dtype=torch.int64)
+        self._number.share_memory_()  # type: ignore[no-untyped-call]
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # copy.deepcopy and plain pickle leave shared memory; what comes from the parent of a worker is shared already.

@@ -92,8 +92,9 @@ class WER(evaluate.Metric):
         decoding: str | None = None,
         skipped: int = 0,
     ) -> dict[str, Any]:
-        options = {"n_bootstrap": n_bootstrap, "seed": seed, "decoding": decoding, "skipped": skipped}
-        return score_transcripts(predictions, references, **options)
+        return score_transcripts(
+            predictions, references, n_bootstrap=n_bootstrap, seed=seed, decoding=decoding, skipped=skipped
+        )
 
 
 def score_transcripts(

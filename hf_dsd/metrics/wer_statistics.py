@@ -66,8 +66,8 @@ def wer_statistics(predictions: Sequence[str], references: Sequence[str]) -> Sta
         words = target.split()
         counts[3], counts[5] = len(words), len(target)
         if hypothesis != target:
-            for edit in Levenshtein.editops(words, hypothesis.split()):
-                counts[_EDITS.index(edit.tag)] += 1
+            edits = [tag for tag, _, _ in Levenshtein.editops(words, hypothesis.split()).as_list()]
+            counts[:3] = [edits.count(tag) for tag in _EDITS]
             counts[4] = Levenshtein.distance(target, hypothesis)
     return statistics
 

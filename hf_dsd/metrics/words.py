@@ -45,6 +45,8 @@ def normalize_transcript(text: str) -> str:
 def _keep_words(text: str, also_kept: str, instead: str) -> str:
     """Letters, their marks and numbers, lower case; `instead` of anything else but `also_kept` and white space."""
     folded = text.lower() if text.isascii() else _fold(text)
+    if folded.isascii() and folded.replace(" ", "").isalnum():
+        return " ".join(folded.split())
     kept = []
     inside = False  # a mark belongs to the letter before it; one that stands alone was part of a symbol
     for char in folded:
