@@ -45,7 +45,7 @@ from hf_dsd.data import (
     make_spoken_digits,
 )
 from hf_dsd.metrics import argmax_logits, ctc_metrics, transcript_scorer
-from hf_dsd.models import DeepSpeechFeatureExtractor, build_character_tokenizer, encode_transcript
+from hf_dsd.models import encode_transcript
 from hf_dsd.report import measure_run_landscape
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
@@ -130,11 +130,11 @@ def build_model(arguments: ModelArguments) -> tuple[PreTrainedModel, ProcessorMi
     overrides = json.loads(arguments.config_overrides)
     if arguments.model_type in DEEPSPEECH:
         config_class, model_class = DEEPSPEECH[arguments.model_type]
-        tokenizer = build_character_tokenizer()
-        processor = DeepSpeechProcessor(DeepSpeechFeatureExtractor(), tokenizer)
         if arguments.model_path is not None:
+            processor = DeepSpeechProcessor.from_pretrained(arguments.model_path)
             return model_class.from_pretrained(arguments.model_path), processor
-        return model_class(config_class(vocab_size=len(tokenizer), **overrides)), processor
+        processor = DeepSpeechProcessor.build()
+        return model_class(config_class(vocab_size=len(processor.tokenizer), **overrides)), processor
     processor = AutoProcessor.from_pretrained(arguments.model_type)
     tokenizer = processor.tokenizer
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "ctc_loss_reduction": "mean"}
@@ -195,7 +195,7 @@ def main() -> None:
     trainer = SpeechTrainer(
         model,
         training_arguments,
-        data_collator=SpeechCollator(return_attention_mask=extractor.return_attention_mask),
+        data_collator=SpeechCollator.for_processor(processor),
         train_dataset=build_dataset(split="train", augment=augment),
         eval_dataset=build_dataset(split="validation"),
         processing_class=processor,

@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from .command_error import errors_end_command
-from .inspection import build_without_weights, inspect_model, print_inspection
+
+# What a command needs is imported inside it: `hf-dsd --help` must not wait for torch.
 
 app = typer.Typer(help="Dense-Sparse-Dense training for Hugging Face models.", no_args_is_help=True)
 
@@ -53,14 +54,15 @@ def inspect_command(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON for programs, with every parameter.")] = False,
 ) -> None:
     """Show what a sparse phase would prune and which rule keeps the rest dense, without training or weights."""
-    from .trainer.training_args import parse_overrides
+    from .inspection import build_without_weights, inspect_model, print_inspection
+    from .trainer.argument_types import read_field
 
     with errors_end_command({ValueError: 2, OSError: 2}):
         inspection = inspect_model(
             build_without_weights(model),
             sparsity,
             dense_modules=dense_modules,
-            sparsity_overrides=parse_overrides(sparsity_overrides),
+            sparsity_overrides=read_field("sparsity_overrides", sparsity_overrides),
         )
     if as_json:
         typer.echo(inspection.to_json())

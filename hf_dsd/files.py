@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +18,7 @@ def read_json_object(path: Path) -> dict[str, Any]:
             message says what is wrong, not where: the caller knows the remedy.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
     except FileNotFoundError:
         raise
     except RecursionError as error:
@@ -49,6 +50,13 @@ def read_json(path: Path, remedy: str) -> dict[str, Any] | None:
         raise ValueError(f"{path} is damaged ({error}): {remedy}") from error
 
 
+def _integer(digits: str) -> int:
+    """An integer that becomes a float without an OverflowError, wherever it is used."""
+    if len(digits) > 300:
+        raise ValueError(f"it holds an integer of {len(digits)} digits")
+    return int(digits)
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """Gives a place beside `path` to write to, renamed to `path` at the end; after an error `path` is as it was."""
@@ -65,3 +73,19 @@ def write_json(path: Path, content: Any, **options: Any) -> Path:
     with written_whole(path) as partial:
         partial.write_text(json.dumps(content, indent=1, **options) + "\n", encoding="utf-8")
     return path
+
+
+@contextmanager
+def folder_written_whole(folder: Path) -> Iterator[Path]:
+    """Gives a place beside `folder` to fill, renamed to `folder` at the end; until then an older one stays as it is.
+
+    What a killed process left half-written is removed by the next one that writes the same folder.
+    """
+    partial, old = folder.with_name(f".{folder.name}.partial"), folder.with_name(f".{folder.name}.old.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    yield partial
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)  # a folder cannot be renamed over one that is not empty
+    os.replace(partial, folder)
+    shutil.rmtree(old, ignore_errors=True)

@@ -19,6 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "models": set(),
     "metrics": set(),
     "data": set(),
+    "registration": {"models"},
     "trainer": {"files", "engine", "runs", "metrics"},
     "command_error": set(),
     "inspection": {"engine", "models"},
@@ -35,6 +36,7 @@ ALLOWED: dict[str, set[str]] = {
 OUTSIDE: dict[str, set[str]] = {
     "command_error": {"typer", "rich"},
     "files": set(),
+    "registration": set(),
     "engine": {"torch", "numpy", "safetensors", "deepspeed"},
 }
 

@@ -115,7 +115,7 @@ def test_rows_hold_only_what_is_alike() -> None:
     ("options", "message"),
     [
         (["--sparsity", "30"], "sparsity must be a fraction in [0, 1), got 30; write 0.3 for 30 %"),
-        (["--sparsity-overrides", "{"], "sparsity_overrides must be JSON"),
+        (["--sparsity-overrides", "{"], "sparsity_overrides must be a dictionary from regex to fraction"),
         (["--dense-modules", "conv[a-z]"], "dense_modules pattern 'conv[a-z]' matches no parameter"),
     ],
 )

@@ -19,7 +19,7 @@ class SharedEpoch:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # copy.deepcopy and plain pickle leave shared memory; what comes from the parent of a worker is shared already.
         self.__dict__.update(state)
-        self._number.share_memory_()
+        self._number.share_memory_()  # type: ignore[no-untyped-call]
 
     @property
     def number(self) -> int:

@@ -1,6 +1,6 @@
 """The speech demo: DeepSpeech 2 in small hears strings of digits that the code speaks itself."""
 
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +17,7 @@ from hf_dsd.metrics import TextScorer, argmax_logits, ctc_metrics, transcript_sc
 from hf_dsd.models import (
     DeepSpeech2Config,
     DeepSpeech2ForCTC,
-    DeepSpeechFeatureExtractor,
     DeepSpeechProcessor,
-    build_character_tokenizer,
-    encode_transcript,
 )
 from hf_dsd.trainer.trainer import DSDTrainer
 from hf_dsd.trainer.training_args import DSDTrainingArguments
@@ -61,7 +58,7 @@ class SpeechDemo(TwoArmDemo):
     ) -> None:
         super().__init__(output_dir, phase_epochs, sparsity, seed)
         self.digits = make_spoken_digits() if digits is None else digits
-        self.processor = DeepSpeechProcessor(DeepSpeechFeatureExtractor(), build_character_tokenizer())
+        self.processor = DeepSpeechProcessor.build()
         self.train_set = self._read("train")
         self.validation_set = self._read("validation")
 
@@ -106,7 +103,7 @@ class SpeechDemo(TwoArmDemo):
         return _LengthGroupedTrainer(
             DeepSpeech2ForCTC(self._config()),
             DSDTrainingArguments(str(self.output_dir / arm), **(defaults | options)),
-            data_collator=SpeechCollator(),
+            data_collator=SpeechCollator.for_processor(self.processor),
             train_dataset=self.train_set,
             eval_dataset=self.validation_set,
             processing_class=self.processor,
@@ -131,8 +128,8 @@ class SpeechDemo(TwoArmDemo):
         stride = self._config().time_stride
         return SpeechDataset(
             self.digits.data,
-            partial(encode_transcript, self.processor.tokenizer),
-            lambda samples, rate: extractor(samples, sampling_rate=rate, return_tensors="pt")["input_features"][0],
+            self.processor.encode,
+            self.processor.extract,
             output_length=lambda samples: -(-extractor.count_frames(samples) // stride),
             split=split,
             precompute=True,

@@ -32,7 +32,7 @@ from .optimizer_state import RESET_MODES, forget_optimizer_state_
 from .phase_weights import bind_weights, build_masks, check_replicas, load_masks
 from .schedule import Phase, Schedule
 from .sharding import replicas_of
-from .targets import log_frozen, plan_targets
+from .targets import log_changes, log_frozen, plan_targets
 from .weights import MaskedWeight
 from .zero_weights import ZeroWeight
 
@@ -305,6 +305,7 @@ class DSD:
         return True
 
     def _begin_sparse(self, phase: Phase) -> None:
+        log_changes(self.targets, self.model)
         weights = self._bind(phase)
         errors = build_masks(weights, self.mask_criterion, lambda name: seed_of(self.seed, phase.index, name))
         check_replicas(weights, errors, self.replicas)

@@ -7,11 +7,12 @@ data: no tensors, no clock of its own. The only time is the number of the optimi
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from numbers import Real
-from typing import Any, TypeGuard
+from typing import Any, overload
+
+from .numbers import as_list, as_number
 
 
 class PhaseKind(str, Enum):
@@ -94,15 +95,15 @@ class Schedule:
             ValueError: If a length, a sparsity or a learning rate is out of range, or their counts do not agree.
         """
         sparsities = check_sparsity(sparsity)
-        check_lengths(f"{prefix}steps", steps, sparsities)
-        if any(int(n) != n for n in steps):
-            raise ValueError(f"{prefix}steps must be whole numbers of optimizer steps, got {list(steps)}")
-        sparse_phases = len(steps) // 2
+        lengths = check_lengths(f"{prefix}steps", steps, sparsities)
+        if any(int(n) != n for n in lengths):
+            raise ValueError(f"{prefix}steps must be whole numbers of optimizer steps, got {lengths}")
+        sparse_phases = len(lengths) // 2
         if len(sparsities) == 1:
             sparsities *= sparse_phases
-        check_learning_rates(learning_rates, len(steps), f"{prefix}learning_rates")
+        learning_rates = check_learning_rates(learning_rates, len(lengths), f"{prefix}learning_rates")
         phases, start = [], 0
-        for index, length in enumerate(steps):
+        for index, length in enumerate(lengths):
             sparse = index % 2 == 1
             phases.append(
                 Phase(
@@ -139,7 +140,7 @@ class Schedule:
         Raises:
             ValueError: As `from_steps`, and if a phase is shorter than one optimizer step.
         """
-        check_lengths(f"{prefix}epochs", epochs, check_sparsity(sparsity))
+        epochs = check_lengths(f"{prefix}epochs", epochs, check_sparsity(sparsity))
         total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)  # as Trainer rounds, but 0.1 + 0.1 + 0.1 is 0.3 here
         ends = [round(sum(epochs[: i + 1]) * steps_per_epoch) for i in range(len(epochs) - 1)] + [total]
         return cls._from_ends(ends, f"{prefix}epochs", epochs, sparsity, learning_rates, prefix)
@@ -250,57 +251,71 @@ def check_sparsity(sparsity: float | Sequence[float], field: str = "sparsity") -
     Raises:
         ValueError: If it is empty or a value is no number in [0, 1).
     """
-    values: list[Any] = list(sparsity) if _is_list(sparsity) else [sparsity]
-    if not values:
+    values = as_list(sparsity)
+    if values == []:
         raise ValueError(f"{field} must hold one number per sparse phase, got an empty list")
-    for value in values:
-        if not _is_number(value):
-            raise ValueError(f"{field} must be a fraction in [0, 1), got {value!r}")
-        if not 0 <= value < 1:
-            remedy = f"; write {value / 100:g} for {value:g} %" if 1 < value < 100 else ""
-            raise ValueError(f"{field} must be a fraction in [0, 1), got {value:g}{remedy}")
-    return [float(value) for value in values]
+    return [_fraction(value, field) for value in ([sparsity] if values is None else values)]
 
 
-def check_lengths(field: str, lengths: Sequence[float], sparsities: Sequence[float]) -> None:
-    """Checks the lengths of D, S, D[, S, D ...] against the sparsities of the sparse phases.
+def _fraction(value: Any, field: str) -> float:
+    number = as_number(value)
+    if number is None:
+        raise ValueError(f"{field} must be a fraction in [0, 1), got {value!r}")
+    if not 0 <= number < 1:
+        remedy = f"; write {number / 100:g} for {number:g} %" if 1 < number < 100 else ""
+        raise ValueError(f"{field} must be a fraction in [0, 1), got {number:g}{remedy}")
+    return float(number)
+
+
+def check_lengths(field: str, lengths: Sequence[float], sparsities: Sequence[float]) -> list[float]:
+    """Returns the lengths of D, S, D[, S, D ...] as plain numbers, checked against the sparsities of the sparse phases.
 
     Raises:
         ValueError: If the number of phases is not odd and at least 3, disagrees with `sparsities`, or a length is out
             of range (only the first may be 0).
     """
-    if not _is_list(lengths) or len(lengths) < 3 or len(lengths) % 2 == 0:
+    values = as_list(lengths)
+    if values is None or len(values) < 3 or len(values) % 2 == 0:
         raise ValueError(f"{field} must name an odd number of phases, D,S,D[,S,D...], at least 3, got {lengths}")
-    if len(sparsities) not in (1, len(lengths) // 2):
+    if len(sparsities) not in (1, len(values) // 2):
         raise ValueError(
-            f"sparsity must hold one number, or one per sparse phase: {field} has {len(lengths) // 2} sparse "
+            f"sparsity must hold one number, or one per sparse phase: {field} has {len(values) // 2} sparse "
             f"phase(s), got {len(sparsities)} sparsities {list(sparsities)}"
         )
-    in_range = all(_is_number(n) and 0 <= n < math.inf for n in lengths)
-    if not in_range or any(n == 0 for n in lengths[1:]):
-        raise ValueError(f"{field} must be positive (only the first may be 0), got {list(lengths)}")
+    numbers = _numbers_in(values, lambda number: 0 <= number < math.inf)
+    if numbers is None or 0 in numbers[1:]:
+        raise ValueError(f"{field} must be positive (only the first may be 0), got {values}")
+    return numbers
 
 
-def check_learning_rates(rates: Sequence[float] | None, phases: int, field: str = "phase_learning_rates") -> None:
-    """Checks the peak learning rates of a schedule of `phases` phases.
+@overload
+def check_learning_rates(rates: Sequence[float], phases: int, field: str = ...) -> list[float]: ...
+@overload
+def check_learning_rates(rates: None, phases: int, field: str = ...) -> None: ...
+def check_learning_rates(
+    rates: Sequence[float] | None, phases: int, field: str = "phase_learning_rates"
+) -> list[float] | None:
+    """Returns the peak learning rates of a schedule of `phases` phases as plain numbers; None leaves them open.
 
     Raises:
         ValueError: If there is not one positive, finite rate per phase.
     """
     if rates is None:
-        return
-    if not _is_list(rates) or len(rates) != phases:
+        return None
+    values = as_list(rates)
+    if values is None or len(values) != phases:
         raise ValueError(f"{field} must hold one rate per phase ({phases}), got {rates}")
-    if any(not (_is_number(rate) and 0 < rate < math.inf) for rate in rates):
-        raise ValueError(f"{field} must be positive and finite, got {list(rates)}")
+    numbers = _numbers_in(values, lambda number: 0 < number < math.inf)
+    if numbers is None:
+        raise ValueError(f"{field} must be positive and finite, got {values}")
+    return numbers
 
 
-def _is_list(value: Any) -> TypeGuard[Sequence[float]]:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real)  # numpy's floats are, strings such as YAML's 1e-3 are not
+def _numbers_in(values: Sequence[Any], in_range: Callable[[float], bool]) -> list[float] | None:
+    """All values as plain numbers, or None if one is no number or out of range."""
+    numbers = [as_number(value) for value in values]
+    checked = [number for number in numbers if number is not None and in_range(number)]
+    return checked if len(checked) == len(numbers) else None
 
 
 def default_learning_rates(learning_rate: float, phases: int) -> list[float]:

@@ -29,6 +29,7 @@ from .kinds import (
     viewed_names,
     whole_shape,
 )
+from .numbers import as_number
 from .selection import prune_count
 from .sharding import is_flattened, layout_of, local_part
 from .uses import CONVOLUTIONS, WRAPPED, Uses, reads_ids_alone, uses_of
@@ -76,7 +77,7 @@ class Target:
         """How many of its weights a phase whose sparsity is `phase_sparsity` sets to zero: as many of every matrix."""
         if not self.is_pruned:
             return 0
-        return self.matrices * prune_count(self.sparsity(phase_sparsity), self.numel // self.matrices)
+        return prune_count(self.sparsity(phase_sparsity), self.numel, self.matrices)
 
 
 @dataclass(frozen=True)
@@ -225,8 +226,7 @@ def plan_targets(
             "FSDP2 (fully_shard, or fsdp_version 2 in Accelerate)"
         )
     owned = _owned_parameters(model)
-    overrides = dict(sparsity_overrides or {})
-    _check_overrides(overrides)
+    overrides = check_overrides(sparsity_overrides or {})
     rules = _rules(model, owned, overrides, dense_modules)
     _check_patterns("sparsity_overrides", list(overrides), owned)
     plan = [_target(item, rules) for item in owned]
@@ -309,10 +309,17 @@ def _first_match(patterns: Iterable[str], item: Owned) -> str | None:
     return next((pattern for pattern in patterns if any(re.search(pattern, name) for name in item.names)), None)
 
 
-def _check_overrides(overrides: Mapping[str, float]) -> None:
+def check_overrides(overrides: Mapping[str, float]) -> dict[str, float]:
+    """Returns `sparsity_overrides` with plain numbers.
+
+    Raises:
+        ValueError: If a value is no fraction in [0, 1).
+    """
     for pattern, value in overrides.items():
-        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1:
+        number = as_number(value)
+        if number is None or not 0 <= number < 1:
             raise ValueError(f"sparsity_overrides[{pattern!r}] must be a fraction in [0, 1), got {value!r}")
+    return {pattern: float(value) for pattern, value in overrides.items()}
 
 
 def _check_patterns(field: str, patterns: Sequence[str], owned: Sequence[Owned]) -> None:

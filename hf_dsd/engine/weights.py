@@ -32,8 +32,8 @@ class MaskedWeight:
         self.parameter = parameter
         self.shape = torch.Size(target.shape)
         self.layout = layout_of(parameter)
-        self.matrices: int = getattr(target, "matrices", 1)
-        self.pruned = prune_count(sparsity, target.numel, self.matrices)
+        self.matrices = target.matrices
+        self.pruned = prune_count(sparsity, target.numel, target.matrices)
         self.threshold = 0.0
         self.mask: Tensor | None = None
         self._sparsity = sparsity

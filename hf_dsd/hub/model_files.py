@@ -45,8 +45,5 @@ MODEL_FILES = (
 CODE_FILES = ("*.py",)
 """Of a model whose configuration names code of its own (`auto_map`)."""
 
-FIGURE_FILES = ("figures/timeline.png", "figures/weights.png", "figures/fate.png", "figures/landscape.png")
-"""The report's."""
-
 VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "added_tokens.json")
 """Whose entries may look like folders and are none."""

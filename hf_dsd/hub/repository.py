@@ -19,9 +19,10 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
+from hf_dsd.report.report_folder import FIGURE_FILES
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
-from .model_files import FIGURE_FILES, MODEL_FILES
+from .model_files import MODEL_FILES
 from .revisions import MAIN
 
 # A repository with nothing else holds no work of anybody's: the Hub's pages make these.

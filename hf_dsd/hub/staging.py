@@ -18,6 +18,7 @@ from hf_dsd.models import NeuralTalkForConditionalGeneration
 from hf_dsd.models.picture_captioner import save_picture_captioner
 from hf_dsd.models.remote_code import save_with_code
 from hf_dsd.report import write_report
+from hf_dsd.report.report_folder import FIGURE_FILES
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
 from .card import render_card
@@ -160,9 +161,10 @@ def _own_class(source: Path) -> type[PreTrainedModel] | None:
 
 def _stage_card(run: Path, results: Results, target: Path) -> None:
     shutil.copyfile(run / SUMMARY_FILE_NAME, target / SUMMARY_FILE_NAME)
-    for figure in sorted((run / "figures").glob("*.png")):
-        (target / "figures").mkdir(exist_ok=True)
-        shutil.copyfile(figure, target / "figures" / figure.name)
+    for name in FIGURE_FILES:
+        if (run / name).is_file():
+            (target / name).parent.mkdir(exist_ok=True)
+            shutil.copyfile(run / name, target / name)
     results.write(target / RESULTS_FILE_NAME)
     clean_json(target)  # first, so that the card is what its results.json renders
     card = render_card(Results.read(target / RESULTS_FILE_NAME))

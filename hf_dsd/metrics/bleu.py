@@ -16,12 +16,13 @@ from .bleu_statistics import (
     ngram_precisions,
 )
 from .bootstrap import Statistics, bootstrap_totals, percentile_interval
+from .checked_metric import CheckedMetric
 
 _DESCRIPTION = "Corpus BLEU-1..4, lower-cased, split at white space, no smoothing, any number of references per text."
 _CITATION = "Papineni et al., BLEU: a Method for Automatic Evaluation of Machine Translation, ACL 2002."
 
 
-class BLEU(evaluate.Metric):
+class BLEU(CheckedMetric):
     """Corpus BLEU-1..4 on the 0..100 scale: `BLEU().compute(predictions=[str], references=[[str, ...]])`.
 
     Text is lower-cased and split at white space, nothing else: normalise both sides the same way before. The numbers
@@ -45,6 +46,8 @@ class BLEU(evaluate.Metric):
     lists and different lengths.
     """
 
+    check = staticmethod(check_captions)
+
     def _info(self) -> evaluate.MetricInfo:
         texts = datasets.Value("string")
         return evaluate.MetricInfo(
@@ -53,43 +56,6 @@ class BLEU(evaluate.Metric):
             inputs_description=BLEU.__doc__ or "",
             features=datasets.Features({"predictions": texts, "references": datasets.Sequence(texts)}),
         )
-
-    def add(self, *, prediction: str | None = None, reference: Sequence[str] | None = None, **kwargs: Any) -> None:
-        """Stores one prediction with its references until `compute()`.
-
-        Args:
-            prediction: One text.
-            reference: All its references.
-            **kwargs: Passed on to `evaluate.Metric.add`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_captions`.
-            ValueError: As `check_captions`.
-        """
-        check_captions([prediction], [reference])  # type: ignore[list-item]
-        super().add(prediction=prediction, reference=reference, **kwargs)
-
-    def add_batch(
-        self,
-        *,
-        predictions: Sequence[str] | None = None,
-        references: Sequence[Sequence[str]] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Stores a batch until `compute()`; `compute(predictions=..., references=...)` passes through here too.
-
-        Args:
-            predictions: One text per image.
-            references: All references of each image.
-            **kwargs: Passed on to `evaluate.Metric.add_batch`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_captions`.
-            ValueError: As `check_captions`.
-        """
-        # Here and not in `_compute`: Arrow would turn wrong shapes into its own errors, or into letters, before that.
-        check_captions(predictions, references)  # type: ignore[arg-type]
-        super().add_batch(predictions=list(predictions or ()), references=list(references or ()), **kwargs)
 
     def _compute(
         self,

@@ -8,13 +8,14 @@ import datasets
 import evaluate
 
 from .bootstrap import bootstrap_totals, percentile_interval
+from .checked_metric import CheckedMetric
 from .wer_statistics import WER_COLUMNS, check_transcripts, error_rates, wer_statistics
 
 _DESCRIPTION = "Word and character error rate, lower-cased, without punctuation but apostrophes, words split at spaces."
 _CITATION = "Morris, Maier and Green, From WER and RIL to MER and WIL, Interspeech 2004."
 
 
-class WER(evaluate.Metric):
+class WER(CheckedMetric):
     """Word error rate as a fraction: `WER().compute(predictions=[str], references=[str])`.
 
     Both sides go through `normalize_transcript`: case, punctuation (but apostrophes) and white space never count. Rates
@@ -42,6 +43,8 @@ class WER(evaluate.Metric):
     not strings, ValueError for empty lists and different lengths.
     """
 
+    check = staticmethod(check_transcripts)
+
     def _info(self) -> evaluate.MetricInfo:
         texts = datasets.Value("string")
         return evaluate.MetricInfo(
@@ -50,38 +53,6 @@ class WER(evaluate.Metric):
             inputs_description=WER.__doc__ or "",
             features=datasets.Features({"predictions": texts, "references": texts}),
         )
-
-    def add(self, *, prediction: str | None = None, reference: str | None = None, **kwargs: Any) -> None:
-        """Stores one prediction with its reference until `compute()`.
-
-        Args:
-            prediction: One text.
-            reference: The text that was spoken.
-            **kwargs: Passed on to `evaluate.Metric.add`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_transcripts`.
-        """
-        check_transcripts([prediction], [reference])  # type: ignore[list-item]
-        super().add(prediction=prediction, reference=reference, **kwargs)
-
-    def add_batch(
-        self, *, predictions: Sequence[str] | None = None, references: Sequence[str] | None = None, **kwargs: Any
-    ) -> None:
-        """Stores a batch until `compute()`; `compute(predictions=..., references=...)` passes through here too.
-
-        Args:
-            predictions: One text per utterance.
-            references: One text per utterance.
-            **kwargs: Passed on to `evaluate.Metric.add_batch`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_transcripts`.
-            ValueError: As `check_transcripts`.
-        """
-        # Here and not in `_compute`: Arrow would turn wrong shapes into its own errors, or into letters, before that.
-        check_transcripts(predictions, references)  # type: ignore[arg-type]
-        super().add_batch(predictions=list(predictions or ()), references=list(references or ()), **kwargs)
 
     def _compute(
         self,

@@ -6,6 +6,7 @@ import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from .bootstrap import Scores, Statistics
+from .checked_metric import check_pairs
 from .words import normalize_transcript
 
 WER_COLUMNS = ("substitutions", "insertions", "deletions", "words", "character_errors", "characters")
@@ -15,29 +16,11 @@ _EDITS = ("replace", "insert", "delete")  # in the order of the first columns
 
 
 def check_transcripts(predictions: Sequence[str], references: Sequence[str]) -> None:
-    """Rejects what would otherwise be scored letter by letter, cut to the shorter list or divided by zero.
-
-    Args:
-        predictions: One text per utterance; may be empty texts.
-        references: One text per utterance, in the order of `predictions`; may be empty texts.
-
-    Raises:
-        TypeError: If either is a bare string, or holds anything but strings.
-        ValueError: If the lengths differ, or if there is no utterance.
-    """
-    for name, texts in (("predictions", predictions), ("references", references)):
-        if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__"):
-            raise TypeError(f"{name} must be a list of str, one per utterance, got {texts!r:.80}; wrap it in a list")
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"{name}[{row}] must be a str, got {text!r:.80}; decode ids, give one reference each")
-    if len(predictions) != len(references):
-        raise ValueError(
-            f"predictions and references must have one entry per utterance, got {len(predictions)} and "
-            f"{len(references)}; an utterance without words is an empty str"
-        )
-    if len(predictions) == 0:
-        raise ValueError("predictions must not be empty, got 0; WER of nothing is undefined")
+    """`check_pairs` of utterances, one reference each; either may be an empty text."""
+    check_pairs(predictions, references, "utterance", "an utterance without words is an empty str")
+    for row, text in enumerate(references):
+        if not isinstance(text, str):
+            raise TypeError(f"references[{row}] must be a str, got {text!r:.80}; give one reference each")
 
 
 def wer_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:

@@ -12,14 +12,15 @@ from transformers import (
 from hf_dsd.models.deepspeech import (
     DeepSpeech2Config,
     DeepSpeech2ForCTC,
+    DeepSpeech2Model,
     DeepSpeechConfig,
     DeepSpeechFeatureExtractor,
     DeepSpeechForCTC,
+    DeepSpeechModel,
     DeepSpeechProcessor,
     Hypothesis,
     build_character_tokenizer,
     decode_beam,
-    decode_greedy,
     encode_transcript,
 )
 from hf_dsd.models.neuraltalk import (
@@ -27,6 +28,7 @@ from hf_dsd.models.neuraltalk import (
     EfficientNetLiteModel,
     NeuralTalkConfig,
     NeuralTalkForConditionalGeneration,
+    NeuralTalkModel,
     NeuralTalkProcessor,
     attach_image_encoder,
     build_caption_tokenizer,
@@ -34,6 +36,7 @@ from hf_dsd.models.neuraltalk import (
 )
 
 AutoConfig.register(NeuralTalkConfig.model_type, NeuralTalkConfig)
+AutoModel.register(NeuralTalkConfig, NeuralTalkModel)
 AutoModelForImageTextToText.register(NeuralTalkConfig, NeuralTalkForConditionalGeneration)
 AutoProcessor.register(NeuralTalkConfig, NeuralTalkProcessor)
 
@@ -42,6 +45,8 @@ AutoModel.register(EfficientNetLiteConfig, EfficientNetLiteModel)
 
 AutoConfig.register(DeepSpeechConfig.model_type, DeepSpeechConfig)
 AutoConfig.register(DeepSpeech2Config.model_type, DeepSpeech2Config)
+AutoModel.register(DeepSpeechConfig, DeepSpeechModel)
+AutoModel.register(DeepSpeech2Config, DeepSpeech2Model)
 AutoModelForCTC.register(DeepSpeechConfig, DeepSpeechForCTC)
 AutoModelForCTC.register(DeepSpeech2Config, DeepSpeech2ForCTC)
 for _config in (DeepSpeechConfig, DeepSpeech2Config):
@@ -51,21 +56,23 @@ for _config in (DeepSpeechConfig, DeepSpeech2Config):
 __all__ = [
     "DeepSpeech2Config",
     "DeepSpeech2ForCTC",
+    "DeepSpeech2Model",
     "DeepSpeechConfig",
     "DeepSpeechFeatureExtractor",
     "DeepSpeechForCTC",
+    "DeepSpeechModel",
     "DeepSpeechProcessor",
     "EfficientNetLiteConfig",
     "EfficientNetLiteModel",
     "Hypothesis",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
+    "NeuralTalkModel",
     "NeuralTalkProcessor",
     "attach_image_encoder",
     "build_caption_tokenizer",
     "build_character_tokenizer",
     "decode_beam",
-    "decode_greedy",
     "encode_caption",
     "encode_transcript",
 ]

@@ -1,6 +1,6 @@
 """Saving a model together with its code, so that it loads where hf_dsd is not installed.
 
-Layer: transformers and the model packages next door. transformers copies a class's file and the files that it imports
+transformers copies a class's file and the files that it imports
 relatively, and names them in the `auto_map` of the saved configurations, but only for classes registered for good in
 the whole process, after which every checkpoint of a training would carry code. Here the registration lasts one save.
 """

@@ -1,9 +1,7 @@
-"""The timeline: which phase every arm is in, and loss, metric and learning rate over the same steps.
-
-Layer: matplotlib on the curves next door.
-"""
+"""The timeline: which phase every arm is in, and loss, metric and learning rate over the same optimizer steps."""
 
 from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -12,39 +10,41 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from hf_dsd.runs.metric_names import greater_is_better, is_rate, rate_unit, score_title
+from hf_dsd.runs.run import Run
 
-from .palette import arm_role, light, line_style
-from .svg_figure import Draw, label_panel
-from .timeline import Curves, Points
+from .svg_figure import Draw, arm_role, label_panel, light, line_style
+from .timeline import Curves, Points, finite_number, over_seeds
 
 
 def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None) -> Draw:
-    """Returns how to draw the timeline.
+    """Returns how to draw the timeline: an arm's line is the mean of its seeds, in the band from lowest to highest.
 
     Args:
-        curves: Of all runs.
-        primary: Whose sparse phases are shaded through all panels.
+        curves: The curves of all runs.
+        primary: Whose sparse phases are shaded through all panels, and whose phases' ends are the ticks.
         metric: The key of `Curves.metric`; None leaves its panel out.
     """
+    arms: dict[str, list[Curves]] = {}
+    for found in curves:
+        arms.setdefault(found.run.arm, []).append(found)
 
     def draw(figure: Figure, wide: bool) -> None:
-        metric_rows = 1 if any(found.metric for found in curves) else 0
+        metric_rows = 1 if _has_metric(curves) else 0
         schedules = _schedules(curves)
         ratios = [0.26 * len(schedules) + 0.1, 2.0, *([1.6] * metric_rows), 1.2]
         panels = list(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
         _draw_phases(panels[0], schedules, wide=wide)
         seen_from = _seen_from(primary)
-        _draw_loss(panels[1], curves, seen_from)
+        _draw_loss(panels[1], arms, seen_from)
         if metric_rows:
-            _draw_metric(panels[2], curves, str(metric), seen_from)
-        _draw_rate(panels[-1], curves)
+            _draw_metric(panels[2], arms, str(metric), seen_from, wide=wide)
+        _draw_rate(panels[-1], arms)
         _shade(panels[1:], primary.run.schedule)
         panels[-1].set_xlabel("optimizer step")
-        panels[-1].xaxis.set_major_locator(MaxNLocator(8 if wide else 4, integer=True))
-        panels[-1].xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+        _mark_phase_ends(panels[-1], primary.run.schedule, wide=wide)
         panels[-1].set_xlim(left=0)
-        if len({found.run.arm for found in curves}) > 1:
-            _legend(figure, curves, wide=wide)
+        if len(arms) > 1:
+            _legend(figure, list(arms), wide=wide)
 
     return draw
 
@@ -52,8 +52,12 @@ def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None)
 def timeline_height(curves: Sequence[Curves]) -> tuple[float, float]:
     """Inches for the wide and the narrow figure."""
     rows = 0.26 * len(_schedules(curves))
-    panels = 5.6 if any(found.metric for found in curves) else 4.2
+    panels = 5.6 if _has_metric(curves) else 4.2
     return panels + rows, panels + rows + 0.4
+
+
+def _has_metric(curves: Sequence[Curves]) -> bool:
+    return any(found.metric or found.scored for found in curves)
 
 
 def _schedules(curves: Sequence[Curves]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
@@ -70,15 +74,8 @@ def _draw_phases(axes: Axes, schedules: Mapping[str, Sequence[Mapping[str, Any]]
         for phase in schedule:
             start, width = phase["start"], phase["end"] - phase["start"]
             sparse = phase["kind"] == "sparse"
-            axes.barh(
-                row,
-                width,
-                left=start,
-                height=0.78,
-                color=light(arm_role(arm)) if sparse else light("band"),
-                edgecolor=light("paper"),
-                linewidth=1.5,
-            )
+            face = light(arm_role(arm)) if sparse else light("band")
+            axes.barh(row, width, left=start, height=0.78, color=face, edgecolor=light("paper"), linewidth=1.5)
             text = f"S {phase['sparsity']:.0%}" if sparse else "D"
             if width / total > (0.06 if wide else 0.13):
                 colour = light("paper") if sparse else light("ink")
@@ -91,17 +88,95 @@ def _draw_phases(axes: Axes, schedules: Mapping[str, Sequence[Mapping[str, Any]]
     axes.set_title("phases: D dense, S sparse")
 
 
-def _draw_loss(axes: Axes, curves: Sequence[Curves], seen_from: float) -> None:
+def _draw_loss(axes: Axes, arms: Mapping[str, Sequence[Curves]], seen_from: float) -> None:
     label_panel(axes, "loss", y="loss")
-    for found in curves:
-        _line(axes, found, found.train_loss, marker="", width=1.0)
-        _line(axes, found, found.eval_loss, marker="o", width=1.4)
-    handles = [
-        Line2D([], [], color=light("ink"), linewidth=1.0, label="training"),
-        Line2D([], [], color=light("ink"), linewidth=1.4, marker="o", markersize=3.5, label="validation"),
-    ]
-    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=2)
-    _show(axes, [point for found in curves for point in (*found.train_loss, *found.eval_loss)], seen_from)
+    shown: list[tuple[int, float]] = []
+    for arm, seeds in arms.items():
+        shown += _draw_seeds(axes, arm, [found.train_loss for found in seeds], marker="", width=1.0)
+        shown += _draw_seeds(axes, arm, [found.eval_loss for found in seeds], marker="o", width=1.4)
+    _small_legend(axes, [_handle("training", linewidth=1.0), _handle("validation", linewidth=1.4, marker="o")])
+    _show(axes, shown, seen_from)
+
+
+def _draw_metric(
+    axes: Axes, arms: Mapping[str, Sequence[Curves]], metric: str, seen_from: float, *, wide: bool
+) -> None:
+    factor = 100 if is_rate(metric) else 1
+    better = {True: ["greater is better"], False: ["smaller is better"], None: []}[greater_is_better(metric)]
+    title = score_title(metric)
+    label_panel(axes, (", " if wide else ",\n").join([title.removesuffix(rate_unit(metric)), *better]), y=title)
+    shown: list[tuple[int, float]] = []
+    for arm, seeds in arms.items():
+        scaled = [[(step, factor * value) for step, value in found.metric] for found in seeds]
+        shown += _draw_seeds(axes, arm, scaled, marker="o", width=1.4)
+    for place, (arm, seeds) in enumerate(arms.items()):
+        shown += _draw_scored(axes, arm, seeds, factor, shift=place - (len(arms) - 1) / 2)
+    split = next((found.run.scored_split for seeds in arms.values() for found in seeds if found.scored), None)
+    several = any(sum(bool(found.scored) for found in seeds) > 1 for seeds in arms.values())
+    handles = [_handle("validation", linewidth=1.4, marker="o")]
+    if split is not None:
+        bars = "range of seeds" if several else "95 % interval"
+        handles.append(_handle(f"{split}, {bars}", linewidth=0, marker="D", markerfacecolor=light("paper")))
+    _small_legend(axes, handles, columns=2 if wide else 1)
+    _show(axes, shown, seen_from)
+
+
+def _draw_scored(axes: Axes, arm: str, seeds: Sequence[Curves], factor: float, *, shift: float) -> Points:
+    """The scores after training at their phases' ends: of one seed with their interval, of several the seeds' range."""
+    points: dict[int, list[tuple[float, Sequence[float] | None]]] = {}
+    for found in seeds:
+        for step, value, interval in found.scored:
+            points.setdefault(step, []).append((value, interval))
+    total = max((found.run.schedule[-1]["end"] for found in seeds if found.run.schedule), default=0)
+    shown = []
+    for step, scored in points.items():
+        values = [value for value, _ in scored]
+        low, high = (min(values), max(values)) if len(values) > 1 else scored[0][1] or (values[0], values[0])
+        mean = fmean(values)
+        axes.errorbar(
+            step + 0.009 * total * shift,  # beside each other, not on each other
+            factor * mean,
+            # A bootstrap's interval need not hold its own score.
+            yerr=[[factor * max(mean - low, 0)], [factor * max(high - mean, 0)]],
+            fmt="D",
+            markersize=4.5,
+            color=light(arm_role(arm)),
+            markerfacecolor=light("paper"),
+            elinewidth=1.2,
+            capsize=2.5,
+            zorder=6,
+        )
+        shown += [(step, factor * value) for value in (low, mean, high)]
+    return shown
+
+
+def _draw_seeds(axes: Axes, arm: str, curves: Sequence[Points], *, marker: str, width: float) -> Points:
+    """Draws one arm and returns the points that must be seen."""
+    colour, order = light(arm_role(arm)), _order(arm)
+    rows = over_seeds([curve for curve in curves if curve])
+    if not rows:
+        return []
+    steps, mean, low, high = zip(*rows, strict=True)
+    if low != high:
+        axes.fill_between(steps, low, high, facecolor=colour, edgecolor="none", alpha=0.16, zorder=order - 1)
+    style = line_style(arm)
+    axes.plot(
+        steps,
+        mean,
+        color=colour,
+        linestyle=style,
+        linewidth=width,
+        marker=marker,
+        markersize=3.5,
+        alpha=0.9,
+        zorder=order,
+    )
+    return [(step, value) for step, *values in rows for value in values]
+
+
+def _order(arm: str) -> int:
+    """What arms share, such as their first phase, is drawn as DSD's."""
+    return 4 if arm == "dsd" else 3
 
 
 def _seen_from(primary: Curves) -> float:
@@ -118,25 +193,17 @@ def _show(axes: Axes, points: Points, seen_from: float) -> None:
         axes.set_ylim(min(values) - margin, max(values) + margin)
 
 
-def _draw_metric(axes: Axes, curves: Sequence[Curves], metric: str, seen_from: float) -> None:
-    factor = 100 if is_rate(metric) else 1
-    better = {True: ", greater is better", False: ", smaller is better", None: ""}[greater_is_better(metric)]
-    title = score_title(metric)
-    label_panel(axes, f"validation {title.removesuffix(rate_unit(metric))}{better}", y=title)
-    for found in curves:
-        _line(axes, found, [(step, factor * value) for step, value in found.metric], marker="o", width=1.4)
-    _show(axes, [(step, factor * value) for found in curves for step, value in found.metric], seen_from)
-
-
-def _draw_rate(axes: Axes, curves: Sequence[Curves]) -> None:
+def _draw_rate(axes: Axes, arms: Mapping[str, Sequence[Curves]]) -> None:
     label_panel(axes, "learning rate", y="learning rate")
-    peaks = []
-    for found in curves:
-        for curve in found.learning_rates:
-            _line(axes, found, [(step, rate) for step, rate in curve if rate > 0], marker="", width=1.2)
-        peaks += [phase["learning_rate"] for phase in found.run.schedule if phase.get("learning_rate")]
-        for start, end, rate in found.peaks:
-            axes.hlines(rate, start, end, colors=light(arm_role(found.run.arm)), linestyles="dotted", linewidth=1.4)
+    peaks = [peak for seeds in arms.values() for found in seeds for peak in _planned_peaks(found.run)]
+    for arm, seeds in arms.items():
+        colour, order = light(arm_role(arm)), _order(arm)
+        for curve in dict.fromkeys(tuple(curve) for found in seeds for curve in found.learning_rates):
+            above = [point for point in curve if point[1] > 0]  # the axis is logarithmic
+            steps, rates = [step for step, _ in above], [rate for _, rate in above]
+            axes.plot(steps, rates, color=colour, linestyle=line_style(arm), linewidth=1.2, zorder=order)
+        for start, end, rate in dict.fromkeys(peak for found in seeds for peak in found.peaks):
+            axes.hlines(rate, start, end, colors=colour, linestyles="dotted", linewidth=1.4)
     axes.set_yscale("log")
     if peaks:
         axes.set_ylim(min(peaks) / 30, max(peaks) * 2)
@@ -145,21 +212,24 @@ def _draw_rate(axes: Axes, curves: Sequence[Curves]) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}".replace("e-0", "e-")))
 
 
-def _line(axes: Axes, found: Curves, points: Points, *, marker: str, width: float) -> None:
-    if not points:
+def _planned_peaks(run: Run) -> list[float]:
+    rates = [finite_number(phase.get("learning_rate")) for phase in run.schedule]
+    return [rate for rate in rates if rate is not None and rate > 0]
+
+
+def _mark_phase_ends(axes: Axes, schedule: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
+    """Ticks at the phases' ends; of those too close to each other to be read, the first and the last."""
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    ends = sorted({0, *(phase["end"] for phase in schedule)})
+    if len(ends) < 2:
+        axes.xaxis.set_major_locator(MaxNLocator(8 if wide else 4, integer=True))
         return
-    arm = found.run.arm
-    axes.plot(
-        [step for step, _ in points],
-        [value for _, value in points],
-        color=light(arm_role(arm)),
-        linestyle=line_style(arm),
-        linewidth=width,
-        marker=marker,
-        markersize=3.5,
-        alpha=0.9,
-        zorder=4 if arm == "dsd" else 3,
-    )
+    room = ends[-1] * (0.07 if wide else 0.17)
+    kept = [ends[0]]
+    for end in ends[1:-1]:
+        if end - kept[-1] >= room and ends[-1] - end >= room:
+            kept.append(end)
+    axes.set_xticks([*kept, ends[-1]])
 
 
 def _shade(panels: Sequence[Axes], schedule: Sequence[Mapping[str, Any]]) -> None:
@@ -169,17 +239,14 @@ def _shade(panels: Sequence[Axes], schedule: Sequence[Mapping[str, Any]]) -> Non
                 axes.axvspan(phase["start"], phase["end"], facecolor=light("band"), edgecolor="none", zorder=0)
 
 
-def _legend(figure: Figure, curves: Sequence[Curves], *, wide: bool) -> None:
-    arms = dict.fromkeys(found.run.arm for found in curves)
-    handles = [
-        Line2D(
-            [],
-            [],
-            color=light(arm_role(arm)),
-            linestyle=line_style(arm),
-            linewidth=1.6,
-            label=arm,
-        )
-        for arm in arms
-    ]
+def _handle(label: str, colour: str = "ink", **style: Any) -> Line2D:
+    return Line2D([], [], color=light(colour), markersize=3.5, label=label, **style)
+
+
+def _small_legend(axes: Axes, handles: Sequence[Line2D], columns: int = 2) -> None:
+    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=columns)
+
+
+def _legend(figure: Figure, arms: Sequence[str], *, wide: bool) -> None:
+    handles = [_handle(arm, arm_role(arm), linestyle=line_style(arm), linewidth=1.6) for arm in arms]
     figure.legend(handles=handles, loc="outside upper center", ncols=len(handles) if wide else min(len(handles), 3))

@@ -1,7 +1,4 @@
-"""The paper's Figure 2, and what became of the pruned weights.
-
-Layer: matplotlib on the numbers next door.
-"""
+"""The paper's Figure 2, and what became of the pruned weights."""
 
 from collections.abc import Sequence
 
@@ -10,10 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .palette import light
-from .pruned_fate import returns_by_value
-from .svg_figure import Draw, label_panel
-from .weight_moments import Moment, SparseLayer, finite
+from .sparse_layer import Moment, SparseLayer, finite, returns_by_value
+from .svg_figure import Draw, label_panel, light
 
 _KEPT, _PRUNED = "blue", "vermilion"
 

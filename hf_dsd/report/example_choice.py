@@ -1,13 +1,13 @@
-"""Which examples a report shows: by a rule that cannot pick cherries.
+"""Which examples a report shows, by a rule that cannot pick cherries, and which of their words are right.
 
 The rule: of all scored examples those with the largest gain of one model over the other, those with the largest loss,
 and evenly spaced ones whatever they say; ties go to the earlier example. Wins and losses are counted over all of them.
-
-Layer: the scores and the metrics.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import SequenceMatcher
 
 import numpy as np
 import sacrebleu
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from hf_dsd.metrics import label_statistics, wer_statistics
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
-EXTREMES = 3
-SPACED = 4
+EXTREMES = 2
+SPACED = 2
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class ExampleChoice:
     """The shown examples and how all of them came out.
 
     Attributes:
-        labels: Of the models; `baseline` and `system` are indices into it.
+        labels: The names of the models; `baseline` and `system` are indices into it.
         baseline: The model compared with.
         system: The model compared.
         measure: What ranks the examples, in words; "" without one.
@@ -154,3 +154,33 @@ def _measure(metric: str) -> str:
     if metric == "error":
         return "top-1 error"
     return "sentence BLEU-4 (smoothed)" if metric.startswith("bleu") else ""
+
+
+def mark_words(prediction: str, references: Sequence[str]) -> list[tuple[str, bool]]:
+    """The words of a prediction and whether each is wrong.
+
+    A transcript has one reference and is aligned with it. A caption has several, and a word of it is right if one of
+    them holds it, at most as often as the one that has it most: what BLEU counts of single words.
+
+    Args:
+        prediction: Words separated by white space.
+        references: What people said; at least one.
+    """
+    words = prediction.split()
+    if len(references) > 1:
+        return _mark_by_count(words, references)
+    right: set[int] = set()
+    for block in SequenceMatcher(None, references[0].split(), words, autojunk=False).get_matching_blocks():
+        right |= set(range(block.b, block.b + block.size))
+    return [(word, index not in right) for index, word in enumerate(words)]
+
+
+def _mark_by_count(words: Sequence[str], references: Sequence[str]) -> list[tuple[str, bool]]:
+    left: Counter[str] = Counter()
+    for reference in references:
+        left |= Counter(reference.split())
+    marked = []
+    for word in words:
+        marked.append((word, left[word] <= 0))
+        left[word] -= 1
+    return marked

@@ -1,45 +1,28 @@
-"""Why it may work, measured: the loss between the models of a run, and how sharp each model's minimum is.
+"""Why it may work: the loss between the models of a run and the sharpness of each, as `landscape.json` and as a figure.
 
 The paper explains DSD by saddle points left and by flatter, more robust minima; these are the two measurements that
-such a claim can be held against. Any evaluation will do: this module knows no trainer.
-
-Sharpness of a model w, at a radius a: the mean over K random directions d, each walked both ways, of
-
-    [L(w + a d) + L(w - a d)] / 2 - L(w)
-
-where d is Gaussian noise that has, filter by filter (index 0 of every tensor of two or more dimensions), the norm of w
-(Li et al., 2018); biases and norms are not moved, pruned weights are moved like any other. Walking both ways cancels
-the slope, so what is left is curvature.
-
-References:
-    Li et al., `Visualizing the Loss Landscape of Neural Nets <https://arxiv.org/abs/1712.09913>`_, 2018, section 4.
+such a claim can be held against. `measure_landscape` makes them.
 """
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from itertools import combinations, pairwise
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Any
 
-import torch
-from torch import Tensor
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from hf_dsd.files import read_json_object, write_json
 
+from .svg_figure import ARM_COLOURS, Draw, arm_role, label_panel, light
+
 LANDSCAPE_FILE_NAME = "landscape.json"
-RADII = (0.05, 0.1)
-N_DIRECTIONS = 4
-N_POINTS = 11
 
-SHARPNESS_DEFINITION = (
-    "Sharpness at radius a: mean over {directions} random directions d, each walked both ways, of "
-    "[L(w + a d) + L(w - a d)] / 2 - L(w). d is Gaussian noise with the norm of the weights filter by filter (row by "
-    "row of every matrix); biases and norms are not moved, pruned weights are. Seed {seed}, the same "
-    "noise for every model."
-)
-
-Weights = Mapping[str, Tensor]
-EvaluateLoss = Callable[[Weights], float]
+_LINE_ROLES = ("blue", "vermilion", "green", "purple", "ochre", "teal")
+_MARKERS = "os^Dv*"
 
 
 @dataclass(frozen=True)
@@ -50,7 +33,7 @@ class Line:
         start: Name of the model at position 0.
         end: Name of the model at position 1.
         positions: t in [0, 1], rising; the weights are (1 - t) start + t end.
-        losses: At these positions.
+        losses: The loss at each of these positions.
     """
 
     start: str
@@ -71,15 +54,15 @@ class Landscape:
     Attributes:
         losses: Model -> its loss.
         lines: Between the models.
-        radii: Of the perturbations, relative to the weights' norm.
+        radii: How far the perturbations reach, relative to the weights' norm.
         sharpness: Model -> its sharpness at each radius.
         spread: Model -> the sample standard deviation over the directions, at each radius.
         directions: Number of random directions.
-        seed: Of the directions.
-        definition: Of the sharpness, in words.
+        seed: What the directions were drawn with.
+        definition: What sharpness is, in words.
         data: What the loss was measured on.
         batch_norm: How batch norm's statistics were treated, in words; "" for a model without.
-        version: Of the file's format.
+        version: The file's format.
     """
 
     losses: Mapping[str, float]
@@ -116,131 +99,128 @@ class Landscape:
         path = Path(folder) / LANDSCAPE_FILE_NAME
         try:
             content = read_json_object(path)
-            if content["version"] == 1:
+            version = content.get("version", 1)
+            if version == 1:
+                _check(content)
                 return cls(**{**content, "lines": [Line(**line) for line in content["lines"]]})
-        except (ValueError, KeyError, TypeError) as error:
-            reason = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
-            raise ValueError(f"{path} cannot be read ({reason}): measure it again, or remove it") from error
-        raise ValueError(f"{path} has format version {content['version']}, this hf_dsd reads 1: upgrade hf-dsd")
+        except ValueError as error:
+            raise ValueError(f"{path} cannot be read ({error}): measure it again, or remove it") from error
+        raise ValueError(f"{path} has format version {version!r}, this hf_dsd reads 1: upgrade hf-dsd")
 
 
-def loss_landscape(
-    models: Mapping[str, Weights],
-    evaluate_loss: EvaluateLoss,
-    *,
-    points: int = N_POINTS,
-    radii: Sequence[float] = RADII,
-    directions: int = N_DIRECTIONS,
-    seed: int = 0,
-    data: str = "",
-    batch_norm: str = "",
-) -> Landscape:
-    """Measures the loss along the lines between models, and the sharpness of each.
+def _check(content: Mapping[str, Any]) -> None:
+    """Every value that a figure or a table uses; a loss may be NaN, where a model has diverged."""
+    names = {field.name for field in fields(Landscape)}
+    if content.keys() != names:
+        raise ValueError(f"it lacks or does not know {', '.join(sorted(content.keys() ^ names))}")
+    losses, radii, lines = content["losses"], content["radii"], content["lines"]
+    if not isinstance(losses, dict) or not losses or not _are_numbers(list(losses.values())):
+        raise ValueError("'losses' must give each model a number")
+    if not _are_numbers(radii) or not radii:
+        raise ValueError("'radii' must be numbers")
+    for name in ("sharpness", "spread"):
+        found = content[name]
+        if not isinstance(found, dict) or found.keys() != losses.keys():
+            raise ValueError(f"{name!r} must be of the models of 'losses'")
+        if not all(_are_numbers(row) and len(row) == len(radii) for row in found.values()):
+            raise ValueError(f"{name!r} must hold a number for each radius")
+    if not isinstance(lines, list) or not all(map(_is_line, lines)):
+        raise ValueError("'lines' must have start, end, and as many positions as losses")
+    if not all(isinstance(content[name], str) for name in ("definition", "data", "batch_norm")):
+        raise ValueError("'definition', 'data' and 'batch_norm' must be texts")
 
-    Lines join neighbours, and the first model with the last. It takes 1 + 2 * len(radii) * directions evaluations per
-    model and points - 2 per line: 78 for three models by default.
+
+def _is_line(line: Any) -> bool:
+    if not isinstance(line, dict) or line.keys() != {field.name for field in fields(Line)}:
+        return False
+    positions, losses = line["positions"], line["losses"]
+    names = isinstance(line["start"], str) and isinstance(line["end"], str)
+    return names and _are_numbers(positions) and _are_numbers(losses) and 0 < len(positions) == len(losses)
+
+
+def _are_numbers(values: Any) -> bool:
+    return isinstance(values, list) and all(isinstance(value, float | int) for value in values)
+
+
+def draw_landscapes(landscapes: Mapping[str, Landscape], primary: str) -> Draw:
+    """Returns how to draw the primary run's lines, and all runs' sharpness at the largest radius that they share.
 
     Args:
-        models: Name -> weights, in the order of training; at least one. Tensors of one name have one shape.
-        evaluate_loss: From weights to a loss. What is not in floating point keeps the first model's value on a line.
-        points: Positions per line, both ends included, at least 2.
-        radii: Of the perturbations, relative to the norm of each filter, > 0.
-        directions: Random directions per model, at least 1.
-        seed: Of the directions, which are the same for every model.
-        data: What the loss is measured on, for the file.
-        batch_norm: How `evaluate_loss` treats batch norm's statistics, for the file. A trap: statistics interpolated
-            like weights fit no model on the line. `hf_dsd.report.run_landscape` computes them anew.
-
-    Raises:
-        ValueError: If an argument is out of its range, or the models do not have the same tensors.
+        landscapes: Label of a run (`dsd, seed 1`) -> its landscape.
+        primary: Whose lines are drawn.
     """
-    _check(models, points, radii, directions)
-    losses = {name: evaluate_loss(weights) for name, weights in models.items()}
-    names = list(models)
-    pairs = [*pairwise(names), *([(names[0], names[-1])] if len(names) > 2 else [])]
-    sharpness: dict[str, list[float]] = {}
-    spread: dict[str, list[float]] = {}
-    for name, weights in models.items():
-        rises = [_rises(weights, losses[name], evaluate_loss, radius, directions, seed) for radius in radii]
-        sharpness[name] = [float(rise.mean()) for rise in rises]
-        spread[name] = [float(rise.std()) if directions > 1 else 0.0 for rise in rises]
-    return Landscape(
-        losses=losses,
-        lines=[_line(start, end, models, losses, evaluate_loss, points) for start, end in pairs],
-        radii=list(radii),
-        sharpness=sharpness,
-        spread=spread,
-        directions=directions,
-        seed=seed,
-        definition=SHARPNESS_DEFINITION.format(directions=directions, seed=seed),
-        data=data,
-        batch_norm=batch_norm,
+
+    def draw(figure: Figure, wide: bool) -> None:
+        left, right = figure.subplots(1, 2) if wide else figure.subplots(2, 1, height_ratios=_ratios(landscapes))
+        _draw_lines(left, landscapes[primary])
+        _draw_sharpness(right, landscapes)
+
+    return draw
+
+
+def landscape_height(landscapes: Mapping[str, Landscape]) -> tuple[float, float]:
+    """Inches for the wide and the narrow figure."""
+    rows = 0.24 * sum(len(found.losses) for found in landscapes.values())
+    return max(3.2, rows + 1), 3.3 + rows + 0.9
+
+
+def _ratios(landscapes: Mapping[str, Landscape]) -> list[float]:
+    return [3.2, 0.24 * sum(len(found.losses) for found in landscapes.values()) + 0.6]
+
+
+def short_phase(name: str) -> str:
+    """`0 dense` of `phase-0-dense`."""
+    return name.removeprefix("phase-").replace("-", " ", 1)
+
+
+def _draw_lines(axes: Axes, landscape: Landscape) -> None:
+    label_panel(axes, "loss along the straight lines", "position between the two models", "loss")
+    for index, line in enumerate(landscape.lines):
+        axes.plot(
+            line.positions,
+            line.losses,
+            color=light(_LINE_ROLES[index % len(_LINE_ROLES)]),
+            marker=_MARKERS[index % len(_MARKERS)],
+            markersize=3.5,
+            label=f"{short_phase(line.start)} to {short_phase(line.end)}",
+        )
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + 0.12 * (len(landscape.lines) + 0.5) * (high - low))  # room for the legend
+    if landscape.lines:
+        axes.legend(loc="upper left")
+
+
+def shared_radius(landscapes: Mapping[str, Landscape]) -> float:
+    """The largest radius that all runs were measured at; where they share none, the first run's largest."""
+    first, *others = (set(found.radii) for found in landscapes.values())
+    return max(first.intersection(*others) or first)
+
+
+def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape]) -> None:
+    radius = shared_radius(landscapes)
+    label_panel(axes, f"sharpness at radius {radius:g}", "mean rise of the loss ± sd")
+    rows = [
+        (run, phase, *measured)
+        for run, found in landscapes.items()
+        for phase in found.losses
+        if (measured := found.sharpness_at(phase, radius)) is not None
+    ]
+    names = [f"{run}: {short_phase(phase)}" if len(landscapes) > 1 else short_phase(phase) for run, phase, _, _ in rows]
+    colours = [
+        light(arm_role(run.partition(",")[0]) if run.partition(",")[0] in ARM_COLOURS else "blue") for run, *_ in rows
+    ]
+    places = np.arange(len(rows))
+    axes.barh(places, [value for *_, value, _ in rows], color=colours, height=0.7)
+    axes.errorbar(
+        [value for *_, value, _ in rows],
+        places,
+        xerr=[spread for *_, spread in rows],
+        fmt="none",
+        ecolor=light("ink"),
+        elinewidth=1,
+        capsize=2,
     )
-
-
-def interpolate(start: Weights, end: Weights, position: float) -> dict[str, Tensor]:
-    """(1 - t) start + t end, tensor by tensor; integers are the start's."""
-    return {
-        name: torch.lerp(tensor.float(), end[name].float(), position).to(tensor.dtype)
-        if tensor.is_floating_point()
-        else tensor
-        for name, tensor in start.items()
-    }
-
-
-def filter_noise(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
-    """Gaussian noise with the norm of every filter of `weights`; only tensors that have filters are in it.
-
-    Args:
-        weights: Name -> tensor; a filter is one index of dimension 0 of a floating tensor of two or more dimensions.
-        generator: On the CPU: the same noise on every device.
-    """
-    noise = {}
-    for name, tensor in weights.items():
-        if tensor.is_floating_point() and tensor.ndim > 1:
-            draw = torch.randn(tensor.shape, generator=generator).flatten(1)
-            norms = tensor.detach().float().cpu().flatten(1).norm(dim=1, keepdim=True)
-            noise[name] = (draw / draw.norm(dim=1, keepdim=True) * norms).view(tensor.shape)
-    return noise
-
-
-def _line(
-    start: str, end: str, models: Mapping[str, Weights], losses: Mapping[str, float], loss: EvaluateLoss, points: int
-) -> Line:
-    positions = [index / (points - 1) for index in range(points)]
-    inner = [loss(interpolate(models[start], models[end], position)) for position in positions[1:-1]]
-    return Line(start, end, positions, [losses[start], *inner, losses[end]])
-
-
-def _rises(weights: Weights, own: float, loss: EvaluateLoss, radius: float, directions: int, seed: int) -> Tensor:
-    rises = []
-    for noise in _directions(weights, directions, seed):
-        both = [loss(_moved(weights, noise, sign * radius)) for sign in (1, -1)]
-        rises.append(sum(both) / 2 - own)
-    return torch.tensor(rises, dtype=torch.float64)
-
-
-def _directions(weights: Weights, directions: int, seed: int) -> Iterator[dict[str, Tensor]]:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(directions):
-        yield filter_noise(weights, generator)
-
-
-def _moved(weights: Weights, noise: Weights, distance: float) -> dict[str, Tensor]:
-    return {
-        name: (tensor.float() + distance * noise[name].to(tensor.device)).to(tensor.dtype) if name in noise else tensor
-        for name, tensor in weights.items()
-    }
-
-
-def _check(models: Mapping[str, Weights], points: int, radii: Sequence[float], directions: int) -> None:
-    if not models:
-        raise ValueError("models must hold at least one model, got none: finish a phase first")
-    if points < 2:
-        raise ValueError(f"points must be at least 2, the two ends, got {points}")
-    if directions < 1 or any(radius <= 0 for radius in radii):
-        raise ValueError(f"directions must be at least 1 and radii > 0, got {directions} and {list(radii)}")
-    for (first, one), (second, other) in combinations(models.items(), 2):
-        differing = sorted(one.keys() ^ other.keys()) or [n for n in one if one[n].shape != other[n].shape]
-        if differing:
-            raise ValueError(f"models must have the same tensors, but {first} and {second} differ in {differing[:3]}")
+    axes.set_yticks(places, names)
+    axes.xaxis.set_major_locator(MaxNLocator(4))
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")

@@ -1,7 +1,4 @@
-"""`report.html`: the sections of a report, rendered as one file that asks the network for nothing.
-
-Layer: everything next door, and jinja2.
-"""
+"""`report.html`: the sections of a report, rendered as one file that asks the network for nothing."""
 
 import os
 from importlib.metadata import version
@@ -14,7 +11,8 @@ from markupsafe import Markup
 from hf_dsd.compare.verdict import format_value
 from hf_dsd.files import written_whole
 
-from .draw_landscape import short_phase
+from .example_choice import mark_words
+from .landscape import short_phase
 from .page_sections import (
     examples_section,
     headline,
@@ -23,14 +21,10 @@ from .page_sections import (
     runs_section,
     scores_section,
     timeline_section,
+    weights_section,
 )
-from .palette import COLOURS
-from .report_folder import read_report_folder
-from .weight_sections import layers_section, weights_section
-from .word_marks import mark_words
-
-REPORT_FILE_NAME = "report.html"
-FIGURES_FOLDER_NAME = "figures"
+from .report_folder import FIGURES_FOLDER_NAME, REPORT_FILE_NAME, read_report_folder
+from .svg_figure import COLOURS
 
 
 def write_report(
@@ -53,14 +47,13 @@ def write_report(
     path = Path(out) if out is not None else Path(folder) / REPORT_FILE_NAME
     found = read_report_folder(Path(folder))
     figures = path.parent / FIGURES_FOLDER_NAME
-    layers, landscape = layers_section(found), landscape_section(found, figures)
+    landscape = landscape_section(found, figures)
     content = {
         "headline": headline(found),
-        "problems": [*page_problems(found), *layers.problems, *landscape.problems],
+        "problems": [*page_problems(found), *landscape.problems],
         "timeline": timeline_section(found, figures),
         "scores": scores_section(found),
-        "weights": weights_section(found, figures, layer, layers.pruned),
-        "layers": layers,
+        "weights": weights_section(found, figures, layer),
         "examples": examples_section(found),
         "landscape": landscape,
         "runs": runs_section(found),
@@ -69,7 +62,8 @@ def write_report(
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     with written_whole(path) as partial:
-        partial.write_text(_render(content), encoding="utf-8")
+        # A name read from JSON may hold half of a surrogate pair, which no file can.
+        partial.write_text(_render(content), encoding="utf-8", errors="replace")
     return path
 
 

@@ -1,88 +1,93 @@
-"""What each section of the page says, as plain data for the template: the numbers are made here, the words there.
-
-Layer: the readers, counters and drawings next door.
-"""
+"""What each section of the page says, as plain data for the template: the numbers are made here, the words there."""
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.compare.table import ComparisonTable, comparison_table, verdict_text
+from hf_dsd.compare.table import comparison_table, verdict_text
 from hf_dsd.runs.metric_names import score_title
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores
 
-from .draw_landscape import draw_landscapes, landscape_height
 from .draw_timeline import draw_timeline, timeline_height
+from .draw_weights import draw_fate, draw_moments
 from .example_choice import ExampleChoice, choose_examples
-from .landscape import LANDSCAPE_FILE_NAME, Landscape
+from .landscape import LANDSCAPE_FILE_NAME, Landscape, draw_landscapes, landscape_height
 from .report_folder import ReportFolder
+from .sparse_layer import Fate, add_fates, five_moments
 from .svg_figure import PageFigure, render_figure
 from .timeline import MAX_POINTS, find_metric, read_curves
+from .weights import RunWeights, read_run_weights
+
+LANDSCAPE_SCRIPTS = ("run_captioning.py", "run_speech_recognition_ctc.py")
+"""The example scripts that have the flag `--landscape`: advice that names it would crash any other."""
 
 
 @dataclass(frozen=True)
-class Headline:
-    """The top of the page: what this is, how far it is, and what came out."""
+class WeightsSection:
+    """What happened to the weights of one run.
 
-    title: str
-    folder: str
-    state: str
-    facts: Sequence[tuple[str, str]]
-    verdict: str
-    outcome: str
-    table: ComparisonTable | None
-    comparison_note: str
-
-
-@dataclass(frozen=True)
-class TimelineSection:
-    """The timeline; `figure` is None where no run has left a log or a metric; `thinned` where a log was too long."""
-
-    figure: PageFigure | None
-    primary: str
-    sources: Sequence[tuple[str, Sequence[str]]]
-    has_planned_rates: bool
-    thinned: bool
-
-
-@dataclass(frozen=True)
-class ScoreRow:
-    """One scored model."""
+    Attributes:
+        run: Its label.
+        weights: What its models say.
+        models: Names of the phases whose models are there, in order: the columns of mean and standard deviation.
+        dense: The parameters that stay dense, as the summary lists them.
+        no_layers: Why no layer has been pruned, or "".
+        chosen_by: Why this layer is drawn.
+        moments: Figure 2; None where no layer is drawn.
+        fate_figure: None before the weights are trained again.
+        fate: What the drawn layer's pruned weights became, likewise.
+        fate_of_all: The same of all layers that the phase prunes.
+        not_finite: (phase, how many of the layer's weights are NaN or infinite after it), only where there are any.
+    """
 
     run: str
-    scores: PhaseScores
-    interval: Sequence[float] | None
+    weights: RunWeights
+    models: Sequence[str]
+    dense: Sequence[Mapping[str, Any]]
+    no_layers: str
+    chosen_by: str = ""
+    moments: PageFigure | None = None
+    fate_figure: PageFigure | None = None
+    fate: Fate | None = None
+    fate_of_all: Fate | None = None
+    not_finite: Sequence[tuple[str, int]] = ()
+
+    @property
+    def extra_zeros(self) -> int:
+        """How many more or fewer zeros the layers have than the run recorded as pruned."""
+        return sum(abs(row.miscounted) for row in self.weights.rows)
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """The models that were scored alike: by one metric, with one signature, on one split."""
+    """The models that were scored alike, by one metric, with one signature, on one split: (run, scores) of each."""
 
     metric: str
     split: str
     signature: str
-    rows: Sequence[ScoreRow]
-
-
-@dataclass(frozen=True)
-class ExamplesSection:
-    """Side by side texts; `choice` is None where no model was scored on texts."""
-
-    split: str
-    choice: ExampleChoice | None
+    rows: Sequence[tuple[str, PhaseScores]]
 
 
 @dataclass(frozen=True)
 class LandscapeSection:
-    """Loss between the models and their sharpness; `figure` is None where nobody measured it."""
+    """Loss between the models and their sharpness; `figure` is None where nobody measured it.
+
+    Attributes:
+        figure: The lines and the bars.
+        primary: Whose lines are drawn.
+        found: Label of a run -> its landscape.
+        problems: The files that cannot be read, a line each.
+        by_flag: True if the run's own script can measure it with `--landscape true`.
+    """
 
     figure: PageFigure | None
     primary: str
     found: Mapping[str, Landscape]
     problems: Sequence[str]
+    by_flag: bool
 
     @property
     def radii(self) -> Sequence[float]:
@@ -90,8 +95,8 @@ class LandscapeSection:
         return sorted({radius for landscape in self.found.values() for radius in landscape.radii})
 
 
-def headline(report: ReportFolder) -> Headline:
-    """Title, state and the comparison's verdict."""
+def headline(report: ReportFolder) -> dict[str, Any]:
+    """The top of the page: what this is, what came out, and how far it is."""
     run, comparison = report.primary, report.comparison
     model = str(run.summary.get("model", "a model"))
     arms = list(dict.fromkeys(found.arm for found in report.runs))
@@ -105,73 +110,110 @@ def headline(report: ReportFolder) -> Headline:
     finished = sum(found.is_finished for found in report.runs)
     state = f"{finished} of {len(report.runs)} runs finished" if len(report.runs) > 1 else _state(run)
     verdict = comparison.verdict if comparison is not None else None
-    return Headline(
-        title=f"{model}: dense, sparse, dense",
-        folder=report.folder.resolve().name,
-        state=state,
-        facts=facts,
-        verdict=verdict_text(comparison) if comparison is not None else "",
-        outcome=verdict.outcome if verdict is not None else "",
-        table=comparison_table(comparison) if comparison is not None else None,
-        comparison_note=report.comparison_note,
-    )
+    return {
+        "title": f"{model}: dense, sparse, dense",
+        "folder": report.folder.resolve().name,
+        "state": state,
+        "facts": facts,
+        "verdict": verdict_text(comparison) if comparison is not None else "",
+        "outcome": verdict.outcome if verdict is not None else "",
+        "table": comparison_table(comparison) if comparison is not None else None,
+        "comparison_note": report.comparison_note,
+    }
 
 
-def timeline_section(report: ReportFolder, figures: Path) -> TimelineSection:
-    """Draws all runs over the same steps."""
+def timeline_section(report: ReportFolder, figures: Path) -> dict[str, Any]:
+    """Draws all runs over the same steps; the figure is None where none has left a log or a metric."""
     metric = find_metric(report.runs)
     curves = [found for run in report.runs if not (found := read_curves(run, metric)).is_empty]
-    sources = [(run.label, run.sources) for run in report.runs]
+    section = {"figure": None, "sources": [(run.label, run.sources) for run in report.runs]}
     if not curves:
-        return TimelineSection(None, "", sources, has_planned_rates=False, thinned=False)
+        return section
     primary = next((found for found in curves if found.run is report.primary), curves[0])
     shown = f", {score_title(metric)}" if metric is not None else ""
     alt = f"Loss{shown} and learning rate over the optimizer steps of {len(curves)} run(s), with their phases"
     figure = render_figure("timeline", alt, draw_timeline(curves, primary, metric), timeline_height(curves), figures)
-    return TimelineSection(
-        figure,
-        primary.run.label,
-        sources,
-        has_planned_rates=any(found.peaks for found in curves),
-        thinned=any(len(run.log) > MAX_POINTS for run in report.runs),
+    return section | {
+        "figure": figure,
+        "primary": primary.run.label,
+        "has_planned_rates": any(found.peaks for found in curves),
+        "has_seeds": len({found.run.arm for found in curves}) < len(curves),
+        "thinned": any(len(run.log) > MAX_POINTS for run in report.runs),
+    }
+
+
+def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> WeightsSection:
+    """Figure 2 of one layer, the fate of its pruned weights, and the tables of all layers, of the primary run.
+
+    Raises:
+        ValueError: If the wanted layer cannot be drawn.
+    """
+    run = report.primary
+    weights = read_run_weights(run, wanted)
+    dense = [entry for entry in run.summary.get("parameters", ()) if entry["dense_reason"]]
+    no_layers = "No layer has been pruned in this run yet." if run.prunes else "This run prunes no layer."
+    section = WeightsSection(run.label, weights, list(run.models), dense, "" if weights.phases else no_layers)
+    if weights.layer is None or weights.round is None:
+        return section
+    name = weights.layer.name
+    fate = next(row.fate for row in weights.rows if row.name == name)
+    moments = five_moments(weights.layer)
+    titles = ", ".join(moment.title for moment in moments)
+    alt = f"Histograms of the weights of {name} at {len(moments)} moments: {titles}"
+    height = (2.7, 1.35 * len(moments) + 0.5)
+    after = f"Magnitudes of the weights of {name} after re-dense training, and where the pruned ones went"
+    phases = [model.phase for model in weights.round.models]
+    return replace(
+        section,
+        chosen_by="chosen by --layer" if wanted is not None else _why_chosen(weights, name),
+        moments=render_figure("weights", alt, draw_moments(moments), height, figures),
+        fate_figure=render_figure("fate", after, draw_fate(weights.layer), (2.9, 5.4), figures) if fate else None,
+        fate=fate,
+        fate_of_all=add_fates(row.fate for row in weights.rows),
+        not_finite=[(phase, n) for phase, n in zip(phases, weights.layer.not_finite, strict=False) if n],
     )
+
+
+def _why_chosen(weights: RunWeights, name: str) -> str:
+    largest = max(weights.rows, key=lambda row: row.weights).name
+    return "the largest pruned layer" if name == largest else "the largest pruned layer that the files hold"
 
 
 def scores_section(report: ReportFolder) -> list[ScoreTable]:
     """Every scored model of every run; models that were scored differently stand in tables of their own."""
-    tables: dict[tuple[str, str, str], list[ScoreRow]] = {}
+    tables: dict[tuple[str, str, str], list[tuple[str, PhaseScores]]] = {}
     for run in report.runs:
         for scores in run.scored:
             alike = (scores.metric, scores.split, str(scores.scores.get("signature", "")))
-            row = ScoreRow(run.label, scores, scores.scores.get(f"{scores.metric}_ci"))
-            tables.setdefault(alike, []).append(row)
+            tables.setdefault(alike, []).append((run.label, scores))
     test_first = sorted(tables, key=lambda alike: alike[1] != "test")
     return [ScoreTable(*alike, tables[alike]) for alike in test_first]
 
 
-def examples_section(report: ReportFolder) -> ExamplesSection:
-    """The arms of the lowest seed side by side; for a single run its phases."""
+def examples_section(report: ReportFolder) -> tuple[str, ExampleChoice | None]:
+    """The split, and the arms of the lowest seed side by side, of a single run its phases; None without texts."""
     run = report.primary
     split = run.scored_split
     own = run.phase_scores(split) if split is not None else []
     if split is None or not own:
-        return ExamplesSection(split or "", None)
+        return "", None
     models = [(run.arm, own[-1])]
     for other in report.runs:
         if other is not run and other.seed == run.seed and (scored := other.phase_scores(split)):
             models.append((other.arm, scored[-1]))
     if len(models) == 1:
         models = [(scores.phase, scores) for scores in own]
-        return ExamplesSection(split, choose_examples(models, 0, len(models) - 1))
+        return split, choose_examples(models, 0, len(models) - 1)
     baseline = next((index for index, (arm, _) in enumerate(models) if arm == "dense"), 1)
-    return ExamplesSection(split, choose_examples(models, baseline, 0))
+    return split, choose_examples(models, baseline, 0)
 
 
 def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
     """Draws what `landscape.json` files hold."""
     measured, problems = _landscapes(report)
+    by_flag = Path(next(iter(report.primary.summary.get("command", ())), "")).name in LANDSCAPE_SCRIPTS
     if not measured:
-        return LandscapeSection(None, "", {}, problems)
+        return LandscapeSection(None, "", {}, problems, by_flag)
     several_seeds = len({run.seed for run, _ in measured}) > 1
     labels = [run.label if several_seeds else run.arm for run, _ in measured]
     found = {label: landscape for label, (_, landscape) in zip(labels, measured, strict=True)}
@@ -180,7 +222,7 @@ def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
     )
     alt = f"Loss along the straight lines between the phases' models of {primary}, and the sharpness of every model"
     figure = render_figure("landscape", alt, draw_landscapes(found, primary), landscape_height(found), figures)
-    return LandscapeSection(figure, primary, found, problems)
+    return LandscapeSection(figure, primary, found, problems, by_flag)
 
 
 def _landscapes(report: ReportFolder) -> tuple[list[tuple[Run, Landscape]], list[str]]:
@@ -218,7 +260,9 @@ def runs_section(report: ReportFolder) -> list[dict[str, Any]]:
 
 def page_problems(report: ReportFolder) -> list[str]:
     """What was left out of the page because a file is damaged, a line each."""
-    return [*report.problems, *(f"{run.label}: {line}" for run in report.runs for line in run.problems)]
+    own = [f"{run.label}: {line}" for run in report.runs for line in run.problems]
+    weights = [f"{report.primary.label}: {line}" for line in report.primary.unreadable_models]
+    return [*report.problems, *own, *weights]
 
 
 def _state(run: Run) -> str:

@@ -1,7 +1,4 @@
-"""What a report is about: one run, the runs of a comparison, or runs side by side.
-
-Layer: the run record next door and the comparison.
-"""
+"""What a report is about: one run, the runs of a comparison, or runs side by side."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +9,14 @@ from hf_dsd.runs.folder import seeds_in
 from hf_dsd.runs.run import Run, is_run, run_label
 
 from .current_comparison import read_current_comparison
+
+REPORT_FILE_NAME = "report.html"
+FIGURES_FOLDER_NAME = "figures"
+FIGURES = ("timeline", "weights", "fate", "landscape")
+"""The figures of a report, as far as a folder holds what they show; `weights` is the paper's Figure 2."""
+
+FIGURE_FILES = tuple(f"{FIGURES_FOLDER_NAME}/{name}.png" for name in FIGURES)
+"""Where a report puts them, relative to its page: other pictures in that folder are somebody else's."""
 
 _ARM_ALIASES = {"dense-control": "dense"}  # how `hf-dsd demo` calls its control's folder
 
@@ -38,11 +43,6 @@ class ReportFolder:
     def primary(self) -> Run:
         """The run whose weights are shown: the first DSD run of the lowest seed, else the first with a sparse phase."""
         return min(self.runs, key=lambda run: (run.arm != "dsd", not run.prunes, self.runs.index(run)))
-
-    @property
-    def is_single(self) -> bool:
-        """True if the folder is a run itself."""
-        return len(self.runs) == 1 and self.runs[0].folder == self.folder
 
 
 def read_report_folder(folder: Path) -> ReportFolder:

@@ -1,15 +1,20 @@
 """Matplotlib figures as inline SVG for a page of either colour scheme, and as PNG for a paper.
 
-Layer: matplotlib and the palette next door.
+The house colours are told apart by colour-blind eyes, on light and on dark paper: Okabe and Ito's palette, lighter on
+dark paper. A figure is drawn in the light colours; in a page each of them becomes a CSS variable of the role's name, so
+one figure serves both schemes.
+
+References:
+    Okabe and Ito, `Color Universal Design <https://jfly.uni-koeln.de/color/>`_, 2008.
 """
 
 import io
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import matplotlib as mpl
 from markupsafe import Markup, escape
@@ -18,9 +23,63 @@ from matplotlib.figure import Figure
 
 from hf_dsd.files import written_whole
 
-from .palette import COLOURS, light
-
 logger = logging.getLogger(__name__)
+
+
+class Colour(NamedTuple):
+    """A role's colour on light and on dark paper, as #rrggbb; every light one is different from all others."""
+
+    light: str
+    dark: str
+
+
+COLOURS: Mapping[str, Colour] = {
+    "paper": Colour("#fffffe", "#14181d"),
+    "ink": Colour("#1b2026", "#e8eaed"),
+    "muted": Colour("#5c6670", "#a3adb8"),
+    "rule": Colour("#d5dadf", "#3a424b"),
+    "band": Colour("#eef1f6", "#222a35"),
+    "blue": Colour("#0072b2", "#56b4e9"),
+    "vermilion": Colour("#d55e00", "#ff9a5c"),
+    "green": Colour("#009e73", "#3ccfa4"),
+    "purple": Colour("#b0578d", "#e7a6cb"),
+    "ochre": Colour("#b07800", "#f0c24a"),
+    "grey": Colour("#6b7680", "#9aa5b1"),
+    "teal": Colour("#1f7f95", "#72cfe2"),
+}
+
+ARM_COLOURS: Mapping[str, str] = {
+    "dsd": "blue",
+    "dense": "vermilion",
+    "random": "green",
+    "iterative": "purple",
+    "sparse": "ochre",
+    "ema": "grey",
+    "swa": "teal",
+}
+
+_ARM_DASHES: Mapping[str, tuple[float, ...]] = {
+    "dense": (5, 1.5),
+    "random": (1.2, 1.2),
+    "iterative": (6, 1.5, 1.2, 1.5),
+}
+"""Lines differ in more than their colour: (on, off, ...) in line widths; solid where nothing is said."""
+
+
+def light(role: str) -> str:
+    """The colour to draw with."""
+    return COLOURS[role].light
+
+
+def arm_role(arm: str) -> str:
+    """The role of an arm's colour; arms of other names share the greys."""
+    return ARM_COLOURS.get(arm, "grey")
+
+
+def line_style(arm: str) -> Any:
+    """How matplotlib draws an arm's lines."""
+    return (0, _ARM_DASHES[arm]) if arm in _ARM_DASHES else "solid"
+
 
 WIDE, NARROW = 9.0, 3.9
 """Inches: on a desktop and in print, and on a phone, where a figure of 9 inches would be unreadably small."""
@@ -69,7 +128,7 @@ class PageFigure:
     """A figure for the page, in the two widths, and its caption.
 
     Attributes:
-        name: Of the PNG's file, and of the page's anchor.
+        name: Stem of the PNG's file, and of the page's anchor.
         alt: What it shows, in one sentence, for who cannot see it.
         wide: Inline SVG for desktops.
         narrow: Inline SVG for phones.
@@ -87,9 +146,9 @@ def render_figure(name: str, alt: str, draw: Draw, height: tuple[float, float], 
     """Draws a figure as two SVGs and as `png_folder/NAME.png`.
 
     Args:
-        name: Of the figure.
+        name: One of `FIGURES`' names.
         alt: What it shows.
-        draw: Draws it.
+        draw: How to draw it.
         height: Inches, wide and narrow.
         png_folder: Made if missing.
 
@@ -115,8 +174,12 @@ def _render(name: str, alt: str, draw: Draw, height: tuple[float, float], png_fo
 
 def _figure(draw: Draw, height: float, *, wide: bool) -> Figure:
     figure = Figure(figsize=(WIDE if wide else NARROW, height), layout="constrained", facecolor="none")
-    figure.get_layout_engine().set(w_pad=0.03, h_pad=0.04)  # type: ignore[union-attr, call-arg]
+    engine = figure.get_layout_engine()
+    engine.set(w_pad=0.03, h_pad=0.04)  # type: ignore[union-attr, call-arg]
     draw(figure, wide)
+    # Laid out once and frozen: savefig would do it anew for every file, with a draw of its own.
+    engine.execute(figure)  # type: ignore[union-attr]
+    figure.set_layout_engine(None)
     return figure
 
 

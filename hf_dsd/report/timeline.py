@@ -1,7 +1,4 @@
-"""Loss, metric and learning rate over the optimizer steps of every run.
-
-Layer: the run record next door.
-"""
+"""What a timeline shows: loss, metric, scores and learning rate of a run over its optimizer steps."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -9,13 +6,15 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any
 
+import numpy as np
+
 from hf_dsd.runs.run import Run
 
 _BOOKKEEPING = ("runtime", "per_second", "samples", "steps", "epoch", "model_preparation_time")
 _KNOWN_METRICS = ("bleu4", "wer", "accuracy", "perplexity", "f1", "rougeL", "cer")
 
 MAX_POINTS = 600
-"""Of one curve: more cannot be seen, and would make the page heavy."""
+"""Points of one curve: more cannot be seen, and would make the page heavy."""
 
 Points = Sequence[tuple[int, float]]
 """(optimizer step, value), steps rising."""
@@ -30,15 +29,18 @@ class Curves:
         train_loss: Mean training loss since the last log line.
         eval_loss: Loss on the validation split.
         metric: The metric on the validation split.
+        scored: (step of a phase's end, score, 95 % interval over examples or None) on the split that was scored after
+            training, where that was by the same metric.
         learning_rates: A curve per phase, as the run planned it, else as logged; never joined, because a log with few
             lines misses a phase's jump back to its peak.
-        peaks: Of phases with neither, the planned peak rate, as (start, end, rate).
+        peaks: The planned peak rates of phases with neither, as (start, end, rate).
     """
 
     run: Run
     train_loss: Points
     eval_loss: Points
     metric: Points
+    scored: Sequence[tuple[int, float, Sequence[float] | None]]
     learning_rates: Sequence[Points]
     peaks: Sequence[tuple[int, int, float]]
 
@@ -65,16 +67,34 @@ def read_curves(run: Run, metric: str | None) -> Curves:
         _points(run.log, "loss"),
         _points(rows, "eval_loss"),
         _points(rows, metric) if metric is not None else [],
+        _scored(run, metric),
         [curve for curve in rates if curve],
-        [(phase["start"], phase["end"], phase["learning_rate"]) for phase in without if phase.get("learning_rate")],
+        [
+            (phase["start"], phase["end"], rate)
+            for phase in without
+            if (rate := finite_number(phase.get("learning_rate")))
+        ],
     )
+
+
+def _scored(run: Run, metric: str | None) -> list[tuple[int, float, Sequence[float] | None]]:
+    ends = {phase["name"]: phase["end"] for phase in run.phases}
+    found = run.phase_scores(run.scored_split) if run.scored_split is not None else []
+    intervals = [scores.scores.get(f"{scores.metric}_ci") for scores in found]
+    return [
+        (ends[scores.phase], scores.value, interval if interval and all(map(math.isfinite, interval)) else None)
+        for scores, interval in zip(found, intervals, strict=True)
+        if f"eval_{scores.metric}" == metric and scores.phase in ends and math.isfinite(scores.value)
+    ]
 
 
 def _learning_rates(run: Run, phase: Mapping[str, Any]) -> Points:
     """The phase's rates up to its end, which came early if it was left; a log line tells of the step before it."""
     start, end = phase["start"], phase["end"]
-    if planned := phase.get("learning_rates"):
-        return [(step, rate) for step, rate in planned if step <= end]
+    planned = phase.get("learning_rates")
+    if planned:
+        rows = [{"step": step, "rate": rate} for step, rate in planned]
+        return [(step, rate) for step, rate in _points(rows, "rate") if step <= end]
     return [(step, rate) for step, rate in _points(run.log, "learning_rate") if start < step <= end]
 
 
@@ -85,23 +105,25 @@ def find_metric(runs: Sequence[Run]) -> str | None:
         name
         for row in rows
         for name, value in row.items()
-        if name.startswith("eval_") and name != "eval_loss" and isinstance(value, int | float)
+        if name.startswith("eval_") and name != "eval_loss" and finite_number(value) is not None
     }
     names = {name for name in names if not name.endswith(_BOOKKEEPING)}
-    scored = [_scored_metric(run) for run in runs]
-    wanted = [f"eval_{name}" for name in (*filter(None, scored), *_KNOWN_METRICS)]
+    scored = [scores.metric for run in runs for scores in run.scored[:1]]
+    wanted = [f"eval_{name}" for name in (*scored, *_KNOWN_METRICS)]
     return next((name for name in wanted if name in names), min(names, default=None))
 
 
-def _scored_metric(run: Run) -> str | None:
-    split = run.scored_split
-    scores = run.scores(split) if split is not None else []
-    return scores[0].metric if scores else None
+def finite_number(value: Any) -> float | None:
+    """A finite number; None for anything else that a log may hold."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    return float(value) if math.isfinite(value) else None
 
 
 def _points(rows: Iterable[Mapping[str, Any]], name: str) -> list[tuple[int, float]]:
-    points = {int(row["step"]): float(row[name]) for row in rows if isinstance(row.get(name), int | float)}
-    return thin(sorted((step, value) for step, value in points.items() if math.isfinite(value)))
+    return thin(
+        sorted({row["step"]: value for row in rows if (value := finite_number(row.get(name))) is not None}.items())
+    )
 
 
 def thin(points: Points, most: int = MAX_POINTS) -> list[tuple[int, float]]:
@@ -109,3 +131,18 @@ def thin(points: Points, most: int = MAX_POINTS) -> list[tuple[int, float]]:
     width = -(-len(points) // most) or 1
     spans = [points[start : start + width] for start in range(0, len(points), width)]
     return [(span[-1][0], fmean(value for _, value in span)) for span in spans]
+
+
+def over_seeds(curves: Sequence[Points]) -> list[tuple[int, float, float, float]]:
+    """(step, mean, lowest, highest) over the seeds that got to a step; straight lines between a seed's own steps."""
+    steps = sorted({step for curve in curves for step, _ in curve})
+    rows = [
+        np.interp(steps, [step for step, _ in curve], [value for _, value in curve], left=np.nan, right=np.nan)
+        for curve in curves
+        if curve
+    ]
+    found = []
+    for step, column in zip(steps, np.array(rows).T, strict=True):
+        there = column[~np.isnan(column)]
+        found.append((step, float(there.mean()), float(there.min()), float(there.max())))
+    return found

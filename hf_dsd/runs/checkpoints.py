@@ -1,23 +1,57 @@
-"""Which checkpoint of a run is whole: a process can die at any moment of writing one."""
+"""Which checkpoint of a run is whole: a process can die at any moment of writing one, and a disk can damage it.
 
-import json
+`dsd_files.json` in a checkpoint lists the sizes and digests of its files; a checkpoint of a version without the list is
+judged by what must be there.
+"""
+
+import hashlib
 import logging
 import os
+import shutil
+import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import sort_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
+
+from hf_dsd.files import read_json_object, write_json
 
 logger = logging.getLogger(__name__)
 
+FILE_LIST_NAME = "dsd_files.json"
+
+_NEEDED = {"optimizer": ["optimizer*", "global_step*"], "scheduler": ["scheduler.pt", "global_step*"]}
+_NEEDED |= {"random state": ["rng_state*"]}
+_CHUNK = 1 << 22
+
+
+def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str | os.PathLike[str]) -> str | None:
+    """The checkpoint that a `resume_from_checkpoint` means; None where it asks for none.
+
+    Args:
+        asked: A checkpoint's folder; True, or "true" as a command line gives it, for the newest whole one.
+        output_dir: The run's folder.
+
+    Raises:
+        FileNotFoundError: If there is no such checkpoint.
+        ValueError: If the one that was named is damaged or was not written to its end.
+    """
+    if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
+        asked = asked.lower() == "true"
+    if asked is True:
+        return last_whole_checkpoint(output_dir)
+    if not asked:
+        return None
+    check_checkpoint(asked)
+    return str(asked)
+
 
 def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
-    """The newest checkpoint of a run that was written to its end.
+    """The newest checkpoint of a run that is whole, see `defect`; the others are passed over with a warning.
 
-    The Trainer writes a checkpoint's state last, after weights, optimizer, masks and random states, so a checkpoint
-    without a readable `trainer_state.json` is one whose writer died. transformers' own `get_last_checkpoint` would take
-    it and fail, or worse, train on with what is there.
+    transformers' own `get_last_checkpoint` would take them and fail, or worse, train on with what is there.
 
     Args:
         output_dir: The run's folder; it may not exist.
@@ -27,9 +61,10 @@ def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
     """
     folders = [Path(folder) for folder in reversed(sort_checkpoints(output_dir=str(output_dir)))]
     for folder in folders:
-        if read_trainer_state(folder) is not None:
+        wrong = defect(folder)
+        if wrong is None:
             return str(folder)
-        logger.warning("%s was not written to its end and is passed over", folder)
+        logger.warning("%s is passed over: %s", folder, wrong)
     if not folders:
         raise FileNotFoundError(f"{output_dir} holds no checkpoint: train without resume_from_checkpoint")
     names = [folder.name for folder in folders]
@@ -38,13 +73,105 @@ def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
     )
 
 
+def check_checkpoint(folder: str | os.PathLike[str]) -> None:
+    """Refuses a checkpoint that is not whole.
+
+    Raises:
+        FileNotFoundError: If there is no such folder.
+        ValueError: If a file is missing or is not what was written; names it and the remedy.
+    """
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"{folder} is no checkpoint: give its folder, or True for the newest one of output_dir")
+    wrong = defect(Path(folder))
+    if wrong is not None:
+        raise ValueError(
+            f"{folder} is damaged or was not written to its end ({wrong}): resume from another checkpoint, or by True "
+            "from the newest one that is whole"
+        )
+
+
+def defect(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint; None if it is whole.
+
+    The Trainer writes its state last, so a checkpoint without it is one whose writer died. Every file that was there is
+    read again and compared with what was written.
+    """
+    state = read_trainer_state(checkpoint)
+    if state is None:
+        return f"{TRAINER_STATE_NAME} is missing or no JSON object"
+    step, name = state.get("global_step"), checkpoint.name
+    if type(step) is not int or (name.startswith(f"{PREFIX_CHECKPOINT_DIR}-") and not name.endswith(f"-{step}")):
+        return f"{TRAINER_STATE_NAME} has global_step {step!r}"
+    if not (checkpoint / FILE_LIST_NAME).is_file():
+        return _defect_without_list(checkpoint)
+    try:
+        listed = read_json_object(checkpoint / FILE_LIST_NAME)
+        return next(filter(None, (_defect_of(checkpoint / file, entry) for file, entry in listed.items())), None)
+    except (ValueError, TypeError, KeyError) as error:
+        return f"{FILE_LIST_NAME}: {error}"
+
+
+def _defect_of(file: Path, entry: dict[str, Any]) -> str | None:
+    if not file.is_file():
+        return f"{file.name} is missing"
+    if file.stat().st_size != entry["bytes"]:
+        return f"{file.name} has {file.stat().st_size} bytes, {entry['bytes']} were written"
+    return None if _digest(file) == entry["sha256"] else f"{file.name} is not what was written, its digest differs"
+
+
+def _defect_without_list(checkpoint: Path) -> str | None:
+    """Of a checkpoint that an older version wrote: what must be there, and files that are cut off."""
+    for what, patterns in _NEEDED.items():
+        if not any(file.exists() for pattern in patterns for file in checkpoint.glob(pattern)):
+            return f"it has no {what}"
+    archives = [file for suffix in ("*.pt", "*.pth", "*.bin") for file in checkpoint.glob(suffix)]
+    return next((f"{file.name} is cut off" for file in archives if not zipfile.is_zipfile(file)), None)
+
+
+def unseal(checkpoint: Path) -> None:
+    """A checkpoint is about to be written, or written anew: it is not whole before `seal`."""
+    for name in (TRAINER_STATE_NAME, FILE_LIST_NAME):
+        (checkpoint / name).unlink(missing_ok=True)
+    remove_litter(checkpoint)
+
+
+def seal(checkpoint: Path) -> None:
+    """Lists sizes and digests of the files of a checkpoint, those that are not yet listed."""
+    path = checkpoint / FILE_LIST_NAME
+    listed = read_json_object(path) if path.is_file() else {}
+    for file in _files(checkpoint):
+        name = file.relative_to(checkpoint).as_posix()
+        if name not in listed:
+            listed[name] = {"bytes": file.stat().st_size, "sha256": _digest(file)}
+    write_json(path, listed)
+
+
+def _files(checkpoint: Path) -> Iterator[Path]:
+    files = (file for file in sorted(checkpoint.rglob("*")) if file.is_file())
+    return (file for file in files if file.name != FILE_LIST_NAME and not file.name.endswith(".partial"))
+
+
+def _digest(file: Path) -> str:
+    digest = hashlib.sha256()  # 1.2 GB/s here, and the file was just written or is about to be read
+    with file.open("rb") as opened:
+        while chunk := opened.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def remove_litter(folder: Path) -> None:
+    """Removes what killed processes of a run left half-written in its folder, or in a checkpoint's."""
+    for pattern in (".phase-*.partial", ".dsd_*.partial", f"{PREFIX_CHECKPOINT_DIR}-*/.dsd_*.partial"):
+        for path in folder.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def read_trainer_state(checkpoint: Path) -> dict[str, Any] | None:
     """A checkpoint's `trainer_state.json`; None where there is none that can be read, so that it is not whole.
 
     A run at work may be writing or removing it at this moment.
     """
     try:
-        state: dict[str, Any] = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
-    except (FileNotFoundError, UnicodeDecodeError, json.JSONDecodeError):
+        return read_json_object(checkpoint / TRAINER_STATE_NAME)
+    except (OSError, ValueError, RecursionError):
         return None
-    return state

@@ -35,22 +35,38 @@ def score_title(metric: str) -> str:
 
 
 _SMALLER = """loss wer cer per ter mer wil eer der hter error errors err mse rmse msle rmsle mae mape smape nll ppl
-perplexity bpc bpb bpd ece brier crps fid kid lpips entropy distance deviance substitutions insertions deletions
-runtime"""
+perplexity bpc bpb bpd ece brier crps fid kid lpips deviance substitutions insertions deletions runtime"""
 _GREATER = """accuracy acc bleu sacrebleu chrf rouge rougel rougelsum meteor cider spice f precision recall auc auroc
 auprc map mrr ndcg r iou miou dice jaccard psnr ssim match mcc kappa pearson pearsonr spearman spearmanr comet bertscore
-mauve second"""
+mauve"""
 _DIRECTIONS = dict.fromkeys(_SMALLER.split(), False) | dict.fromkeys(_GREATER.split(), True)
+_DIRECTIONS |= {"edit distance": False, "cross entropy": False, "negative log likelihood": False}
+_DIRECTIONS |= {f"{what} per second": True for what in ("samples", "steps", "tokens")} | {"bleu without penalty": True}
+
+_SPLITS = ("eval", "test", "val", "valid", "validation", "dev", "train", "training")
+# Words that leave a direction as it is. Any other word may turn it round (`error_free`, `without_error`, `neg_loss`).
+_NEUTRAL = """mean avg average median total overall macro micro weighted top at k word char character phone phoneme
+token sentence sequence label class image exact edit squared square absolute root log relative percentage percent rate
+score normalized greedy beam binary balanced clean other phase dense sparse ctc lm mlm cross"""
+_NEUTRAL_WORDS = {"", *_NEUTRAL.split(), *_SPLITS}
 
 
 def greater_is_better(metric: str) -> bool | None:
     """Known names in both directions: `eval_accuracy`, `bleu4`, `word_error_rate`; None for any other name.
 
-    A name is known by its words, which must not contradict each other.
+    A name is known by its words. They must not contradict each other, and every one of them must be known: a caller who
+    gets None asks the user, and a wrong answer would take the worst model for the best.
     """
     words = [word.rstrip("0123456789") for word in re.split(r"[\W_]+", metric.lower())]
-    if "per" in words and "second" in words:  # samples_per_second: no phone error rate
-        words.remove("per")
-    directions = {_DIRECTIONS[word] for word in words if word in _DIRECTIONS}
-    directions |= {False for word in words if word.endswith("loss")}
+    while words and words[0] in _SPLITS:
+        del words[0]
+    if (phrase := " ".join(words)) in _DIRECTIONS:
+        return _DIRECTIONS[phrase]
+    if "per" in words[1:-1]:  # no phone error rate: `words_per_error`
+        return None
+    directions = {_direction(word) for word in words if word not in _NEUTRAL_WORDS}
     return directions.pop() if len(directions) == 1 else None
+
+
+def _direction(word: str) -> bool | None:
+    return False if word.endswith("loss") else _DIRECTIONS.get(word)

@@ -199,7 +199,8 @@ class Run:
                 with open_weights(model.folder):
                     self._damages[model.folder] = ""
             except (SafetensorError, OSError, ValueError, KeyError) as error:
-                self._damages[model.folder] = f"{type(error).__name__}: {error}"
+                kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
+                self._damages[model.folder] = f"{kind}{error}"
         return self._damages[model.folder]
 
     def _model_of(self, planned: Mapping[str, Any]) -> PhaseModel | None:
@@ -373,6 +374,10 @@ def _read_log(folder: Path, checkpoint: Path | None) -> tuple[list[dict[str, Any
 
 def _log_history(path: Path) -> list[dict[str, Any]]:
     rows = read_json_object(path).get("log_history", [])
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and "step" in row for row in rows):
-        raise ValueError("its log_history must be a list of rows with a step")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_step(row.get("step")) for row in rows):
+        raise ValueError("its log_history must be a list of rows, each with a whole number as its step")
     return rows
+
+
+def _is_step(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53

@@ -105,6 +105,13 @@ _RECORD: Mapping[str, Check] = {
     "metrics": _values(_is_number),
     "layers": lambda value: isinstance(value, list),
 }
+_OPTIONAL_IN_RECORD: Mapping[str, Check] = {
+    "left_early": lambda value: isinstance(value, bool),
+    "learning_rates": lambda rates: (
+        isinstance(rates, list)
+        and all(isinstance(row, list) and len(row) == 2 and all(map(_is_amount, row)) for row in rates)
+    ),
+}
 # Top-level entries that older versions may lack.
 _OPTIONAL: Mapping[str, Check] = {
     "run": _is_text,
@@ -140,6 +147,8 @@ def _check(summary: Mapping[str, Any]) -> None:
     _check_entries("parameters", summary.get("parameters", []), _PARAMETER)
     for record in summary["phases"]:
         _check_entries("layers", record["layers"], _LAYER)
+        there = {name: check for name, check in _OPTIONAL_IN_RECORD.items() if name in record}
+        _check_entries("phases", [record], there)
     _check_phases(summary["schedule"], summary["phases"])
 
 

@@ -1,40 +1,70 @@
-"""The weights in a model's folder as `save_pretrained` writes it: one safetensors file, or shards with an index.
+"""The weights in a model's folder, under the names that they have in the model.
 
-Layer: safetensors.
+A folder is what `save_pretrained` or the Trainer writes: one safetensors file, or shards with an index, or the
+`pytorch_model.bin` of former days.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from functools import partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import torch
+import transformers
 from safetensors import safe_open
-from torch import Tensor
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.utils import (
+    CONFIG_NAME,
+    SAFE_WEIGHTS_INDEX_NAME,
+    SAFE_WEIGHTS_NAME,
+    WEIGHTS_INDEX_NAME,
+    WEIGHTS_NAME,
+)
+
+from hf_dsd.files import read_json, read_json_object
+
+from .weight_names import has_other_names, name_as_model
+
+_REMEDY = "restore it, or train the phase again"
+_PIPELINE = "modules.json"
+"""Of sentence-transformers."""
+_KINDS = ((SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME), (WEIGHTS_NAME, WEIGHTS_INDEX_NAME))
 
 
 class WeightFile:
-    """The tensors of a model's folder, read when asked for; `model.safetensors` or its shards.
+    """The tensors of a model's folder under the model's names, both names of a tied weight included.
 
     Args:
-        tensors: Name -> how to read it.
+        folder: Where they lie.
+        tensors: Name -> the tensor, or a safetensors slice of it, which is read when asked for.
+        excuse: Why the names are the file's, which need not be the model's; "" where they are the model's.
     """
 
-    def __init__(self, tensors: Mapping[str, Any]) -> None:
-        self._tensors = tensors
+    def __init__(self, folder: Path, tensors: Mapping[str, Any], excuse: str = "") -> None:
+        self._folder, self._tensors, self._excuse = folder, tensors, excuse
 
     def names(self) -> list[str]:
-        """Names of the tensors, in the order of the file."""
+        """Names of the tensors."""
         return list(self._tensors)
 
     def __contains__(self, name: str) -> bool:
+        if name not in self._tensors and self._excuse:
+            # It may well be there under a name of the file's own: to say "no" would leave it out of every figure.
+            raise ValueError(f"{self._folder} holds no weights called {name}: {self._excuse}")
         return name in self._tensors
 
     def read(self, name: str) -> Tensor:
-        """One tensor, in the file's type."""
-        tensor: Tensor = self._tensors[name]()
+        """One tensor; in the file's type unless it had to be converted, then in the model's.
+
+        Raises:
+            ValueError: If there is none.
+        """
+        if name not in self:
+            raise ValueError(f"{self._folder} holds no weights called {name}, only {self.names()[:5]} ...")
+        tensor: Tensor = self._tensors[name][...]
         return tensor
 
 
@@ -42,34 +72,144 @@ class WeightFile:
 def open_weights(folder: Path) -> Iterator[WeightFile]:
     """Opens the weights of a model's folder.
 
-    Raises:
-        FileNotFoundError: If there are none.
-    """
-    index = folder / SAFE_WEIGHTS_INDEX_NAME
-    if index.is_file():
-        files = sorted(set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values()))
-    else:
-        files = [SAFE_WEIGHTS_NAME]
-    if not all((folder / file).is_file() for file in files):
-        raise FileNotFoundError(f"{folder} has no {SAFE_WEIGHTS_NAME}: save the model as safetensors")
-    with ExitStack() as stack:
-        tensors: dict[str, Any] = {}
-        for file in files:
-            opened = stack.enter_context(safe_open(folder / file, framework="pt"))
-            tensors |= {name: partial(opened.get_tensor, name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
-        yield WeightFile(tensors)
-
-
-def read_weights(folder: Path) -> dict[str, Tensor]:
-    """All tensors of a model's folder.
+    The model's class is asked for its names: built from the folder's `config.json` on the meta device, where it holds
+    no numbers. Weights of an architecture whose file has other names than the model are converted, all at once, as the
+    folder is opened; others are read one by one.
 
     Raises:
         FileNotFoundError: If there are none.
+        ValueError: If they do not fit the class that `config.json` names.
     """
-    with open_weights(folder) as file:
-        return {name: file.read(name) for name in file.names()}
+    with _stored(folder) as stored:
+        class_name = _class_name(folder)
+        skeleton = _skeleton(class_name, (folder / CONFIG_NAME).read_text(encoding="utf-8")) if class_name else None
+        if skeleton is None:
+            yield WeightFile(folder, stored, _excuse(folder, class_name))
+        else:
+            named = _converted(folder, skeleton, stored) if has_other_names(skeleton, stored) else stored
+            yield WeightFile(folder, _with_tied_names(skeleton.state_dict(keep_vars=True), named))
+
+
+def _excuse(folder: Path, class_name: str) -> str:
+    if (folder / _PIPELINE).is_file():
+        return "its files have the names of a pipeline's modules, not the pipeline's, and cannot be drawn"
+    if class_name:
+        return f"the class {class_name} is unknown here: import its module first, and the file is understood"
+    return ""
+
+
+def _converted(folder: Path, skeleton: PreTrainedModel, stored: Mapping[str, Any]) -> dict[str, Any]:
+    found = name_as_model(skeleton, stored)
+    # A model that was changed after it was built has names and shapes that its class has not; the file has them.
+    own = {name: stored[name] for name in (*found.unexpected, *found.misshapen) if name in stored}
+    lost = [f"{name} {fault}" for name, fault in found.misshapen.items() if name not in own]
+    if lost:
+        raise ValueError(f"{folder} does not fit {type(skeleton).__name__}: {', '.join(lost[:5])}")
+    return own | dict(found.values)
+
+
+def read_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
+    """All tensors of a model's folder, under the names and in the layouts that they have in `model`.
+
+    Args:
+        folder: What `save_pretrained`, or the Trainer for any other module, wrote.
+        model: The model they belong to, not wrapped; it is left as it is.
+
+    Raises:
+        FileNotFoundError: If there are none.
+        ValueError: If some are missing, unexpected or of another shape, and the class does not declare that it may be.
+    """
+    with _stored(folder) as stored:
+        named = name_as_model(model, stored)
+    misshapen = [f"{name} {fault}" for name, fault in named.misshapen.items()]
+    faults = {"lacks": named.missing, "holds unknown": named.unexpected, "has other shapes of": misshapen}
+    found = [f"{verb} {', '.join(names[:5])}{_more(names)}" for verb, names in faults.items() if names]
+    if found:
+        raise ValueError(
+            f"{folder} does not fit {type(model).__name__}: it {' and '.join(found)}. Build the model as it was when "
+            "these weights were saved, or choose a folder of this model"
+        )
+    return dict(sorted(named.values.items()))
 
 
 def has_weights(folder: Path) -> bool:
-    """True if the folder holds a model's weights."""
-    return any((folder / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME))
+    """True if the folder holds a whole model's weights."""
+    return any((folder / name).is_file() for kind in _KINDS for name in kind)
+
+
+def _more(names: list[str]) -> str:
+    return f" and {len(names) - 5} more" if len(names) > 5 else ""
+
+
+@contextmanager
+def _stored(folder: Path) -> Iterator[dict[str, Any]]:
+    """The tensors under the file's names, safetensors' as slices that are read when they are needed."""
+    files = _files(folder)
+    with ExitStack() as stack:
+        tensors: dict[str, Any] = {}
+        for file in files:
+            if file.suffix == ".safetensors":
+                opened = stack.enter_context(safe_open(file, framework="pt"))
+                tensors |= {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+            else:
+                tensors |= torch.load(file, map_location="cpu", weights_only=True)
+        yield {name.removeprefix("_orig_mod."): tensor for name, tensor in tensors.items()}  # torch.compile's
+
+
+def _files(folder: Path) -> list[Path]:
+    for single, index in _KINDS:
+        if (folder / index).is_file():
+            files = sorted(set(read_json_object(folder / index)["weight_map"].values()))
+        elif (folder / single).is_file():
+            files = [single]
+        else:
+            continue
+        if lacking := [file for file in files if not (folder / file).is_file()]:
+            raise FileNotFoundError(f"{folder} lacks {lacking[0]}, a part of its weights: restore it")
+        return [folder / file for file in files]
+    raise FileNotFoundError(f"{folder} has no {SAFE_WEIGHTS_NAME}: save the model as safetensors")
+
+
+def _class_name(folder: Path) -> str:
+    """The class of a model that saved itself; "" for any other module, whose file the Trainer writes."""
+    if (folder / _PIPELINE).is_file():
+        return ""
+    named = (read_json(folder / CONFIG_NAME, _REMEDY) or {}).get("architectures")
+    return named[0] if isinstance(named, list) and named and isinstance(named[0], str) else ""
+
+
+@lru_cache(maxsize=8)
+def _skeleton(class_name: str, config_text: str) -> PreTrainedModel | None:
+    """A model on the meta device; None if its class is not at hand, or needs more than a configuration.
+
+    Args:
+        class_name: As `config.json` has it; a class of transformers, or one that is loaded.
+        config_text: The content of `config.json`.
+    """
+    model_class: Any = getattr(transformers, class_name, None) or _loaded_class(PreTrainedModel, class_name)
+    if model_class is None or not getattr(model_class, "config_class", None):
+        return None
+    try:
+        config = model_class.config_class.from_dict(json.loads(config_text))
+        with torch.device("meta"):
+            model: PreTrainedModel = model_class(config)
+    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # whatever a class of the user's own needs
+        return None
+    model.tie_weights()
+    return model
+
+
+def _with_tied_names(own: Mapping[str, Tensor], named: Mapping[str, Any]) -> dict[str, Any]:
+    by_parameter = {id(held): named[name] for name, held in own.items() if name in named}
+    tied = {name: by_parameter[id(held)] for name, held in own.items() if id(held) in by_parameter}
+    return tied | dict(named)
+
+
+def _loaded_class(base: type[Any], name: str) -> type[Any] | None:
+    found: type[Any]
+    for found in base.__subclasses__():
+        if found.__name__ == name:
+            return found
+        if (below := _loaded_class(found, name)) is not None:
+            return below
+    return None

@@ -7,7 +7,6 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
 
-from hf_dsd.engine.selection import prune_count
 from hf_dsd.engine.targets import Target
 
 from .pruned_model import evaluate_pruned
@@ -81,12 +80,12 @@ class Bench:
             sparsity: Of the sparse phase; 0 leaves the model dense, whatever targets' overrides say.
             targets: What to prune.
         """
-        counts = {target: prune_count(target.sparsity(sparsity), target.numel) for target in targets}
-        pruned = sum(counts.values()) if sparsity else 0
+        pruned = sum(target.pruned_count(sparsity) for target in targets) if sparsity else 0
         if not pruned:
             return Point(sparsity, 0, self.dense.scores, 0.0, self.dense.standard_error)
         fractions = {target.name: target.sparsity(sparsity) for target in targets}
-        scores = evaluate_pruned(self._model, fractions, self._read)
+        stacked = {target.name: target.matrices for target in targets}
+        scores = evaluate_pruned(self._model, fractions, self._read, matrices=stacked)
         with np.errstate(invalid="ignore", over="ignore"):  # a diverged model's differences are NaN or infinite
             worse_by = float(self._sign * np.subtract(scores.means[self._metric], self.value))
             return Point(sparsity, pruned, scores.means, worse_by, self._standard_error(scores.examples))

@@ -12,7 +12,13 @@ from hf_dsd.engine.targets import canonical_name
 Result = TypeVar("Result")
 
 
-def evaluate_pruned(model: nn.Module, sparsities: Mapping[str, float], evaluate: Callable[[], Result]) -> Result:
+def evaluate_pruned(
+    model: nn.Module,
+    sparsities: Mapping[str, float],
+    evaluate: Callable[[], Result],
+    *,
+    matrices: Mapping[str, int] | None = None,
+) -> Result:
     """Calls `evaluate` while some parameters are pruned by DSD's own masks, and restores them whatever happens.
 
     Args:
@@ -20,6 +26,7 @@ def evaluate_pruned(model: nn.Module, sparsities: Mapping[str, float], evaluate:
             interrupt. Meanwhile there is a second copy of the parameters that are pruned.
         sparsities: Parameter name, as `plan_targets` gives it -> fraction pruned, in [0, 1).
         evaluate: What to do with the pruned model.
+        matrices: Parameter name -> number of matrices that it stacks, such as a mixture's experts; 1 where not named.
 
     Returns:
         What `evaluate` returned.
@@ -28,7 +35,11 @@ def evaluate_pruned(model: nn.Module, sparsities: Mapping[str, float], evaluate:
         ValueError: If a parameter to prune holds NaN or inf; nothing is changed then.
     """
     parameters = {canonical_name(name): parameter for name, parameter in model.named_parameters()}
-    pairs = [(parameters[name], _build_mask(name, parameters[name], value)) for name, value in sparsities.items()]
+    stacked = matrices or {}
+    pairs = [
+        (parameters[name], _build_mask(name, parameters[name], value, stacked.get(name, 1)))
+        for name, value in sparsities.items()
+    ]
     originals: list[tuple[Tensor, Tensor]] = []
     try:
         for parameter, mask in pairs:
@@ -42,9 +53,9 @@ def evaluate_pruned(model: nn.Module, sparsities: Mapping[str, float], evaluate:
     return result
 
 
-def _build_mask(name: str, weight: Tensor, sparsity: float) -> Tensor:
+def _build_mask(name: str, weight: Tensor, sparsity: float, matrices: int) -> Tensor:
     try:
-        return build_mask(weight, sparsity).mask
+        return build_mask(weight, sparsity, matrices=matrices).mask
     except ValueError as error:
         raise ValueError(f"{name} cannot be pruned: {error}") from error
 

@@ -2,19 +2,19 @@
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from pkgutil import resolve_name
+from typing import Any
 
 from transformers import Trainer
 
-from hf_dsd.engine.dsd import DSD
 from hf_dsd.files import write_json
-from hf_dsd.runs.folder import SUMMARY_FILE_NAME, has_finished
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 from hf_dsd.runs.privacy import without_paths
 
-from .summary import RunSummary
+from .lifecycle import Lifecycle
 
 PUSH_FOLDER_NAME = "_pushed"
 
@@ -23,13 +23,14 @@ class PushMixin(Trainer):
     """The pushes of a `DSDMixin`.
 
     Attributes:
-        publish_run: Publishes a finished run. Handed in by `hf_dsd/__init__`, because publishing needs scores, reports
-            and cards, which lie above the trainer.
+        publisher: The function that publishes a finished run, `package.module:function` as entry points are written. It
+            is called with the trainer, and looked up by its name only then: publishing needs scores, reports and
+            cards, which lie above the trainer.
+        life: The current or last `train()`.
     """
 
-    publish_run: ClassVar[Callable[..., Any]]
-    dsd: DSD | None
-    summary: RunSummary
+    publisher = "hf_dsd.hub:publish_trainer"
+    life: Lifecycle | None = None
 
     def push_to_hub(
         self,
@@ -56,7 +57,7 @@ class PushMixin(Trainer):
             `main`'s commit, or a future of it; None on other processes than the main one.
         """
         revision = revision or self.args.hub_revision
-        if revision is not None or not self._has_finished():
+        if revision is not None or self.life is None or not self.life.has_finished:
             if self.hub_model_id is None:  # by the name of the run's folder, which the block below exchanges
                 self.init_hf_repo(token=token or self.args.hub_token, private=private)
             kwargs.setdefault("model_name", str(self.hub_model_id or "").rpartition("/")[2] or None)
@@ -66,7 +67,8 @@ class PushMixin(Trainer):
         if not self.is_world_process_zero():
             return None
         self._finish_current_push()
-        return self.publish_run(message=commit_message, blocking=blocking, token=token, private=private, **kwargs)
+        publish = resolve_name(self.publisher)
+        return publish(self, message=commit_message, blocking=blocking, token=token, private=private, **kwargs)
 
     def create_model_card(self, *args: Any, **kwargs: Any) -> None:
         """The Trainer's own, which takes a model without a name for a fine-tuned version of nothing."""
@@ -95,7 +97,8 @@ class PushMixin(Trainer):
         folder = Path(own) / PUSH_FOLDER_NAME
         if self.args.should_save:
             folder.mkdir(parents=True, exist_ok=True)
-            if any(phase["finished"] for phase in self.summary.phases):  # else the folder may have an older run's
+            phases = self.life.recorder.phases if self.life is not None else []
+            if any(phase["finished"] for phase in phases):  # else the folder may have an older run's
                 self._copy_summary(folder)
         self.args.output_dir = str(folder)
         try:
@@ -112,7 +115,3 @@ class PushMixin(Trainer):
         """Copies the summary without the folders of this machine, which its command names."""
         summary = json.loads((self.run_folder / SUMMARY_FILE_NAME).read_text(encoding="utf-8"))
         write_json(folder / SUMMARY_FILE_NAME, without_paths(summary))
-
-    def _has_finished(self) -> bool:
-        """True if this run has trained the schedule's last phase to its end."""
-        return self.dsd is not None and has_finished(self.dsd.schedule.to_dict(), self.summary.phases)

@@ -1,22 +1,36 @@
 """Scores the model of every finished phase on a split, through the trainer that has the data."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 
-from hf_dsd.metrics import TextScorer
 from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 from .trainer import DSDMixin
 
 
+class Scorer(Protocol):
+    """What turns the predictions of one split into texts and scores; see `hf_dsd.metrics.TextScorer`, which is one."""
+
+    @property
+    def metric(self) -> str: ...  # noqa: D102 (see there, as all the others)
+    @property
+    def greater_is_better(self) -> bool: ...  # noqa: D102
+    @property
+    def ids(self) -> Sequence[str]: ...  # noqa: D102
+    @property
+    def references(self) -> Sequence[Sequence[str]]: ...  # noqa: D102
+    def decode(self, predictions: Any, /) -> list[str]: ...  # noqa: D102
+    def score(self, texts: Sequence[str], /) -> Mapping[str, Any]: ...  # noqa: D102
+
+
 def score_phases(
     trainer: DSDMixin,
     dataset: Dataset[Any],
-    scorer: TextScorer,
+    scorer: Scorer,
     split: str = "test",
     phases: Sequence[str] | None = None,
 ) -> list[PhaseScores]:
@@ -50,7 +64,7 @@ def score_phases(
     return results
 
 
-def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: TextScorer, split: str, phase: str) -> PhaseScores:
+def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: Scorer, split: str, phase: str) -> PhaseScores:
     """Scores the model that the trainer holds; its summary records the numbers, too."""
     texts: list[str] = []
     scores: dict[str, Any] = {}

@@ -5,21 +5,34 @@ The Trainer keeps sharded weights in files of FSDP's own, or refuses to. A phase
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from accelerate.utils import broadcast_object_list
 from torch import Tensor, nn
-from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict, set_model_state_dict
+from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
 from torch.distributed.fsdp import FSDPModule
 from torch.distributed.tensor import DTensor, distribute_tensor
 from transformers import Trainer
-from transformers.trainer import FSDP_MODEL_NAME, OPTIMIZER_NAME, SCHEDULER_NAME
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 from transformers.training_args import ParallelMode
 
-from hf_dsd.engine.sharding import reshard_
-from hf_dsd.runs.weights import has_weights, read_weights
+
+def on_main_process(find: Callable[[], Any]) -> Any:
+    """What `find` returns or raises on the main process, on all of them: they could see a shared disk differently."""
+    found: list[Any] = [None]
+    if not dist.is_initialized() or dist.get_rank() == 0:
+        try:
+            found = [find()]
+        except (OSError, ValueError) as error:
+            found = [error]
+    broadcast_object_list(found)
+    if isinstance(found[0], Exception):
+        raise found[0]
+    return found[0]
 
 
 def refuse_flattening(trainer: Trainer) -> None:
@@ -64,32 +77,15 @@ def is_sharded(model: nn.Module) -> bool:
 
 def save_whole_model(trainer: Trainer, folder: str | os.PathLike[str]) -> None:
     """Saves the model as `from_pretrained` reads it, sharded or not; every rank must call it."""
-    if not trainer.is_fsdp_enabled:
+    inner = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+    if not trainer.is_fsdp_enabled and inner is trainer.model:
         trainer.save_model(str(folder), _internal_call=True)
+        return
+    if not trainer.is_fsdp_enabled:  # compiled by the user: the Trainer would save names that begin with _orig_mod
+        trainer._save(str(folder), state_dict=inner.state_dict())
         return
     options = StateDictOptions(full_state_dict=True, cpu_offload=True)  # on rank 0 only
     trainer._save(str(folder), state_dict=get_model_state_dict(trainer.model, options=options))
-
-
-def load_whole_model(model: nn.Module, folder: str | os.PathLike[str]) -> bool:
-    """Loads whole weights into a sharded model, in place: rank 0 reads, the others are sent their blocks.
-
-    Args:
-        model: The model; every rank must call.
-        folder: A phase's folder, or the checkpoint of a run that was not sharded.
-
-    Returns:
-        False, with nothing done, if the model is not sharded or the folder has FSDP's own files.
-    """
-    if not is_sharded(model):
-        return False
-    if not has_weights(Path(folder)) or any(name.startswith(FSDP_MODEL_NAME) for name in os.listdir(folder)):
-        return False
-    reshard_(model)
-    state: dict[str, Any] = read_weights(Path(folder)) if dist.get_rank() == 0 else {}
-    options = StateDictOptions(full_state_dict=True, broadcast_from_rank0=True, strict=False)  # tied weights: one entry
-    set_model_state_dict(model, state, options=options)
-    return True
 
 
 def load_whole_optimizer(trainer: Trainer, folder: str | os.PathLike[str]) -> bool:

@@ -5,6 +5,7 @@ import platform
 import sys
 import time
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -121,10 +122,15 @@ class RunSummary:
                 for target in dsd.targets
             ],
             "command": [Path(sys.argv[0]).name, *without_secrets(sys.argv[1:])],
-            "versions": {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}},
+            "versions": _versions(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_json(path, content)
+
+
+@cache  # looking a package up reads the folders of all that are installed
+def _versions() -> dict[str, str | None]:
+    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
 
 
 def _version(package: str) -> str | None:

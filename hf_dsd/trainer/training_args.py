@@ -1,12 +1,11 @@
 """Every knob of a DSD run: one dataclass mixin over transformers' `TrainingArguments`, ready for `HfArgumentParser`."""
 
-import json
+import logging
 import math
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 from transformers.trainer_utils import SchedulerType
@@ -15,8 +14,11 @@ from hf_dsd.engine.dsd import check_choice
 from hf_dsd.engine.masks import CRITERIA
 from hf_dsd.engine.optimizer_state import RESET_MODES
 from hf_dsd.engine.schedule import Schedule, check_learning_rates, check_lengths, check_sparsity, default_learning_rates
+from hf_dsd.runs import metric_names
 from hf_dsd.runs.folder import AVERAGES
 from hf_dsd.runs.privacy import keep_out_of_pickles
+
+from .argument_types import FIELD_TYPES, read_field
 
 # Python callers may write one number; HfArgumentParser takes only one type per field and reads a list.
 # The mixin is no TrainingArguments itself, so that any subclass can have it; to a type checker it is one.
@@ -28,7 +30,8 @@ else:
     Fractions = list[float]
     _Arguments = object
 
-_SMALLER_IS_BETTER = re.compile(r"(^|_)(wer|cer|per|ter|ppl|perplexity|error)(_|$)")  # names not ending in `loss`
+logger = logging.getLogger(__name__)
+
 _DERIVED = {"phase_epochs": "num_train_epochs", "phase_steps": "max_steps", "phase_learning_rates": "learning_rate"}
 _METRIC_SCHEDULERS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
@@ -111,13 +114,12 @@ class DSDArgumentsMixin(_Arguments):
         check_choice("reset_optimizer_state", self.reset_optimizer_state, RESET_MODES)
         if self.phase_patience is not None and self.phase_patience < 1:
             raise ValueError(f"phase_patience must be at least 1 evaluation, got {self.phase_patience}")
-        self.sparsity_overrides = parse_overrides(self.sparsity_overrides)
-        if isinstance(self.dense_modules, str):
-            self.dense_modules = [self.dense_modules]
         for kind in self.weight_averages or ():
             check_choice("weight_averages", kind, AVERAGES)
         self._check_combinations()
         self._check_kept_checkpoints()
+        if self.metric_for_best_model is not None:  # else transformers would guess, by the end of the name
+            self.greater_is_better: bool | None = self.monitored_metric[1]
         super().__post_init__()
         keep_out_of_pickles(self, "hub_token")
 
@@ -125,8 +127,11 @@ class DSDArgumentsMixin(_Arguments):
         """Checks the phases' numbers and sets `num_train_epochs`, `max_steps` and `learning_rate` to agree with them.
 
         Raises:
-            ValueError: If a number is out of range or two fields contradict each other.
+            ValueError: If a field has another type than `FIELD_TYPES` says, a number is out of range, or two fields
+                contradict each other.
         """
+        for name in FIELD_TYPES:
+            setattr(self, name, read_field(name, getattr(self, name)))
         self.sparsity = check_sparsity(self.sparsity)
         if self.phase_epochs is not None and self.phase_steps is not None:
             raise ValueError(f"give phase_epochs or phase_steps, not both: {self.phase_epochs} and {self.phase_steps}")
@@ -189,14 +194,27 @@ class DSDArgumentsMixin(_Arguments):
                 f"optim {optim} evaluates other weights than it trains, which DSD cannot mask: use another"
             )
         waits = self.phase_patience is not None or self.phase_start == "best"
-        metric = self.metric_for_best_model or "loss"
-        if waits and self.greater_is_better is None and _SMALLER_IS_BETTER.search(metric):
-            raise ValueError(
-                f"greater_is_better must be given for metric_for_best_model {metric!r}: transformers would take the "
-                "largest"
-            )
         if waits and self.eval_strategy == "no":
             raise ValueError('phase_patience and phase_start="best" need evaluations: set eval_strategy')
+
+    @property
+    def monitored_metric(self) -> tuple[str, bool]:
+        """The metric that tells which evaluation is the best, and whether a greater value of it is better.
+
+        Raises:
+            ValueError: If neither the user nor the metric's name says which.
+        """
+        metric: str = self.metric_for_best_model or "loss"
+        given: bool | None = self.greater_is_better
+        known = metric_names.greater_is_better(metric)
+        if given is None and known is None:
+            raise ValueError(
+                f"greater_is_better must be given for metric_for_best_model {metric!r}: its name does not tell whether "
+                "a greater or a smaller value is better"
+            )
+        if None not in (given, known) and given != known:
+            logger.warning("greater_is_better=%s for %s, whose name says otherwise, is taken as given", given, metric)
+        return metric, bool(known if given is None else given)
 
     def _check_kept_checkpoints(self) -> None:
         kept = self.keep_phase_checkpoints or []
@@ -238,25 +256,6 @@ class DSDArgumentsMixin(_Arguments):
                 "instead of changing phase_epochs or phase_steps"
             )
         return schedule.dense_control() if self.dsd_control else schedule
-
-
-def parse_overrides(value: Any) -> dict[str, float] | None:
-    """`sparsity_overrides` as a dictionary, from JSON where it comes from a command line.
-
-    Raises:
-        ValueError: If it is neither.
-    """
-    if value is None or isinstance(value, dict):
-        return value
-    try:
-        parsed = json.loads(value)
-    except (TypeError, json.JSONDecodeError) as error:
-        raise ValueError(
-            f"sparsity_overrides must be JSON such as '{{\"lstm\": 0.5}}', got {value!r}: {error}"
-        ) from error
-    if not isinstance(parsed, dict):
-        raise ValueError(f"sparsity_overrides must map regexes to fractions, got {value!r}")
-    return parsed
 
 
 @dataclass

@@ -34,6 +34,15 @@ def test_raw_audio_and_other_paddings():
     assert batch["labels"].tolist() == [[1, 2], [3, 0]]
 
 
+def test_lengths_stay_python_lists():
+    rows = [{"labels": [4, 4, 5], "input_features": spectrogram(2)}, {"labels": [6], "input_features": spectrogram(4)}]
+    batch = SpeechCollator(return_lengths=True)(rows)
+    assert next(iter(batch)) == "input_features"
+    assert (batch["input_lengths"], batch["targets"]) == ([2, 4], [[4, 4, 5], [6]])
+    unlabelled = SpeechCollator(return_lengths=True)([{"input_features": spectrogram(3)}])
+    assert list(unlabelled) == ["input_features", "attention_mask", "input_lengths"]
+
+
 def test_rows_without_labels_make_a_batch_to_transcribe():
     assert list(SpeechCollator()([{"input_features": spectrogram(1)}])) == ["input_features", "attention_mask"]
 

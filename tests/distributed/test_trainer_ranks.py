@@ -9,7 +9,7 @@ from launch import launch
 from safetensors.torch import load_file
 from test_same_result import assert_equal
 from tiny import TinyGPT2, TinyLSTM
-from trainer_run import RESUMED_STEP, train_gpt2, train_lstm
+from trainer_run import RESUMED_STEP, keyword_losses, train_gpt2, train_lstm
 
 from hf_dsd.engine.mask_file import STATE_FILE_NAME, read_state_file
 
@@ -47,6 +47,13 @@ def test_resumed_from_one_on_two_ranks(one, two):
 def test_resumed_from_two_on_one_rank(one, two, tmp_path):
     found = train_lstm(tmp_path, two["folder"] / f"lstm/checkpoint-{RESUMED_STEP}")
     assert_equal(found["weights"], one["lstm"]["weights"])
+
+
+def test_ranks_do_not_multiply_a_loss_that_drops_its_number_of_items(two, tmp_path):
+    want = keyword_losses(tmp_path)
+    assert len(want) == 7
+    for found in two["ranks"]:
+        assert found["keyword losses"] == pytest.approx(want, rel=1e-4)
 
 
 def test_the_lstm_was_sparse_when_it_should_be(one):

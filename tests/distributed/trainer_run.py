@@ -16,7 +16,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from loops import weights_of
 from ranks import error_of
-from tiny import TinyGPT2, TinyLSTM, arguments, build, rows_for
+from tiny import KeywordLSTM, TinyGPT2, TinyLSTM, arguments, build, rows_for
 from torch import nn
 from transformers import TrainerCallback
 from transformers.distributed import DistributedConfig
@@ -95,6 +95,14 @@ def _train(trainer: DSDTrainer, resume_from: Path | None) -> dict[str, Any]:
     return {"weights": weights_of(trainer.model), "zeros": watch.zeros}
 
 
+def keyword_losses(folder: Path) -> list[float]:
+    """The losses in training and evaluation of a model that drops `num_items_in_batch`."""
+    trainer = make_trainer(folder, build(KeywordLSTM), phase_steps=[1, 1, 1])
+    alone = trainer.evaluate()["eval_loss"]
+    trainer.train()
+    return [alone, *(line[key] for line in trainer.state.log_history for key in ("loss", "eval_loss") if key in line)]
+
+
 def drift(folder: Path) -> str:
     trainer = make_trainer(folder, build(TinyLSTM))
     trainer.add_callback(Drift())
@@ -112,6 +120,7 @@ def main() -> None:
         "lstm resumed": train_lstm(folder / "lstm-resumed", one / f"lstm/checkpoint-{RESUMED_STEP}"),
         "gpt2": train_gpt2(folder / "gpt2"),
         "gpt2 resumed": train_gpt2(folder / "gpt2-resumed", one / f"gpt2/checkpoint-{RESUMED_STEP}"),
+        "keyword losses": keyword_losses(folder / "keywords"),
         "drift": drift(folder / "drift"),
         "fsdp": ask_for_fsdp(folder / "fsdp"),
     }

@@ -190,9 +190,21 @@ def test_signature_says_how_the_number_was_made(options, expected):
 @pytest.mark.parametrize(
     ("predictions", "references", "error", "message"),
     [
-        pytest.param("one", ["one"], TypeError, "predictions must be a list of str.* got 'one'", id="prediction-str"),
-        pytest.param(["one"], "one", TypeError, "references must be a list of str.* got 'one'", id="reference-str"),
-        pytest.param(["one"], None, TypeError, "references must be a list of str.* got None", id="none"),
+        pytest.param(
+            "one",
+            ["one"],
+            TypeError,
+            "predictions must be a list .* got 'one'",
+            id="prediction-str",
+        ),
+        pytest.param(
+            ["one"],
+            "one",
+            TypeError,
+            "references must be a list .* got 'one'",
+            id="reference-str",
+        ),
+        pytest.param(["one"], None, TypeError, "references must be a list .* got None", id="none"),
         pytest.param([[1, 2]], ["one"], TypeError, r"predictions\[0\] must be a str, got \[1, 2\]; decode", id="ids"),
         pytest.param(
             ["a"], [["a"]], TypeError, r"references\[0\] must be a str, got \['a'\].*one reference", id="nest"

@@ -1,6 +1,5 @@
 import copy
 import json
-import math
 import re
 
 import numpy as np
@@ -111,7 +110,15 @@ def test_audio_and_text_make_a_batch_the_model_takes(processor):
     assert batch["labels"].tolist() == [[16, 17, -100, -100, -100, -100, -100], [27, 7, 21, 1, 21, 11, 20]]
     model = DeepSpeechForCTC(DeepSpeechConfig(hidden_size=8))
     assert model(**batch).loss.isfinite()
-    assert set(processor.model_input_names) == set(batch)
+    assert set(processor.model_input_names) == {*batch, "input_lengths", "targets"}
+
+
+def test_a_training_row_is_the_batchs_row():
+    processor = DeepSpeechProcessor.build("ab", hop_length=80)
+    batch = processor([noise(800), noise(1600, seed=1)], ["a", "Ab"], sampling_rate=16_000, return_tensors="pt")
+    assert torch.equal(processor.extract(noise(1600, seed=1), 16_000), batch["input_features"][1])
+    assert processor.encode("Ab") == batch["labels"][1].tolist() == [2, 3]
+    assert len(DeepSpeechProcessor.build().tokenizer) == 29
 
 
 def test_audio_or_text_alone(processor):
@@ -148,68 +155,6 @@ def test_greedy_transcripts(processor, tokenizer):
     logits = torch.stack([logits_of(tokenizer, path) for path in paths])
     assert processor.transcribe(logits) == ["hello world", "a"]
     assert processor.transcribe(logits, beam_width=4) == ["hello world", "a"]
-
-
-def test_a_word_model_sees_complete_words_and_changes_the_choice(processor, tokenizer):
-    logits = logits_of(tokenizer, "to_|sea")[None].clone()
-    logits[0, 6] = 0
-    logits[0, 6, [3, 7]] = torch.tensor([20.0, 20.5])  # "see" is no more than "sea" for CTC: its second "e" merges
-    seen: list[str] = []
-
-    def language_model(text: str) -> float:
-        seen.append(text)
-        return 0.0 if text in ("to", "to sea") else -5.0
-
-    assert processor.transcribe(logits, beam_width=16) == ["to se"]
-    assert processor.transcribe(logits, beam_width=16, language_model=language_model) == ["to sea"]
-    assert len(seen) == len(set(seen))
-    assert "" not in seen
-
-
-def test_kenlm_chooses_between_homophones(processor, tokenizer, tmp_path):
-    kenlm = pytest.importorskip("kenlm", reason="the kenlm extra is not installed (it needs a C++ compiler)")
-    arpa = tmp_path / "words.arpa"
-    unigrams = ["-1.0\t<unk>", "-99\t<s>\t-0.3", "-1.2\t</s>", "-0.6\tto\t-0.3", "-2.0\tsea\t-0.3"]
-    bigrams = ["-0.2\t<s> to", "-0.1\tto sea"]
-    parts = ["\\data\\", "ngram 1=5", "ngram 2=2", "", "\\1-grams:", *unigrams, "", "\\2-grams:", *bigrams]
-    arpa.write_text("\n".join([*parts, "", "\\end\\", ""]))
-    model = kenlm.Model(str(arpa))
-    logits = logits_of(tokenizer, "to_|sea")[None].clone()
-    logits[0, 6] = 0
-    logits[0, 6, [3, 7]] = torch.tensor([20.0, 20.5])
-    score = lambda text: model.score(text, eos=False) * math.log(10)  # noqa: E731 (as the docstring says)
-    assert score("to sea") == pytest.approx(-0.3 * math.log(10), rel=1e-5)
-    assert processor.transcribe(logits, beam_width=16) == ["to se"]
-    assert processor.transcribe(logits, beam_width=16, language_model=score) == ["to sea"]
-
-
-def test_a_language_model_sees_unfinished_words_only_on_request(processor, tokenizer):
-    logits = logits_of(tokenizer, "to_|se")[None]
-    seen: list[str] = []
-    options = {"beam_width": 1, "language_model": lambda text: seen.append(text) or 0.0}
-    assert processor.transcribe(logits, **options) == ["to se"]
-    assert seen == ["to", "to se"]
-    seen.clear()
-    assert processor.transcribe(logits, **options, scores_partial_words=True) == ["to se"]
-    assert seen == ["t", "to", "to s", "to se"]
-
-
-def test_word_bonus_and_weight(processor, tokenizer):
-    logits = logits_of(tokenizer, "a_b")[None].clone()
-    logits[0, 1] = 0
-    logits[0, 1, [0, 1]] = torch.tensor([20.0, 19.0])  # one word rather than two
-    assert processor.transcribe(logits, beam_width=8) == ["ab"]
-    assert processor.transcribe(logits, beam_width=8, word_bonus=3.0) == ["a b"]
-    prefers_two = lambda text: math.log(0.9 if " " in text else 0.1)  # noqa: E731
-    assert processor.transcribe(logits, 8, prefers_two, language_model_weight=0.1) == ["ab"]
-    assert processor.transcribe(logits, 8, prefers_two, language_model_weight=2.0) == ["a b"]
-
-
-def test_a_language_model_needs_a_beam(processor):
-    with pytest.raises(
-        ValueError, match=r"^beam_width must be given with a language_model, got None; try beam_width=32$"
-    ):
-        processor.transcribe(torch.zeros(1, 2, 29), language_model=len)
 
 
 # The pipeline

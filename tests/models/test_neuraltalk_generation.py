@@ -5,6 +5,8 @@ import pytest
 import torch
 from neuraltalk_reference import beam_search, greedy_search, neuraltalk_beam_search, score_words
 
+from hf_dsd.models import NeuralTalkForConditionalGeneration
+
 STEPS = 8
 
 
@@ -92,14 +94,41 @@ def test_wide_beam_finds_the_best_of_all_captions(make_captioner, features):
         assert score.item() == pytest.approx(totals[best], abs=1e-4)
 
 
-@pytest.mark.parametrize("beams", [2, 5])
-def test_cached_beam_search_equals_uncached(make_captioner, features, beams):
+@pytest.mark.parametrize("beams", [1, 2, 5])
+def test_cached_search_equals_uncached_and_reads_one_word_a_step(make_captioner, features, beams):
     model = make_captioner()
+    read: list[int] = []
+    model.word_embedding.register_forward_hook(lambda module, args, output: read.append(args[0].shape[1]))
     options = {"image_features": features, "num_beams": beams, "return_dict_in_generate": True, "output_scores": True}
     cached = model.generate(**options)
+    assert set(read) == {1}  # the state did come back as an input
     uncached = model.generate(**options, use_cache=False)
+    assert len(set(read)) > 5
     assert torch.equal(cached.sequences, uncached.sequences)
-    torch.testing.assert_close(cached.sequences_scores, uncached.sequences_scores, atol=1e-5, rtol=0)
+    if beams > 1:
+        torch.testing.assert_close(cached.sequences_scores, uncached.sequences_scores, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("beams", [1, 5])
+@pytest.mark.parametrize("lost", ["_update_model_kwargs_for_generation", "_reorder_cache"])
+def test_a_state_that_transformers_loses_or_leaves_in_the_old_order_changes_no_caption(
+    make_captioner, features, beams, lost
+):
+    class Forgetful(NeuralTalkForConditionalGeneration):
+        """As under a transformers that carries, or reorders, outputs of other names only."""
+
+        def _update_model_kwargs_for_generation(self, outputs, model_kwargs, *args, **kwargs):
+            updated = super()._update_model_kwargs_for_generation(outputs, model_kwargs, *args, **kwargs)
+            return updated | {"state": None} if lost == "_update_model_kwargs_for_generation" else updated
+
+        def _reorder_cache(self, state, beam_idx):
+            return state if lost == "_reorder_cache" or state is None else super()._reorder_cache(state, beam_idx)
+
+    model = make_captioner()
+    forgetful = Forgetful(model.config).eval()
+    forgetful.load_state_dict(model.state_dict())
+    options = {"image_features": features, "num_beams": beams}
+    assert torch.equal(forgetful.generate(**options), model.generate(**options))
 
 
 @pytest.mark.parametrize("beams", [1, 3], ids=["greedy", "beam"])

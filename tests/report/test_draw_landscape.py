@@ -4,7 +4,7 @@ from matplotlib.figure import Figure
 from report_runs import DENSE, REDENSE
 
 from hf_dsd.report import loss_landscape
-from hf_dsd.report.draw_landscape import draw_landscapes
+from hf_dsd.report.landscape import draw_landscapes
 
 
 def measured(*radii):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from report_runs import REFERENCES, write_scores
 
-from hf_dsd.report.example_choice import choose_examples, chosen_rows, example_qualities
-from hf_dsd.report.word_marks import mark_words
+from hf_dsd.report.example_choice import choose_examples, chosen_rows, example_qualities, mark_words
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 
@@ -26,6 +25,7 @@ def test_without_gains_and_losses_only_even_rows_are_left():
         (7, "evenly spaced")
     ]
     assert [row for row, _ in chosen_rows(np.zeros(2))] == [0, 1]
+    assert len(chosen_rows(np.arange(-8.0, 9.0))) == 6  # two gains, two losses, two whatever they say
 
 
 def test_wins_and_losses_are_counted_over_all_examples(tmp_path):
@@ -39,7 +39,6 @@ def test_wins_and_losses_are_counted_over_all_examples(tmp_path):
         ("a", "gain", [0, -1]),
         ("d", "loss", [-2, 0]),
         ("b", "evenly spaced", [0, 0]),
-        ("c", "evenly spaced", [0, 0]),
     ]
     assert choice.shown[1].predictions == ["x x five six", "three four five six"]
 
@@ -64,7 +63,8 @@ def test_captions_are_ranked_by_sentence_bleu():
         ("one two four", ["one two three four"], []),
         ("one too three", ["one two three"], ["too"]),
         ("a a b", ["a b"], ["a"]),
-        ("anything", ["this", "that"], []),  # captions: no single text is the right one
+        ("anything", ["this", "that"], ["anything"]),  # captions: no reference holds the word
+        ("a dog a cat a", ["a cat", "the dog sees a dog"], ["a", "a"]),  # at most as often as one of them does
         ("", ["one"], []),
     ],
 )

@@ -1,11 +1,14 @@
 """Loss along lines and sharpness, against closed forms."""
 
+import json
 import math
+import re
 
 import pytest
 import torch
 
-from hf_dsd.report.landscape import Landscape, Line, filter_noise, interpolate, loss_landscape
+from hf_dsd.report.landscape import Landscape, Line
+from hf_dsd.report.measure_landscape import filter_noise, interpolate, loss_landscape
 
 A = torch.tensor([[1.0, 2.0], [3.0, 4.0]])
 B = torch.tensor([[-1.0, 0.0], [1.0, 6.0]])
@@ -119,3 +122,29 @@ def test_a_damaged_landscape_is_refused_by_name(tmp_path, content):
     (tmp_path / "landscape.json").write_text(content)
     with pytest.raises(ValueError, match=r"^.*landscape.json cannot be read \(.*\): measure it again, or remove it$"):
         Landscape.read(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"losses": {"a": "x"}}, "'losses' must give each model a number"),
+        ({"losses": {"a": 1.0, "c": 1.0}}, "'sharpness' must be of the models of 'losses'"),
+        ({"radii": "0.1"}, "'radii' must be numbers"),
+        ({"spread": {"a": [0.1], "b": [0.1]}}, "'spread' must hold a number for each radius"),
+        ({"lines": [{"start": "a", "end": "b", "positions": [0, 1], "losses": [1]}]}, "'lines' must have start, end"),
+        ({"lines": {"a": 1}}, "'lines' must have start, end"),
+        ({"definition": None}, "'definition', 'data' and 'batch_norm' must be texts"),
+        ({"more": 1}, "it lacks or does not know more"),
+    ],
+)
+def test_every_value_of_a_landscape_is_checked(tmp_path, change, said):
+    path = loss_landscape({"a": {"w": A}, "b": {"w": B}}, bowl()).write(tmp_path)
+    path.write_text(json.dumps(json.loads(path.read_text()) | change))
+    with pytest.raises(ValueError, match=re.escape(f"landscape.json cannot be read ({said}")):
+        Landscape.read(tmp_path)
+
+
+def test_a_landscape_of_a_diverged_model_is_read(tmp_path):
+    found = loss_landscape({"a": {"w": A}}, lambda weights: math.nan)
+    found.write(tmp_path)
+    assert math.isnan(Landscape.read(tmp_path).losses["a"])

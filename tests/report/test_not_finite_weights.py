@@ -8,9 +8,8 @@ from report_runs import REDENSE, REFERENCES, write_dsd_run
 from safetensors.torch import save_file
 
 from hf_dsd.report import write_report
-from hf_dsd.report.layer_table import layer_statistics
-from hf_dsd.report.pruned_fate import count_fate, returns_by_value
-from hf_dsd.report.weight_moments import SparseLayer, five_moments
+from hf_dsd.report.sparse_layer import SparseLayer, count_fate, five_moments, returns_by_value
+from hf_dsd.report.weights import read_run_weights
 from hf_dsd.runs.run import Run
 
 NAN, INF = float("nan"), float("inf")
@@ -52,7 +51,7 @@ def test_statistics_are_of_finite_weights(tmp_path):
         "big.weight": torch.full((2, 4), INF),
     }
     save_file(weights, folder / "phase-2-dense" / "model.safetensors")
-    found = layer_statistics(Run.read(folder), ["small.weight", "big.weight"])
+    found = read_run_weights(Run.read(folder))
     assert found.moments["small.weight"]["phase-2-dense"] == pytest.approx((-2, np.std([-5, 6, -7])))
     assert "phase-2-dense" not in found.moments["big.weight"]
     assert found.not_finite == {"phase-2-dense": 9}

@@ -6,7 +6,7 @@ import shutil
 from report_runs import DENSE, REDENSE, change_summary, write_dsd_run
 from safetensors.torch import save_file
 
-from hf_dsd.report.weight_moments import find_sparse_round
+from hf_dsd.report.weights import read_run_weights
 from hf_dsd.runs.run import Run
 
 
@@ -37,7 +37,7 @@ def test_folders_of_an_earlier_run_are_not_this_runs_models(tmp_path):
         checkpoint,
         "step 12, before the phase's end",
     )
-    assert find_sparse_round(Run.read(folder)).redense is None
+    assert read_run_weights(Run.read(folder)).round.redense is None
 
 
 def test_a_checkpoint_at_a_phases_end_is_its_model(tmp_path):
@@ -63,14 +63,14 @@ def test_the_first_phase_may_lie_with_the_arm_that_trained_it(tmp_path):
     seed = tmp_path / "seed-1"
     folder, other = write_dsd_run(seed / "dsd", seed=1), write_dsd_run(seed / "dense", arm="dense", seed=1)
     shutil.rmtree(folder / "phase-0-dense")
-    found = find_sparse_round(Run.read(folder))
+    found = read_run_weights(Run.read(folder)).round
     assert found.dense.folder == other / "phase-0-dense"
     assert found.dense.note == "trained by dense"
     phases = json.loads((other / "dsd_summary.json").read_text())["phases"]
     change_summary(other, phases=[phases[0] | {"seconds": 61.5}, *phases[1:]])  # another training
-    assert find_sparse_round(Run.read(folder)) is None
+    assert read_run_weights(Run.read(folder)).round is None
     (other / "dsd_summary.json").write_text("{")
-    assert find_sparse_round(Run.read(folder)) is None
+    assert read_run_weights(Run.read(folder)).round is None
 
 
 def test_a_cut_off_weight_file_is_named_and_left_out(tmp_path):

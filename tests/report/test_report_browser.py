@@ -7,7 +7,7 @@ from headless_browser import CHROMIUM, headless_page
 from report_runs import DENSE, REDENSE, REFERENCES, SPARSE, write_dsd_run
 
 from hf_dsd.report import loss_landscape, write_report
-from hf_dsd.report.palette import COLOURS
+from hf_dsd.report.svg_figure import COLOURS
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium is installed")
 
@@ -22,7 +22,7 @@ def report(tmp_path_factory):
     out = tmp_path_factory.mktemp("comparison")
     for arm in ("dsd", "dense"):
         heard = REFERENCES if arm == "dsd" else ["x" * 200, "y " * 120, *REFERENCES[2:]]
-        folder = write_dsd_run(out / "seed-1" / arm, arm=arm, heard=heard)
+        folder = write_dsd_run(out / "seed-1" / arm, arm=arm, heard=heard, seed=1)
         models = {"phase-0-dense": DENSE, "phase-1-sparse": SPARSE, "phase-2-dense": REDENSE}
         loss_landscape(models, lambda weights: float(weights["big.weight"].square().sum())).write(folder)
         summary = folder / "dsd_summary.json"

@@ -3,10 +3,14 @@
 import json
 import re
 import shutil
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
+from matplotlib.figure import Figure
 from page_text import parse, section
 from PIL import Image
 from report_runs import (
@@ -26,10 +30,13 @@ from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
 from hf_dsd.metrics import score_labels
 from hf_dsd.report import loss_landscape, write_report
-from hf_dsd.report.report_folder import read_report_folder
+from hf_dsd.report.page_sections import LANDSCAPE_SCRIPTS, page_problems
+from hf_dsd.report.report_folder import FIGURE_FILES, read_report_folder
+from hf_dsd.report.timeline import read_curves
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
+ROOT = Path(__file__).parents[2]
 FIGURES = ["fate.png", "landscape.png", "timeline.png", "weights.png"]
 
 
@@ -39,6 +46,7 @@ def test_a_finished_run(tmp_path):
     path = write_report(folder)
     assert path == folder / "report.html"
     assert sorted(file.name for file in (folder / "figures").iterdir()) == FIGURES
+    assert {f"figures/{name}" for name in FIGURES} == set(FIGURE_FILES)  # those that the hub sends
     page = parse(path)
     assert "TinyLSTM: dense, sparse, dense" in page.text
     assert "D 10 → S 50% 5 → D 5 steps" in page.text
@@ -91,7 +99,7 @@ def test_a_comparison_without_a_finished_run_says_so(tmp_path):
     write_dsd_run(tmp_path / "seed-7" / "dsd", finished=2)
     page = parse(write_report(tmp_path))
     assert "The arms cannot be compared yet" in page.text
-    assert "unfinished: after phase-1-sparse" in page.text
+    assert "Unfinished: after phase-1-sparse" in page.text
     assert "have not been trained again yet" in page.text
 
 
@@ -334,3 +342,152 @@ def test_a_classifiers_answers_are_right_or_wrong(tmp_path):
     assert "dense fire engine wrong" in text
     assert "dsd dog right" in text
     assert "the class dog" in text
+
+
+def test_a_reader_meets_the_verdict_first_then_the_scores(tmp_path):
+    path = write_report(write_comparison(tmp_path / "out"))
+    words = parse(path).text
+    verdict = words.index(Comparison.from_folder(tmp_path / "out").verdict.text)
+    assert verdict < words.index("4 of 4 runs finished") < words.index("Timeline", words.index("4 of 4"))
+    order = ["comparison", "scores", "timeline", "examples", "weights", "layers", "runs"]
+    assert re.findall(r'<section id="(\w+)">', path.read_text(encoding="utf-8")) == order  # and no empty box
+    run = write_report(write_dsd_run(tmp_path / "run", heard=REFERENCES))
+    assert re.findall(r'<section id="(\w+)">', run.read_text(encoding="utf-8")) == order[1:]
+
+
+def test_advice_names_a_flag_only_of_a_script_that_has_it(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    change_summary(folder, command=["examples/run_clm.py", "--sparsity", "0.5"])
+    text = section(write_report(folder), "runs")
+    assert "--landscape" not in text
+    assert "measure_run_landscape" in text
+    change_summary(folder, command=["/somewhere/run_captioning.py"])
+    assert "--do_train false --landscape true" in section(write_report(folder), "runs")
+    change_summary(folder, command=[])
+    assert "--landscape" not in section(write_report(folder), "runs")
+    have = [path.name for path in (ROOT / "examples").glob("run_*.py") if "    landscape: bool" in path.read_text()]
+    assert sorted(have) == sorted(LANDSCAPE_SCRIPTS)
+
+
+def test_right_and_wrong_words_are_marked(tmp_path):
+    folder = write_dsd_run(tmp_path / "run", heard=[REFERENCES[0], "five sax seven eight", *REFERENCES[2:]])
+    page = write_report(folder).read_text(encoding="utf-8")
+    assert '<mark class="right">five</mark> <mark>sax</mark> <mark class="right">seven</mark>' in page
+    assert "is better than" not in page  # a single model has no rival
+    assert "Evenly spaced through the split." in page
+
+
+DAMAGED_LOGS = [[{"step": "x"}], [{"step": None}], [{"step": True}], [{"step": -1}], [{"step": 1.5}], [3], "x", None]
+DAMAGED_LOGS += [[{"step": 1, "loss": 10**400}]]
+
+
+@pytest.mark.parametrize("log", DAMAGED_LOGS)
+def test_a_log_row_of_a_wrong_type_is_named(tmp_path, log):
+    folder = write_dsd_run(tmp_path / "run")
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    (problem,) = page_problems(read_report_folder(folder))
+    assert problem.startswith("dsd, seed 7: trainer_state.json cannot be read (")
+
+
+@pytest.mark.parametrize("value", ["x", None, [1], {"a": 1}, float("nan"), float("inf"), True])
+def test_values_of_a_log_that_are_no_numbers_are_not_drawn(tmp_path, value):
+    folder = write_dsd_run(tmp_path / "run")
+    row = {"step": 4, "loss": value, "eval_loss": value, "learning_rate": value, "eval_wer": value}
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": [row, {"step": 8, "loss": 1.0}]}))
+    curves = read_curves(Run.read(folder), "eval_wer")
+    assert (curves.train_loss, len(curves.eval_loss), len(curves.metric)) == ([(8, 1.0)], 3, 3)
+
+
+def test_metrics_that_are_not_finite_cost_no_page(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    phases = json.loads((folder / "dsd_summary.json").read_text())["phases"]
+    for phase in phases:
+        phase["metrics"] = {"eval_loss": float("nan"), "eval_wer": float("inf")}
+    change_summary(folder, phases=phases)
+    assert "Timeline" in parse(write_report(folder)).text
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("learning_rates", [[0, "x"]]), ("learning_rates", "abc"), ("learning_rates", [[1]])]
+    + [("left_early", "no"), ("seconds", "x"), ("metrics", {"eval_loss": "x"}), ("layers", [{}])],
+)  # fmt: skip
+def test_a_phase_with_a_value_of_a_wrong_type_is_named(tmp_path, name, value):
+    folder = write_dsd_run(tmp_path / "run")
+    phases = json.loads((folder / "dsd_summary.json").read_text())["phases"]
+    phases[1][name] = value
+    change_summary(folder, phases=phases)
+    with pytest.raises(ValueError, match=r"dsd_summary.json is damaged \(.*\): restore it, or train the run again"):
+        write_report(folder)
+
+
+def test_an_interval_of_one_number_is_named(tmp_path):
+    folder = write_dsd_run(tmp_path / "run", heard=REFERENCES)
+    path = folder / "test_phase-2-dense.json"
+    content = json.loads(path.read_text())
+    content["scores"]["wer_ci"] = [0.1]
+    path.write_text(json.dumps(content))
+    page = parse(write_report(folder)).text
+    assert "test_phase-2-dense.json is damaged ('wer_ci' must be the two ends of an interval, got [0.1])" in page
+    content["scores"] |= {"wer": 10**400, "wer_ci": [0.1, 0.2]}  # no float
+    path.write_text(json.dumps(content))
+    assert "is damaged (ValueError: it holds an integer of 401 digits)" in parse(write_report(folder)).text
+
+
+def test_names_with_half_a_surrogate_pair_are_written(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    change_summary(folder, model="half \ud800")
+    assert "half ?" in parse(write_report(folder)).text
+
+
+def test_whatever_is_written_into_a_run_is_shown_as_text(tmp_path):
+    """Arm, command, versions, model, optimizer, parameters and examples: nothing is markup."""
+    bad = "<script>alert(1)</script>"
+    folder = write_dsd_run(tmp_path / "run")
+    write_scores(folder, "phase-2-dense", [bad, *REFERENCES[1:]])
+    row = {"name": bad, "shape": [1], "weights": 1, "override": None, "dense_reason": bad}
+    facts = {"arm": bad, "model": bad, "optimizer": bad, "command": [bad, bad], "versions": {bad: bad}}
+    change_summary(folder, **facts, parameters=[row], mask_criterion=bad, lr_scheduler_type=bad)
+    page = parse(write_report(folder))
+    assert "script" not in page.tags
+    assert page.text.count("alert(1)") > 10
+
+
+def test_every_figure_is_drawn_three_times(tmp_path, monkeypatch):
+    """As PNG and as SVG in two widths; the layout is made once a width, not once a file."""
+    drawn = []
+    draw = Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda figure, renderer: [drawn.append(figure), draw(figure, renderer)][1])
+    write_report(write_dsd_run(tmp_path / "run", heard=REFERENCES))
+    assert len(drawn) == 3 * 3
+
+
+def test_a_run_is_read_once_and_its_weights_are_opened_twice(tmp_path):
+    """Once to see that they are whole, and once for all numbers and figures."""
+    folder = write_iterative_run(tmp_path / "run")
+    words = [sys.executable, "-c", COUNT_OPENS, str(folder)]
+    opened = json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+    assert opened.pop("dsd_summary.json") == 1
+    assert opened == {f"{phase}/model.safetensors": 2 for phase in Run.read(folder).finished_phases}
+
+
+COUNT_OPENS = """
+import json, sys
+from collections import Counter
+from pathlib import Path
+import safetensors
+folder, opened, safe_open = Path(sys.argv[1]), Counter(), safetensors.safe_open
+def note(path):
+    if isinstance(path, str | Path) and Path(path).is_relative_to(folder) and Path(path).suffix != ".partial":
+        opened[Path(path).relative_to(folder).as_posix()] += 1
+def audit(event, arguments):
+    if event == "open" and str(arguments[0]).endswith("dsd_summary.json"):
+        note(arguments[0])
+def counted(path, *arguments, **options):  # safetensors opens files where no audit hook sees it
+    note(path)
+    return safe_open(path, *arguments, **options)
+sys.addaudithook(audit)
+safetensors.safe_open = counted
+from hf_dsd.report import write_report
+write_report(folder)
+print(json.dumps(opened))
+"""

@@ -10,16 +10,11 @@ from report_runs import DENSE, REDENSE, SPARSE, change_summary, write_dsd_run, w
 from safetensors.torch import save_file
 
 from hf_dsd.report.draw_weights import draw_fate
-from hf_dsd.report.layer_table import dense_rows, layer_statistics, pruned_phases
-from hf_dsd.report.pruned_fate import add_fates, count_fate, returns_by_value
-from hf_dsd.report.weight_moments import (
-    SparseLayer,
-    find_sparse_round,
-    five_moments,
-    read_chosen_layer,
-    read_sparse_layer,
-)
+from hf_dsd.report.sparse_layer import SparseLayer, add_fates, count_fate, five_moments, returns_by_value
+from hf_dsd.report.weights import read_run_weights
 from hf_dsd.runs.run import Run
+
+NONE_OF_THEM = "The weights of phase-1-sparse hold none of the pruned layers under their names, or in other sizes."
 
 
 def literal_layer() -> SparseLayer:
@@ -95,19 +90,15 @@ def test_where_the_pruned_weights_went():
 
 def test_a_run_is_read_from_its_phases(tmp_path):
     run = Run.read(write_dsd_run(tmp_path / "run"))
-    found = find_sparse_round(run)
-    assert (found.dense.phase, found.sparse.phase, found.redense.phase) == (
-        "phase-0-dense",
-        "phase-1-sparse",
-        "phase-2-dense",
-    )
-    assert read_chosen_layer(found).name == "big.weight"  # the largest
-    assert read_chosen_layer(found, "small.weight").name == "small.weight"
+    found = read_run_weights(run)
+    assert [model.phase for model in found.round.models] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
+    assert found.layer.name == "big.weight"  # the largest
+    assert read_run_weights(run, "small.weight").layer.name == "small.weight"
     with pytest.raises(
         ValueError, match=r"^layer must be one that phase-1-sparse prunes, \['small.weight', 'big.weight'"
     ):
-        read_chosen_layer(found, "bias")
-    big = read_sparse_layer(found, "big.weight")
+        read_run_weights(run, "bias")
+    big = found.layer
     assert big.dense.tolist() == DENSE["big.weight"].flatten().tolist()
     assert big.sparse.tolist() == SPARSE["big.weight"].flatten().tolist()
     assert big.redense.tolist() == REDENSE["big.weight"].flatten().tolist()
@@ -116,18 +107,18 @@ def test_a_run_is_read_from_its_phases(tmp_path):
 
 def test_the_layer_table(tmp_path):
     run = Run.read(write_dsd_run(tmp_path / "run"))
-    (phase,) = pruned_phases(run)
+    found = read_run_weights(run)
+    (phase,) = found.phases
     small, big = phase.rows
-    assert (phase.name, phase.by_chance) == ("phase-1-sparse", False)
+    assert (phase.name, found.by_chance) == ("phase-1-sparse", False)
     assert (small.name, small.target, small.actual) == ("small.weight", 0.25, 0.25)  # its override
     assert (big.name, big.target, big.actual, big.threshold) == ("big.weight", 0.5, 0.5, 0.4)
     assert big.fate == count_fate(literal_layer())
     assert (small.miscounted, big.miscounted) == (0, 0)
-    assert [(row.name, row.reason) for row in dense_rows(run)] == [("bias", "bias or vector")]
 
 
 def test_means_and_deviations_after_each_phase(tmp_path):
-    found = layer_statistics(Run.read(write_dsd_run(tmp_path / "run")), ["big.weight"])
+    found = read_run_weights(Run.read(write_dsd_run(tmp_path / "run")))
     weights = DENSE["big.weight"].numpy().astype(np.float64)
     assert found.moments["big.weight"]["phase-0-dense"] == pytest.approx((weights.mean(), weights.std()))
     assert list(found.moments["big.weight"]) == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
@@ -138,7 +129,7 @@ def test_the_table_needs_no_weights(tmp_path):
     """What was pruned is in the summary; only the fate of the pruned weights needs their files."""
     folder = write_dsd_run(tmp_path / "run")
     shutil.rmtree(folder / "phase-0-dense")
-    (phase,) = pruned_phases(Run.read(folder))
+    (phase,) = read_run_weights(Run.read(folder)).phases
     assert [(row.name, row.actual, row.threshold, row.fate) for row in phase.rows] == [
         ("small.weight", 0.25, 0.5, None),
         ("big.weight", 0.5, 0.4, None),
@@ -146,7 +137,7 @@ def test_the_table_needs_no_weights(tmp_path):
 
 
 def test_every_round_of_an_iterative_run_has_its_table(tmp_path):
-    first, second = pruned_phases(Run.read(write_iterative_run(tmp_path)))
+    first, second = read_run_weights(Run.read(write_iterative_run(tmp_path))).phases
     assert [(phase.name, phase.rows[1].target, phase.rows[1].actual) for phase in (first, second)] == [
         ("phase-1-sparse", 0.25, 0.25),
         ("phase-3-sparse", 0.5, 0.5),
@@ -159,15 +150,14 @@ def test_a_random_mask_has_no_magnitude_to_come_back_to(tmp_path):
     """The score that it pruned by is a uniform number: to compare weights with it would mean nothing."""
     folder = write_dsd_run(tmp_path / "run", arm="random")
     change_summary(folder, mask_criterion="random")
-    run = Run.read(folder)
-    (phase,) = pruned_phases(run)
+    found = read_run_weights(Run.read(folder))
+    (phase,) = found.phases
     fate = phase.rows[1].fate
-    assert (phase.by_chance, phase.rows[1].threshold) == (True, None)
+    assert (found.by_chance, phase.rows[1].threshold) == (True, None)
     assert (fate.pruned, fate.moved, fate.returned, fate.signs, fate.same_sign) == (4, 3, None, 3, 2)
     assert add_fates([row.fate for row in phase.rows]).returned is None
-    layer = read_sparse_layer(find_sparse_round(run), "big.weight")
     figure = Figure()
-    draw_fate(layer)(figure, True)
+    draw_fate(found.layer)(figure, True)
     sizes = figure.axes[0]
     assert [text.get_text() for text in sizes.get_legend().get_texts()] == ["kept", "pruned"]
 
@@ -177,12 +167,13 @@ def test_the_largest_layer_of_the_files_is_drawn_and_a_wanted_one_must_be_there(
     folder = write_dsd_run(tmp_path / "run")
     for phase, weights in (("phase-0-dense", DENSE), ("phase-1-sparse", SPARSE), ("phase-2-dense", REDENSE)):
         save_file({"small.weight": weights["small.weight"]}, folder / phase / "model.safetensors")
-    found = find_sparse_round(Run.read(folder))
-    assert read_chosen_layer(found).name == "small.weight"
+    run = Run.read(folder)
+    assert read_run_weights(run).layer.name == "small.weight"
     with pytest.raises(ValueError, match="^layer 'big.weight' is not in the weights of .*: choose another by --layer$"):
-        read_chosen_layer(found, "big.weight")
+        read_run_weights(run, "big.weight")
     save_file({"bias": DENSE["bias"]}, folder / "phase-1-sparse" / "model.safetensors")
-    assert read_chosen_layer(found) is None
+    found = read_run_weights(Run.read(folder))
+    assert (found.layer, found.missing) == (None, NONE_OF_THEM)
 
 
 def test_the_best_weights_are_those_that_the_sparse_phase_began_from(tmp_path):
@@ -191,9 +182,9 @@ def test_the_best_weights_are_those_that_the_sparse_phase_began_from(tmp_path):
         (folder / f"phase-0-dense-best-{step}").mkdir()
         best = {name: tensor + step for name, tensor in DENSE.items()}
         save_file(best, folder / f"phase-0-dense-best-{step}" / "model.safetensors")
-    found = find_sparse_round(Run.read(folder))
-    assert found.dense.note == "best evaluation, step 10"
-    assert read_sparse_layer(found, "big.weight").dense[0] == np.float32(10.1)
+    found = read_run_weights(Run.read(folder))
+    assert found.round.dense.note == "best evaluation, step 10"
+    assert found.layer.dense[0] == np.float32(10.1)
 
 
 def test_weights_in_bfloat16_and_in_shards(tmp_path):
@@ -204,8 +195,7 @@ def test_weights_in_bfloat16_and_in_shards(tmp_path):
     save_file({"small.weight": REDENSE["small.weight"]}, phase / "model-00002-of-00002.safetensors")
     index = '{"weight_map": {"big.weight": "model-00001-of-00002.safetensors", "small.weight": '
     (phase / "model.safetensors.index.json").write_text(index + '"model-00002-of-00002.safetensors"}}')
-    found = find_sparse_round(Run.read(folder))
-    small, big = read_sparse_layer(found, "small.weight"), read_sparse_layer(found, "big.weight")
+    small, big = (read_run_weights(Run.read(folder), name).layer for name in ("small.weight", "big.weight"))
     assert torch.equal(torch.tensor(big.redense), REDENSE["big.weight"].bfloat16().float().flatten())
     assert torch.equal(torch.tensor(small.redense), REDENSE["small.weight"].flatten())
 
@@ -214,7 +204,29 @@ def test_a_kept_weight_at_zero_is_counted_and_a_tied_one_left_out(tmp_path):
     folder = write_dsd_run(tmp_path / "run")
     sparse = {"big.weight": SPARSE["big.weight"] * torch.tensor([1.0, 1.0, 1.0, 0.0])}  # -4.5 became 0
     save_file(sparse, folder / "phase-1-sparse" / "model.safetensors")
-    found = find_sparse_round(Run.read(folder))
-    assert read_sparse_layer(found, "small.weight") is None
-    ((small, big),) = (phase.rows for phase in pruned_phases(Run.read(folder)))
+    ((small, big),) = (phase.rows for phase in read_run_weights(Run.read(folder)).phases)
     assert (small.miscounted, small.fate, big.miscounted) == (0, None, 1)
+
+
+def test_a_file_of_another_model_is_no_layer_of_this_one(tmp_path):
+    folder = write_dsd_run(tmp_path / "run")
+    save_file({"big.weight": torch.zeros(3, 3)}, folder / "phase-1-sparse" / "model.safetensors")
+    found = read_run_weights(Run.read(folder))
+    assert (found.layer, found.missing) == (None, NONE_OF_THEM)
+    save_file(SPARSE, folder / "phase-1-sparse" / "model.safetensors")
+    save_file({"big.weight": torch.zeros(3, 3)}, folder / "phase-2-dense" / "model.safetensors")
+    found = read_run_weights(Run.read(folder))
+    assert (found.layer.name, found.layer.redense, found.phases[0].rows[1].fate) == ("big.weight", None, None)
+
+
+def test_files_with_names_of_their_own_are_said_on_the_page(tmp_path):
+    """A pipeline's modules are saved under the modules' names: nothing can be said of the layers, and nothing ends."""
+    folder = write_dsd_run(tmp_path / "run")
+    for phase, weights in (("phase-0-dense", DENSE), ("phase-1-sparse", SPARSE), ("phase-2-dense", REDENSE)):
+        save_file({f"own.{name}": tensor for name, tensor in weights.items()}, folder / phase / "model.safetensors")
+        (folder / phase / "modules.json").write_text("[]")
+    found = read_run_weights(Run.read(folder))
+    assert (found.layer, found.round, found.moments) == (None, None, {"small.weight": {}, "big.weight": {}})
+    assert "its files have the names of a pipeline's modules" in found.missing
+    with pytest.raises(ValueError, match="^layer 'big.weight' cannot be drawn: .*pipeline's modules"):
+        read_run_weights(Run.read(folder), "big.weight")

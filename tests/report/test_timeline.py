@@ -3,9 +3,11 @@
 import json
 
 import pytest
+from matplotlib.figure import Figure
 from report_runs import REFERENCES, change_summary, write_dsd_run
 
-from hf_dsd.report.timeline import find_metric, read_curves, thin
+from hf_dsd.report.draw_timeline import draw_timeline
+from hf_dsd.report.timeline import find_metric, over_seeds, read_curves, thin
 from hf_dsd.runs.metric_names import score_title
 from hf_dsd.runs.run import Run
 
@@ -88,3 +90,40 @@ def test_long_logs_are_drawn_as_means():
 )
 def test_metrics_have_names_and_units(metric, title):
     assert score_title(metric) == title
+
+
+def test_seeds_are_a_mean_in_a_band():
+    first, second = [(0, 1.0), (10, 3.0)], [(0, 3.0), (5, 5.0)]  # the second was stopped
+    assert over_seeds([first, second]) == [(0, 2.0, 1.0, 3.0), (5, 3.5, 2.0, 5.0), (10, 3.0, 3.0, 3.0)]
+    assert over_seeds([first]) == [(0, 1.0, 1.0, 1.0), (10, 3.0, 3.0, 3.0)]
+
+
+def drawn(curves):
+    """The panels of a timeline."""
+    figure = Figure()
+    draw_timeline(curves, curves[0], "eval_wer")(figure, True)
+    return figure.axes
+
+
+def test_scores_stand_with_their_interval_at_their_phases_end(tmp_path):
+    run = Run.read(write_dsd_run(tmp_path / "run", heard=["x x three four", *REFERENCES[1:]]))
+    (scores,) = run.scored
+    low, high = scores.scores["wer_ci"]
+    assert read_curves(run, "eval_wer").scored == [(20, scores.value, [low, high])]
+    assert read_curves(run, "eval_cer").scored == []  # another metric has another axis
+    _, _, metric, rate = drawn([read_curves(run, "eval_wer")])
+    (bar,) = (line for line in metric.collections[0].get_segments() if line[0][0] == 20)
+    assert bar[:, 1].tolist() == pytest.approx([100 * low, 100 * high])
+    assert [text.get_text() for text in metric.get_legend().get_texts()] == ["validation", "test, 95 % interval"]
+    assert rate.get_xticks().tolist() == [0, 10, 15, 20]  # the phases' ends
+
+
+def test_six_runs_are_as_many_lines_as_arms(tmp_path):
+    folders = [
+        write_dsd_run(tmp_path / f"seed-{seed}" / arm, arm=arm, seed=seed, heard=REFERENCES)
+        for seed in (1, 2, 3)
+        for arm in ("dsd", "dense")
+    ]
+    _, loss, metric, _ = drawn([read_curves(Run.read(folder), "eval_wer") for folder in folders])
+    assert len([line for line in loss.lines if len(line.get_xdata())]) == 2
+    assert [text.get_text() for text in metric.get_legend().get_texts()] == ["validation", "test, range of seeds"]

@@ -3,6 +3,7 @@
 import hashlib
 import multiprocessing
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -15,11 +16,11 @@ from tiny import TinyLSTM, arguments, build, classification_rows, make_trainer
 from transformers import Trainer, TrainerCallback
 
 from hf_dsd import DSDTrainer
-from hf_dsd.runs.checkpoints import last_whole_checkpoint
+from hf_dsd.runs.checkpoints import find_checkpoint, last_whole_checkpoint
 
 RUN = {"save_strategy": "steps", "save_steps": 1}
 FULL_DISK = r"No space left|iostream error|unexpected pos|file write failed"  # as Python, Rust and torch say it
-MOMENTS = ("weights", "optimizer", "masks", "random state", "half of the trainer's state")
+MOMENTS = ("weights", "optimizer", "random state", "masks", "half of the trainer's state")
 
 
 class DyingTrainer(DSDTrainer):
@@ -36,14 +37,14 @@ class DyingTrainer(DSDTrainer):
         self._die_at("weights")
 
     def _save_optimizer_and_scheduler(self, output_dir):
-        Trainer._save_optimizer_and_scheduler(self, output_dir)
-        self._die_at("optimizer")
         super()._save_optimizer_and_scheduler(output_dir)
-        self._die_at("masks")
+        self._die_at("optimizer")
 
     def _save_rng_state(self, output_dir):
-        super()._save_rng_state(output_dir)
+        Trainer._save_rng_state(self, output_dir)
         self._die_at("random state")
+        super()._save_rng_state(output_dir)
+        self._die_at("masks")
         (Path(output_dir) / "trainer_state.json").write_text('{"best_metric": null, "global_step": 5, "log_hist')
         self._die_at(MOMENTS[-1])
 
@@ -154,5 +155,96 @@ def test_the_newest_is_the_one_of_the_latest_step(tmp_path: Path) -> None:
     for step in (9, 10, 2):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "trainer_state.json").write_text("{}")
+        for name in ("optimizer.pt", "scheduler.pt", "rng_state.pth"):
+            torch.save({}, folder / name)
+        (folder / "trainer_state.json").write_text(f'{{"global_step": {step}}}')
     assert last_whole_checkpoint(tmp_path) == str(tmp_path / "checkpoint-10")
+
+
+# Damaged checkpoints: passed over by True, named with the remedy when asked for by path
+
+
+@pytest.fixture(scope="module")
+def two_checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of 12 steps with the checkpoints of steps 6 (in the sparse phase) and 12."""
+    folder = tmp_path_factory.mktemp("two")
+    make_trainer(folder, build(TinyLSTM), save_strategy="steps", save_steps=6).train()
+    return folder
+
+
+FILES = ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "dsd_masks.safetensors"]
+FILES += ["trainer_state.json", "training_args.bin"]
+
+
+def flip(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+
+
+def dangle(file: Path) -> None:
+    file.unlink()
+    file.symlink_to(file.with_name("nowhere"))
+
+
+DAMAGES = {
+    "missing": Path.unlink,
+    "dangling": dangle,
+    "flipped": flip,
+    "cut": lambda file: os.truncate(file, file.stat().st_size - 1),
+    "empty": lambda file: os.truncate(file, 0),
+}
+
+
+@pytest.mark.parametrize("damage", list(DAMAGES))
+@pytest.mark.parametrize("file", FILES)
+def test_a_damaged_file_is_found(tmp_path: Path, two_checkpoints: Path, file: str, damage: str) -> None:
+    run = Path(shutil.copytree(two_checkpoints, tmp_path / "run"))
+    newest, before = run / "checkpoint-12", run / "checkpoint-6"
+    assert find_checkpoint(True, run) == find_checkpoint("True", run) == str(newest)
+    DAMAGES[damage](newest / file)
+    assert find_checkpoint(True, run) == find_checkpoint("true", run) == str(before)
+    with pytest.raises(ValueError, match=rf"checkpoint-12 is damaged .*{file}.*: resume from another checkpoint"):
+        find_checkpoint(str(newest), run)
+
+
+@pytest.mark.parametrize(
+    "content", ["42", "[]", "{}", "null", '{"global_step": "12"}', '{"global_step": 6}', "[" * 9999]
+)
+def test_a_state_of_something_else(tmp_path: Path, two_checkpoints: Path, content: str) -> None:
+    run = Path(shutil.copytree(two_checkpoints, tmp_path / "run"))
+    for name in ("dsd_files.json", "trainer_state.json"):  # as an older version wrote it, which has no digest
+        (run / "checkpoint-12" / name).unlink()
+    (run / "checkpoint-12" / "trainer_state.json").write_text(content)
+    assert find_checkpoint(True, run) == str(run / "checkpoint-6")
+    with pytest.raises(ValueError, match=r"trainer_state\.json"):
+        find_checkpoint(run / "checkpoint-12", run)
+
+
+@pytest.mark.parametrize("content", ["42", "[]", '{"optimizer.pt": 1}', '{"optimizer.pt": {"bytes": 1}}', "{"])
+def test_a_damaged_list(tmp_path: Path, two_checkpoints: Path, content: str) -> None:
+    run = Path(shutil.copytree(two_checkpoints, tmp_path / "run"))
+    (run / "checkpoint-12" / "dsd_files.json").write_text(content)
+    assert find_checkpoint(True, run) == str(run / "checkpoint-6")
+
+
+@pytest.mark.parametrize("file", ["optimizer.pt", "scheduler.pt", "rng_state.pth"])
+def test_without_a_list_the_states_must_be_there(tmp_path: Path, two_checkpoints: Path, file: str) -> None:
+    """Checkpoints of older versions still load; one without its optimizer would go on with other weights."""
+    run = Path(shutil.copytree(two_checkpoints, tmp_path / "run"))
+    (run / "checkpoint-12" / "dsd_files.json").unlink()
+    assert find_checkpoint(True, run) == str(run / "checkpoint-12")
+    os.truncate(run / "checkpoint-12" / file, 100)
+    assert find_checkpoint(True, run) == str(run / "checkpoint-6")
+    (run / "checkpoint-12" / file).unlink()
+    assert find_checkpoint(True, run) == str(run / "checkpoint-6")
+
+
+@pytest.mark.parametrize("asked", [None, False, "", "False", "none"])
+def test_no_checkpoint_is_asked_for(tmp_path: Path, asked: object) -> None:
+    assert find_checkpoint(asked, tmp_path) is None
+
+
+def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere is no checkpoint: give its folder, or True"):
+        find_checkpoint(tmp_path / "nowhere", tmp_path)

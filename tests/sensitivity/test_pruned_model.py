@@ -106,3 +106,12 @@ def test_nan_is_refused_before_anything_changes():
     with pytest.raises(ValueError, match=r"^b\.weight cannot be pruned: magnitudes must be finite, got NaN or inf$"):
         evaluate_pruned(model, {"a.weight": 0.5, "b.weight": 0.5}, model.loss)
     assert same(model, before)
+
+
+def test_stacked_matrices_lose_alike():
+    """A mixture's fused experts: each is pruned as if alone, whatever the scale of the others."""
+    model = torch.nn.Module()
+    model.experts = torch.nn.Parameter(torch.arange(1.0, 13.0).reshape(3, 2, 2))
+    zeros = lambda: (model.experts == 0).sum(dim=(1, 2)).tolist()  # noqa: E731
+    assert evaluate_pruned(model, {"experts": 0.5}, zeros, matrices={"experts": 3}) == [2, 2, 2]
+    assert evaluate_pruned(model, {"experts": 0.5}, zeros) == [4, 2, 0]

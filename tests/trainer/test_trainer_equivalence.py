@@ -73,7 +73,9 @@ def piecewise_linear(step: int) -> float:
 @pytest.mark.parametrize("arm", [{"sparsity": 0.0}, {"dsd_control": True}], ids=["sparsity-0", "control"])
 def test_without_masks_equals_the_plain_trainer(tmp_path: Path, arm: dict[str, object]) -> None:
     rows = rows_for(TinyLSTM, 24)
-    ours = make_trainer(tmp_path / "ours", build(TinyLSTM, dropout=0.3), weight_decay=0.1, **arm)
+    ours = make_trainer(
+        tmp_path / "ours", build(TinyLSTM, dropout=0.3), weight_decay=0.1, optim="adamw_torch_fused", **arm
+    )
     ours.eval_dataset = None  # a Trainer's evaluation draws random numbers, which would move the dropout that follows
     ours.train()
     rates = [line["learning_rate"] for line in ours.state.log_history if "learning_rate" in line]

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tiny import TinyLSTM, build, make_trainer
+from tiny import TinyLSTM, arguments, build, classification_rows, make_trainer
 from torch import Tensor
 from transformers import TrainerCallback
 
@@ -58,6 +58,29 @@ def test_a_smaller_batch_has_longer_phases(tmp_path: Path, fails_at: int) -> Non
     trainer.load_phase("phase-1-sparse")
     weight = trainer.model.lstm.weight_hh_l1
     assert int((weight == 0).sum()) == weight.numel() // 2
+
+
+@pytest.mark.parametrize("own_optimizer", [False, True])
+def test_a_retry_begins_where_the_run_began(tmp_path: Path, own_optimizer: bool) -> None:
+    """After an out-of-memory error in the sparse phase the run equals one that began with the smaller batch."""
+
+    def train(folder: str, batch: int, **options: Any) -> DSDTrainer:
+        options |= {"per_device_train_batch_size": batch, "phase_steps": None, "phase_epochs": [1, 1, 1]}
+        model = build(OutOfMemoryLSTM, fails_at=8)
+        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2) if own_optimizer else None
+        rows = classification_rows(24)
+        args = arguments(tmp_path / folder, **options)
+        trainer = DSDTrainer(model, args, train_dataset=rows, eval_dataset=rows, optimizers=(optimizer, None))
+        trainer.train()
+        return trainer
+
+    retried, fresh = train("retried", 4, auto_find_batch_size=True), train("fresh", 3)
+    assert retried._train_batch_size == 3
+    assert [line["loss"] for line in retried.state.log_history if "loss" in line] == [
+        line["loss"] for line in fresh.state.log_history if "loss" in line
+    ]
+    for (name, got), want in zip(retried.model.named_parameters(), fresh.model.parameters(), strict=True):
+        assert torch.equal(got, want), name
 
 
 def test_the_second_training_follows_the_schedule_again(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from transformers import TrainerCallback
 
 from hf_dsd import DSDTrainer
 from hf_dsd.engine.mask_file import STATE_FILE_NAME, read_state_file
+from hf_dsd.runs.checkpoints import FILE_LIST_NAME
 from hf_dsd.runs.run import finished_phases
 
 BOUNDARIES = (3, 7)  # of the phases of 3, 4 and 5 steps
@@ -115,7 +116,7 @@ def test_resuming_after_a_phase_was_left_early(tmp_path: Path) -> None:
 
 def test_a_killed_run_continues(tmp_path: Path) -> None:
     """Kill -9 in the sparse phase of a real process; a new process resumes from its last checkpoint."""
-    script = Path(__file__).with_name("killable_run.py")
+    script = Path(__file__).parents[1] / "killable_run.py"
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     process = subprocess.Popen([sys.executable, script, tmp_path / "killed", "0.3"], env=environment)
     deadline = time.monotonic() + 120
@@ -137,8 +138,10 @@ def test_a_killed_run_continues(tmp_path: Path) -> None:
 
 @pytest.fixture
 def copied(tmp_path: Path, whole: DSDTrainer) -> Path:
-    """A checkpoint of the sparse phase that a test may damage."""
-    return Path(shutil.copytree(checkpoint(Path(whole.args.output_dir), 5), tmp_path / "checkpoint-5"))
+    """A checkpoint of the sparse phase that a test may damage, as of a version that kept no list of its files."""
+    copy = Path(shutil.copytree(checkpoint(Path(whole.args.output_dir), 5), tmp_path / "checkpoint-5"))
+    (copy / FILE_LIST_NAME).unlink()
+    return copy
 
 
 def resume(folder: Path, tmp_path: Path, **options: object) -> None:
@@ -184,6 +187,76 @@ def test_masks_of_other_weights(tmp_path: Path, copied: Path, whole: DSDTrainer)
 def test_another_recipe(tmp_path: Path, whole: DSDTrainer, options: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         resume(Path(checkpoint(Path(whole.args.output_dir), 5)), tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"optim": "sgd"}, r"^the checkpoint was trained by AdamW, this run by SGD: resume with the same optim$"),
+        (
+            {"lr_scheduler_type": "cosine"},
+            r"^lr_scheduler_type is 'cosine', the checkpoint's phase-1-sparse began with",
+        ),
+        (
+            {"warmup_steps": 1},
+            r"^warmup_steps is 1, the checkpoint's phase-1-sparse began with 0: resume with",
+        ),
+        ({"mask_gradients": True}, r"^mask_gradients is True, the checkpoint's phase-1-sparse began with False"),
+    ],
+    ids=["optimizer", "curve", "warm-up", "gradients"],
+)
+def test_a_phase_goes_on_as_it_began(tmp_path: Path, whole: DSDTrainer, options: dict[str, object], message: str):
+    with pytest.raises(ValueError, match=message):
+        resume(Path(checkpoint(Path(whole.args.output_dir), 5)), tmp_path, **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"per_device_train_batch_size": 2}, "resuming with batch_size=2, the checkpoint's is 4"),
+        ({"gradient_accumulation_steps": 2}, "resuming with gradient_accumulation_steps=2, the checkpoint's is 1"),
+        ({"reset_optimizer_state": "all"}, "resuming with reset_optimizer_state='all', the checkpoint's is 'masked'"),
+    ],
+    ids=["batch", "accumulation", "reset"],
+)
+def test_what_changes_is_said(tmp_path: Path, whole: DSDTrainer, caplog, options, said) -> None:
+    resume(Path(checkpoint(Path(whole.args.output_dir), 5)), tmp_path, **options)
+    assert said in caplog.text
+
+
+def test_another_optimizer_of_an_old_version(tmp_path: Path, copied: Path) -> None:
+    """Its checkpoint does not say which optimizer it had: the first step was a KeyError."""
+    state = torch.load(copied / "optimizer.pt", weights_only=True)
+    for group in state["param_groups"]:
+        del group["weight_decay"]
+    torch.save(state, copied / "optimizer.pt")
+    with pytest.raises(ValueError, match=r"^the checkpoint's optimizer has no \['weight_decay'\], which this run's"):
+        resume(copied, tmp_path)
+
+
+def test_true_as_a_command_line_gives_it(tmp_path: Path) -> None:
+    make_trainer(tmp_path, build(TinyLSTM), **RUN | {"save_steps": 5}).train()
+    (tmp_path / "checkpoint-12" / "trainer_state.json").unlink()
+    again = make_trainer(tmp_path, build(TinyLSTM, seed=9), **RUN | {"save_steps": 5})
+    again.train(resume_from_checkpoint="True")
+    assert again.resumed_from == tmp_path / "checkpoint-10"
+
+
+def test_a_step_is_saved_once(tmp_path: Path) -> None:
+    """Where an epoch ends with a phase, the only whole checkpoint would be written again in place."""
+    options = {"phase_steps": None, "phase_epochs": [1, 1, 1], "save_strategy": "epoch", "save_total_limit": 1}
+    trainer = make_trainer(tmp_path, keep_phase_checkpoints=[0, 1], **options)
+    saved = []
+
+    class Saves(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            saved.append(state.global_step)
+
+    trainer.add_callback(Saves())
+    trainer.train()
+    assert saved == [6, 12, 18]
+    names = {path.name for path in tmp_path.iterdir()} - {"phase-0-dense", "phase-1-sparse", "phase-2-dense"}
+    assert names == {"checkpoint-18", "dsd_summary.json", "phase-0-dense-checkpoint", "phase-1-sparse-checkpoint"}
 
 
 def test_a_finished_dense_phase_may_continue_by_another_recipe(tmp_path: Path, whole: DSDTrainer) -> None:

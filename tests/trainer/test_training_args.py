@@ -4,13 +4,17 @@ import json
 import pickle
 import re
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from transformers import HfArgumentParser, TrainingArguments
 from transformers.trainer_utils import IntervalStrategy, SchedulerType
 
 from hf_dsd import DSDArgumentsMixin, DSDSeq2SeqTrainingArguments, DSDTrainingArguments, Schedule
+from hf_dsd.trainer.argument_types import FIELD_TYPES
 
 PAPER = {"phase_epochs": [19, 10, 6], "phase_learning_rates": [1e-2, 1e-3, 1e-4], "sparsity": 0.8}
 ITERATIVE = {
@@ -76,14 +80,26 @@ def test_transformers_own_checks_run_too():
         build(eval_strategy="weekly")
 
 
-@pytest.mark.parametrize("metric", ["bleu4", "loss", "eval_loss", "power", "wer"], ids=str)
-def test_metrics_with_a_direction_are_fine(metric):
-    greater = False if metric == "wer" else None
-    args = build(
-        phase_patience=1, eval_strategy="epoch", metric_for_best_model=metric, greater_is_better=greater, save_steps=1
-    )
-    assert args.metric_for_best_model == metric
-    assert build(metric_for_best_model="wer").phase_patience is None  # nobody asks for the best of a phase
+@pytest.mark.parametrize(
+    ("metric", "said", "expected"),
+    [
+        ("bleu4", None, True),
+        ("loss", None, False),
+        ("eval_rmse", None, False),
+        ("wer", None, False),
+        ("power", True, True),
+        ("power", False, False),
+        ("wer", True, True),  # what the user says counts, and is warned of
+        (None, None, False),
+    ],
+    ids=str,
+)
+def test_the_direction_of_the_monitored_metric(metric, said, expected):
+    """Known names tell it, not the end of the name as in transformers; a copy of the arguments has it, too."""
+    args = build(metric_for_best_model=metric, greater_is_better=said, phase_patience=1, eval_strategy="epoch")
+    for copy in (args, replace(args)):
+        assert copy.monitored_metric == (metric or "loss", expected)
+        assert copy.greater_is_better is (None if metric is None else expected)
 
 
 def test_one_pattern_and_json_overrides():
@@ -300,6 +316,61 @@ def test_any_training_arguments_can_have_the_fields():
     assert (args.predict_with_generate, args.num_train_epochs, args.sparsity) == (True, 35, [0.8])
 
 
+# Types
+
+
+@pytest.mark.parametrize("half", [np.float32(0.5), np.array(0.5), torch.tensor(0.5), Fraction(1, 2), Decimal("0.5")])
+def test_numbers_of_other_libraries_are_numbers(half):
+    args = build(
+        sparsity=half,
+        sparsity_overrides={"lstm": half},
+        phase_epochs=(np.int64(2), half, torch.tensor(1)),
+        phase_learning_rates=[half] * 3,
+        keep_phase_checkpoints=np.array([0, 1]),
+        dsd_control=np.bool_(False),
+    )
+    assert ours(args) == ours(
+        build(
+            sparsity=0.5,
+            sparsity_overrides={"lstm": 0.5},
+            phase_epochs=[2, 0.5, 1],
+            phase_learning_rates=[0.5] * 3,
+            keep_phase_checkpoints=[0, 1],
+        )
+    )
+    json.dumps({**ours(args)})  # plain numbers: the arguments are saved as JSON
+    assert args.build_schedule(35, 10) == build(
+        sparsity=0.5, phase_epochs=[2, 0.5, 1], phase_learning_rates=[0.5] * 3
+    ).build_schedule(35, 10)
+
+
+def test_arrays_and_tensors_are_lists():
+    args = build(phase_steps=torch.tensor([5, 4, 3]), phase_learning_rates=np.array([1, 0.5, 0.25], np.float32))
+    assert (args.phase_steps, args.phase_learning_rates, args.max_steps) == ([5, 4, 3], [1.0, 0.5, 0.25], 12)
+
+
+def test_one_name_is_a_list_of_one():
+    assert build(weight_averages="ema").weight_averages == ["ema"]
+
+
+def test_every_field_has_its_type():
+    assert set(DSDArgumentsMixin.__dataclass_fields__) <= set(FIELD_TYPES)
+
+
+@pytest.mark.parametrize("value", [{}, object(), b"0.5", 1j, {0.5}, np.array([[0.5]]), "0.5", True], ids=repr)
+def test_no_field_takes_a_value_of_any_type(value):
+    for name in DSDArgumentsMixin.__dataclass_fields__:
+        accepted = {
+            "dense_modules": isinstance(value, str),
+            "sparsity_overrides": value == {} if isinstance(value, dict) else False,
+            "mask_gradients": value is True,
+            "dsd_control": value is True,
+        }
+        if not accepted.get(name):
+            with pytest.raises(ValueError, match=rf"^{name} must be "):
+                build(**{name: value})
+
+
 # Refusals
 
 
@@ -309,8 +380,15 @@ def test_any_training_arguments_can_have_the_fields():
         ({"sparsity": 1.0}, "sparsity must be a fraction in [0, 1), got 1"),
         ({"sparsity": 30}, "sparsity must be a fraction in [0, 1), got 30; write 0.3 for 30 %"),
         ({"sparsity": []}, "sparsity must hold one number per sparse phase, got an empty list"),
-        ({"sparsity": None}, "sparsity must be a fraction in [0, 1), got None"),
-        ({"sparsity": "0.3"}, "sparsity must be a fraction in [0, 1), got '0.3'"),
+        (
+            {"sparsity": None},
+            "sparsity must be a fraction in [0, 1), or a list of them, got None: write a plain number",
+        ),
+        (
+            {"sparsity": "0.3"},
+            "sparsity must be a fraction in [0, 1), or a list of them, got '0.3': write it without quotes, and in YAML "
+            "with a point, 1.0e-3: 1e-3 is text there",
+        ),
         (
             {"phase_epochs": [1, 1, 1], "phase_steps": [1, 1, 1]},
             "give phase_epochs or phase_steps, not both: [1, 1, 1] and [1, 1, 1]",
@@ -320,11 +398,26 @@ def test_any_training_arguments_can_have_the_fields():
             "phase_epochs must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1, 1]",
         ),
         ({"phase_epochs": []}, "phase_epochs must name an odd number of phases, D,S,D[,S,D...], at least 3, got []"),
-        ({"phase_epochs": 9}, "phase_epochs must name an odd number of phases, D,S,D[,S,D...], at least 3, got 9"),
+        (
+            {"phase_epochs": 9},
+            "phase_epochs must be a list of numbers, got 9: write one number per phase, such as [10, 10, 10]",
+        ),
         ({"phase_epochs": [1, 0, 1]}, "phase_epochs must be positive (only the first may be 0), got [1, 0, 1]"),
-        ({"phase_epochs": [1, "1", 1]}, "phase_epochs must be positive (only the first may be 0), got [1, '1', 1]"),
+        (
+            {"phase_epochs": [1, "1", 1]},
+            "phase_epochs must be a list of numbers, got '1' in [1, '1', 1]: write it without quotes, and in YAML with "
+            "a point, 1.0e-3: 1e-3 is text there",
+        ),
         ({"phase_steps": [1, -1, 1]}, "phase_steps must be positive (only the first may be 0), got [1, -1, 1]"),
-        ({"phase_steps": [1, 1.5, 1]}, "phase_steps must be whole numbers of optimizer steps, got [1, 1.5, 1]"),
+        (
+            {"phase_steps": [1, 1.5, 1]},
+            "phase_steps must be a list of whole numbers, got 1.5 in [1, 1.5, 1]: leave out the fraction",
+        ),
+        (
+            {"phase_steps": [True] * 3},
+            "phase_steps must be a list of whole numbers, got True in [True, True, True]: true and false are no "
+            "numbers",
+        ),
         (
             {"phase_steps": [1, 1, 1], "sparsity": [0.5, 0.25]},
             "sparsity must hold one number, or one per sparse phase: phase_steps has 1 sparse phase(s), got 2 "
@@ -347,7 +440,11 @@ def test_any_training_arguments_can_have_the_fields():
             {"phase_learning_rates": [1.0, 1.0]},
             "phase_learning_rates must hold one rate per phase (3), got [1.0, 1.0]",
         ),
-        ({"phase_learning_rates": 1e-3}, "phase_learning_rates must hold one rate per phase (3), got 0.001"),
+        (
+            {"phase_learning_rates": 1e-3},
+            "phase_learning_rates must be a list of numbers, got 0.001: write one rate per phase, such as [1e-3, "
+            "1e-3, 1e-4]",
+        ),
         (
             {"phase_learning_rates": [1.0] * 3, "sparsity": [0.5, 0.25]},
             "phase_learning_rates must hold one rate per phase (5), got [1.0, 1.0, 1.0]",
@@ -359,8 +456,49 @@ def test_any_training_arguments_can_have_the_fields():
         ({"learning_rate": 0.0}, "learning_rate must be positive and finite, got [0.0]"),
         ({"phase_start": "first"}, "phase_start must be one of last, best, got 'first'"),
         ({"mask_criterion": "l1"}, "mask_criterion must be one of magnitude, random, got 'l1'"),
-        ({"reset_optimizer_state": None}, "reset_optimizer_state must be one of none, masked, all, got None"),
+        ({"reset_optimizer_state": "some"}, "reset_optimizer_state must be one of none, masked, all, got 'some'"),
+        (
+            {"reset_optimizer_state": None},
+            "reset_optimizer_state must be text, got None: write it as text, in quotes",
+        ),
         ({"phase_patience": 0}, "phase_patience must be at least 1 evaluation, got 0"),
+        (
+            {"phase_patience": float("nan")},
+            "phase_patience must be a whole number of evaluations, got nan: write a finite number",
+        ),
+        ({"dsd_control": "false"}, "dsd_control must be true or false, got 'false': write it without quotes"),
+        ({"mask_gradients": "False"}, "mask_gradients must be true or false, got 'False': write it without quotes"),
+        (
+            {"mask_gradients": 1},
+            "mask_gradients must be true or false, got 1: write True or False, in a file true or false",
+        ),
+        (
+            {"keep_phase_checkpoints": [0.5]},
+            "keep_phase_checkpoints must be a list of whole numbers, got 0.5 in [0.5]: leave out the fraction",
+        ),
+        (
+            {"keep_phase_checkpoints": 0},
+            "keep_phase_checkpoints must be a list of whole numbers, got 0: write phases counted from 0, such as [0]",
+        ),
+        ({"weight_averages": "mean"}, "weight_averages must be one of ema, swa, got 'mean'"),
+        ({"weight_averages": True}, "weight_averages must be a list of names, got True: write it as text, in quotes"),
+        ({"dense_modules": [1]}, "dense_modules must be a list of regexes, got 1 in [1]: write it as text, in quotes"),
+        (
+            {"max_steps": "9"},
+            "max_steps must be a whole number, got '9': write it without quotes, and in YAML with a "
+            "point, 1.0e-3: 1e-3 is text there",
+        ),
+        ({"sparsity_overrides": {"a": 1.5}}, "sparsity_overrides['a'] must be a fraction in [0, 1), got 1.5"),
+        (
+            {"sparsity_overrides": {"a": True}},
+            "sparsity_overrides must be a dictionary from regex to fraction, got True in {'a': True}: true and false "
+            "are no numbers",
+        ),
+        (
+            {"sparsity_overrides": '{"a": 0.5, "a": 0.3}'},
+            "sparsity_overrides must be a dictionary from regex to fraction, got 'a' in '{\"a\": 0.5, \"a\": 0.3}': "
+            "give every pattern once",
+        ),
         (
             {"phase_patience": 1},
             'phase_patience and phase_start="best" need evaluations: set eval_strategy',
@@ -371,15 +509,16 @@ def test_any_training_arguments_can_have_the_fields():
         ),
         (
             {"sparsity_overrides": "lstm=0.5"},
-            "sparsity_overrides must be JSON such as '{\"lstm\": 0.5}', got 'lstm=0.5': Expecting value: line 1 "
-            "column 1 (char 0)",
+            "sparsity_overrides must be a dictionary from regex to fraction, got 'lstm=0.5': it is no JSON such as "
+            "'{\"lstm\": 0.5}' (Expecting value: line 1 column 1 (char 0))",
         ),
-        ({"sparsity_overrides": "[0.5]"}, "sparsity_overrides must map regexes to fractions, got '[0.5]'"),
-        ({"sparsity_overrides": "0.5"}, "sparsity_overrides must map regexes to fractions, got '0.5'"),
-        (
-            {"sparsity_overrides": [0.5]},
-            "sparsity_overrides must be JSON such as '{\"lstm\": 0.5}', got [0.5]: the JSON object must be str, bytes "
-            "or bytearray, not list",
+        *(
+            (
+                {"sparsity_overrides": value},
+                f"sparsity_overrides must be a dictionary from regex to fraction, got {got}: write a dictionary, or "
+                "JSON such as '{\"lstm\": 0.5}'",
+            )
+            for value, got in (("[0.5]", "[0.5] in '[0.5]'"), ("0.5", "0.5 in '0.5'"), ([0.5], "[0.5]"))
         ),
         (
             {"lr_scheduler_type": "reduce_lr_on_plateau", "eval_strategy": "epoch"},
@@ -404,13 +543,14 @@ def test_any_training_arguments_can_have_the_fields():
             "optim schedule_free_adamw evaluates other weights than it trains, which DSD cannot mask: use another",
         ),
         (
-            {"phase_patience": 1, "eval_strategy": "epoch", "metric_for_best_model": "wer"},
-            "greater_is_better must be given for metric_for_best_model 'wer': transformers would take the largest",
+            {"phase_patience": 1, "eval_strategy": "epoch", "metric_for_best_model": "power"},
+            "greater_is_better must be given for metric_for_best_model 'power': its name does not tell whether a "
+            "greater or a smaller value is better",
         ),
         (
-            {"phase_start": "best", "eval_strategy": "epoch", "metric_for_best_model": "eval_test_cer"},
-            "greater_is_better must be given for metric_for_best_model 'eval_test_cer': transformers would take the "
-            "largest",
+            {"metric_for_best_model": "eval_words_without_error"},
+            "greater_is_better must be given for metric_for_best_model 'eval_words_without_error': its name does not "
+            "tell whether a greater or a smaller value is better",
         ),
     ],
     ids=lambda value: " ".join(f"{k}={v}" for k, v in value.items()) if isinstance(value, dict) else "",

@@ -20,13 +20,29 @@ class SpeechCollator:
         input_padding: Fills inputs after an utterance's end; models must not look at it, the mask says where it is.
         label_pad_token_id: Fills labels after their end; -100 is what losses ignore.
         return_attention_mask: False for models that must not be given one, such as wav2vec2-base.
+        return_lengths: True adds `input_lengths` and `targets`, Python lists that stay on the host when the batch moves
+            to an accelerator. DeepSpeech and DeepSpeech 2 read them instead of waiting for the device; other models do
+            not know them, and accelerate cannot join them across processes (`dispatch_batches`).
     """
 
     input_padding: float = 0.0
     label_pad_token_id: int = -100
     return_attention_mask: bool = True
+    return_lengths: bool = False
 
-    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Tensor]:
+    @classmethod
+    def for_processor(cls, processor: Any) -> "SpeechCollator":
+        """Builds the collator of the model that a processor belongs to.
+
+        Args:
+            processor: With a feature extractor, which says whether the model takes a mask, and `model_input_names`,
+                which say whether it takes lengths.
+        """
+        names = set(processor.model_input_names)
+        has_mask = bool(getattr(processor.feature_extractor, "return_attention_mask", True))
+        return cls(return_attention_mask=has_mask, return_lengths={"input_lengths", "targets"} <= names)
+
+    def __call__(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Collates rows into a batch.
 
         Args:
@@ -38,6 +54,7 @@ class SpeechCollator:
             input_features: (batch, frames, bins) float32, or instead input_values: (batch, samples) float32.
             attention_mask: (batch, frames or samples) int64, 1 where the utterance is.
             labels: (batch, time) int64.
+            input_lengths and targets: if asked for, each row's frames or samples, and its labels without padding.
 
         Raises:
             ValueError: If the batch is empty, a row has no audio or another kind than the first, the number of bins
@@ -52,12 +69,16 @@ class SpeechCollator:
         shapes = {tuple(tensor.shape[1:]) for tensor in inputs}
         if len(shapes) > 1:
             raise ValueError(f"{name} must have one number of bins, got {sorted(shapes)}; extract all rows alike")
-        batch = {name: pad_sequence(inputs, batch_first=True, padding_value=self.input_padding)}
+        batch: dict[str, Any] = {name: pad_sequence(inputs, batch_first=True, padding_value=self.input_padding)}
         if self.return_attention_mask:
             batch["attention_mask"] = pad_sequence([torch.ones(len(x), dtype=torch.int64) for x in inputs], True)
         if any("labels" in row for row in rows):
             labels = [_label_tensor(index, row) for index, row in enumerate(rows)]
             batch["labels"] = pad_sequence(labels, batch_first=True, padding_value=self.label_pad_token_id)
+            if self.return_lengths:
+                batch["targets"] = [row.tolist() for row in labels]
+        if self.return_lengths:
+            batch["input_lengths"] = [len(row) for row in inputs]
         return batch
 
 

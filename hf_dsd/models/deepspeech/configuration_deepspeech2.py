@@ -1,6 +1,11 @@
+# ruff: noqa: E402, I001 (an older transformers is named before what it lacks is imported: this file travels alone)
 """DeepSpeech 2's configuration: convolutions, recurrent layers, CTC options, each checked when the object is made."""
 
 from typing import Any
+
+from transformers.utils.versions import require_version
+
+require_version("transformers>=5.20", "DeepSpeech 2 needs it: pip install -U 'transformers>=5.20,<6'")
 
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig

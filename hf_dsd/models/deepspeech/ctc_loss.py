@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pad_sequence
 
 IGNORED_LABEL = -100
 
@@ -22,6 +23,7 @@ def compute_ctc_loss(
     reduction: str = "mean",
     zero_infinity: bool = False,
     num_items_in_batch: Tensor | int | None = None,
+    targets: Sequence[Sequence[int]] | None = None,
 ) -> Tensor:
     """Computes the negative log-likelihood of the transcripts, in nats.
 
@@ -37,6 +39,7 @@ def compute_ctc_loss(
         zero_infinity: True gives rows with too few frames a loss and a gradient of 0.
         num_items_in_batch: Divisor in place of this batch's symbols under "mean": the symbols of all micro-batches of
             one optimizer step. The Trainer does not divide such a loss again.
+        targets: The labels without padding on the host, which spare an accelerator the look into its labels.
 
     Returns:
         Scalar. On CUDA its gradient differs in the last bits from run to run: torch adds it up in no fixed order.
@@ -45,11 +48,11 @@ def compute_ctc_loss(
         ValueError: If a row has too few frames for its transcript and `zero_infinity` is False, holds an id outside
             [0, V) or a blank, or has padding before its end.
     """
-    targets = labels.cpu()
-    _check_labels(targets, len(frames), logits.shape[-1], blank_id)
-    lengths = (targets != IGNORED_LABEL).sum(dim=1).tolist()
+    host = _labels_on_host(labels, targets)
+    _check_labels(host, len(frames), logits.shape[-1], blank_id)
+    lengths = (host != IGNORED_LABEL).sum(dim=1).tolist()
     if not zero_infinity:
-        _check_alignable(targets, lengths, frames)
+        _check_alignable(host, lengths, frames)
     loss = F.ctc_loss(
         logits.float().log_softmax(dim=-1),
         labels.clamp(min=0),
@@ -62,7 +65,16 @@ def compute_ctc_loss(
     if reduction == "sum":
         return loss
     items = sum(lengths) if num_items_in_batch is None else num_items_in_batch
-    return loss / torch.as_tensor(items, device=loss.device).clamp(min=1)
+    return loss / (items.to(loss.device).clamp(min=1) if isinstance(items, Tensor) else max(items, 1))
+
+
+def _labels_on_host(labels: Tensor, targets: Sequence[Sequence[int]] | None) -> Tensor:
+    """Returns the labels where they can be looked at: `(B, S)` int64 on the CPU."""
+    # A replica of nn.DataParallel gets the targets of all rows, and must look at its own labels.
+    if targets is None or len(targets) != len(labels) or labels.device.type == "cpu":
+        return labels.cpu()
+    rows = [torch.tensor(row, dtype=torch.int64) for row in targets]
+    return pad_sequence(rows, batch_first=True, padding_value=IGNORED_LABEL)
 
 
 def _check_labels(targets: Tensor, rows: int, vocab_size: int, blank_id: int) -> None:

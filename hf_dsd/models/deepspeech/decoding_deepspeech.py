@@ -1,13 +1,13 @@
-"""From scores per frame to symbols: greedy collapse, and prefix beam search with an optional language model.
+"""From scores per frame to symbols by prefix beam search.
 
 A path gives every frame a symbol or the blank. It spells the transcript that is left after runs of equal symbols are
-merged and blanks dropped. Greedy search takes the best path; prefix beam search adds up all paths of each transcript
-that it keeps.
+merged and blanks dropped. Greedy search, the tokenizer's own `decode`, takes the best path; prefix beam search adds up
+all paths of each transcript that it keeps.
 """
 
 import heapq
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -22,26 +22,11 @@ class Hypothesis:
 
     Attributes:
         symbols: Its symbol ids.
-        score: What it was ranked by: `log_likelihood` plus the weighted language model and the length bonus.
         log_likelihood: log P(symbols | audio), over the paths that stayed in the beam.
     """
 
     symbols: Prefix
-    score: float
     log_likelihood: float
-
-
-def decode_greedy(logits: Tensor, blank_id: int = 0) -> list[list[int]]:
-    """Collapses the best path of every row, as all published numbers do ("max decoding").
-
-    Args:
-        logits: `(B, T, V)`; padded frames must score the blank, as the models' do.
-        blank_id: Id of the blank, in [0, V).
-
-    Returns:
-        One list of symbol ids per row.
-    """
-    return [_collapse(path, blank_id) for path in logits.argmax(dim=-1).tolist()]
 
 
 def decode_beam(
@@ -49,18 +34,14 @@ def decode_beam(
     beam_width: int = 32,
     *,
     blank_id: int = 0,
-    language_score: Callable[[Prefix], float] | None = None,
-    final_score: Callable[[Prefix], float] | None = None,
     min_log_probability: float = -12.0,
 ) -> list[Hypothesis]:
-    """Finds the transcripts of one row with the best scores, by prefix beam search.
+    """Finds the likeliest transcripts of one row, by prefix beam search.
 
     Args:
         logits: `(T, V)`, scores or log-probabilities of one row.
         beam_width: Transcripts kept after every frame, >= 1.
         blank_id: Id of the blank, in [0, V).
-        language_score: Adds to a prefix's score while the search runs; called once per prefix. None adds nothing.
-        final_score: The same for whole transcripts, at the end; None means `language_score`.
         min_log_probability: In a frame, symbols below this log-probability start nothing new. -inf considers all.
 
     Returns:
@@ -77,29 +58,14 @@ def decode_beam(
         raise ValueError(f"beam_width must be >= 1, got {beam_width}; 1 keeps a single transcript")
     if logits.dim() != 2:
         raise ValueError(f"logits must have shape (frames, symbols), got {tuple(logits.shape)}; pass one row at a time")
-    score = _remember(language_score)
     # Prefix -> log-probability of the paths that spell it and end in a blank, and of those that end in its last symbol.
     beam: dict[Prefix, tuple[float, float]] = {(): (0.0, _IMPOSSIBLE)}
     for frame in logits.detach().double().log_softmax(dim=-1).cpu():
         beam = _extend(beam, frame.tolist(), blank_id, min_log_probability)
         if len(beam) > beam_width:
-            best = heapq.nlargest(beam_width, beam, key=lambda prefix: _add(*beam[prefix]) + score(prefix))
-            beam = {prefix: beam[prefix] for prefix in best}
-    final = score if final_score is None else final_score
-    found = [(prefix, _add(*ends)) for prefix, ends in beam.items()]
-    hypotheses = [Hypothesis(prefix, total + final(prefix), total) for prefix, total in found]
-    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.score)
-
-
-def _collapse(path: Iterable[int], blank_id: int) -> list[int]:
-    """Merges runs of equal symbols, then drops blanks."""
-    symbols: list[int] = []
-    last = blank_id
-    for symbol in path:
-        if symbol not in (last, blank_id):
-            symbols.append(symbol)
-        last = symbol
-    return symbols
+            beam = dict(heapq.nlargest(beam_width, beam.items(), key=lambda item: _add(*item[1])))
+    hypotheses = [Hypothesis(prefix, _add(*ends)) for prefix, ends in beam.items()]
+    return sorted(hypotheses, key=lambda hypothesis: -hypothesis.log_likelihood)
 
 
 def _extend(
@@ -123,20 +89,6 @@ def _extend(
     return {prefix: (ends[0], ends[1]) for prefix, ends in grown.items()}
 
 
-def _remember(function: Callable[[Prefix], float] | None) -> Callable[[Prefix], float]:
-    """Caches the function's answers; None becomes zero everywhere."""
-    if function is None:
-        return lambda prefix: 0.0
-    known: dict[Prefix, float] = {}
-
-    def remembered(prefix: Prefix) -> float:
-        if prefix not in known:
-            known[prefix] = function(prefix)
-        return known[prefix]
-
-    return remembered
-
-
 def _add(a: float, b: float) -> float:
     """Returns log(exp(a) + exp(b))."""
     if a < b:
@@ -144,4 +96,4 @@ def _add(a: float, b: float) -> float:
     return a if b == _IMPOSSIBLE else a + math.log1p(math.exp(b - a))
 
 
-__all__ = ["Hypothesis", "decode_beam", "decode_greedy"]
+__all__ = ["Hypothesis", "decode_beam"]

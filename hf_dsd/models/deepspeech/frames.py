@@ -3,6 +3,7 @@
 Shape legend: B batch, T frames, F features, V symbols.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -33,13 +34,19 @@ class Frames:
         return torch.nonzero_static(self.mask.flatten(), size=sum(self.lengths)).squeeze(1)
 
 
-def read_frames(input_features: Tensor, attention_mask: Tensor | None, feature_size: int) -> Frames:
+def read_frames(
+    input_features: Tensor,
+    attention_mask: Tensor | None,
+    feature_size: int,
+    input_lengths: Sequence[int] | None = None,
+) -> Frames:
     """Checks a batch's inputs and finds its valid frames.
 
     Args:
         input_features: `(B, T, F)`.
         attention_mask: `(B, T)`, nonzero on valid frames, or None for all.
         feature_size: What F must be.
+        input_lengths: Valid frames of each row, which spare an accelerator the look into the mask.
 
     Raises:
         ValueError: If a shape does not fit, or a row of the mask has no valid frame or padding before its end.
@@ -58,16 +65,24 @@ def read_frames(input_features: Tensor, attention_mask: Tensor | None, feature_s
             f"{tuple(attention_mask.shape)}; pass both as the feature extractor returned them"
         )
     mask = attention_mask != 0
-    host = mask.cpu()
-    lengths = host.sum(dim=1)
-    expected = torch.arange(time) < lengths.unsqueeze(1)
-    bad = (host != expected).any(dim=1) | (lengths == 0)
+    # A replica of nn.DataParallel gets the lengths of all rows, and must count its own.
+    if input_lengths is None or len(input_lengths) != rows or mask.device.type == "cpu":
+        input_lengths = _count_frames(mask.cpu())
+    return Frames(tuple(input_lengths), mask.t().unsqueeze(-1))  # (T, B, 1)
+
+
+def _count_frames(mask: Tensor) -> list[int]:
+    """Counts the valid frames of each row, and checks that they come first."""
+    lengths = mask.sum(dim=1)
+    expected = torch.arange(mask.shape[1]) < lengths.unsqueeze(1)
+    bad = (mask != expected).any(dim=1) | (lengths == 0)
     if bool(bad.any()):
         raise ValueError(
             f"attention_mask must be ones, at least one, then zeros, got another row {int(bad.nonzero()[0])}; "
             "pad on the right and drop empty utterances"
         )
-    return Frames(tuple(lengths.tolist()), mask.t().unsqueeze(-1))  # (T, B, 1)
+    counted: list[int] = lengths.tolist()
+    return counted
 
 
 def blank_padding(logits: Tensor, frames: Frames, blank_id: int) -> Tensor:

@@ -16,14 +16,28 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
 from transformers import initialization as init
-from transformers.modeling_outputs import CausalLMOutput
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 from .configuration_deepspeech2 import DeepSpeech2Config
-from .ctc_loss import compute_ctc_loss
-from .frames import Frames, blank_padding, read_frames
-from .recurrence import GATES, BidirectionalRecurrence, orthogonal_like
+from .frames import Frames
+from .modeling_deepspeech import DeepSpeechCTCMixin, DeepSpeechPreTrainedModel, States, keep_state
+from .recurrence import GATES, BidirectionalRecurrence
+
+
+class FusedRNN(GradientCheckpointingLayer, nn.RNN):
+    """torch's own, whose intermediate values a Trainer with `gradient_checkpointing` computes a second time."""
+
+
+class FusedGRU(GradientCheckpointingLayer, nn.GRU):
+    """As `FusedRNN`."""
+
+
+class FusedLSTM(GradientCheckpointingLayer, nn.LSTM):
+    """As `FusedRNN`."""
+
+
+FUSED: dict[str, Any] = {"rnn": FusedRNN, "gru": FusedGRU, "lstm": FusedLSTM}
 
 
 class SequenceBatchNorm(nn.Module):
@@ -128,11 +142,10 @@ class DeepSpeech2RecurrentLayer(nn.Module):
             self.recurrence = BidirectionalRecurrence(config.rnn_type, size, config.relu_clip)
         else:
             self.norm = SequenceBatchNorm(input_size, config)
-            kinds: dict[str, Any] = {"rnn": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
             options = {"nonlinearity": "relu"} if config.rnn_type == "rnn" else {}
             # Without biases the zeros on padding keep the state at zero until the backward direction meets a row's
             # last valid frame; torch would need packed sequences for that otherwise.
-            self.recurrence = kinds[config.rnn_type](input_size, size, bias=False, bidirectional=True, **options)
+            self.recurrence = FUSED[config.rnn_type](input_size, size, bias=False, bidirectional=True, **options)
 
     def forward(self, hidden: Tensor, frames: Frames, index: Tensor | None) -> Tensor:
         """Returns the sum of both directions' states, `(T', B, H)`; values on padding mean nothing."""
@@ -145,28 +158,32 @@ class DeepSpeech2RecurrentLayer(nn.Module):
         return summed
 
 
-class DeepSpeech2ForCTC(PreTrainedModel):
-    """Scores 29 symbols at every other frame of a spectrogram; trained and decoded with CTC.
+class DeepSpeech2PreTrainedModel(DeepSpeechPreTrainedModel):
+    """DeepSpeech's, with the configuration of DeepSpeech 2 and the start of its batch norms."""
 
-    Feed it `input_features` and `attention_mask` as `DeepSpeechFeatureExtractor` makes them, and `labels` to train.
-    Padding changes nothing: batch norm takes its statistics from valid frames only, each row of the output equals the
-    row by itself (in evaluation mode; in training, rows meet in the statistics), and padded frames score the blank.
+    config: DeepSpeech2Config
 
-    `DeepSpeech2Config()` has 67,696,733 parameters. Every layer equals the DSD paper's table (67,740,718) but the CTC
-    head: the table's 95,054 has no clean factorisation; 29 symbols make 1760 * 29 + 29 = 51,069.
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Starts batch norms at the identity, but for an LSTM's forget gates, which start open by the norm's shift.
+
+        torch's own modules have no bias here that could do it.
+        """
+        if isinstance(module, SequenceBatchNorm):
+            init.ones_(module.weight)
+            init.copy_(module.bias, module.fresh_shift())
+            init.zeros_(module.running_mean)
+            init.ones_(module.running_var)
+        else:
+            super()._init_weights(module)
+
+
+class DeepSpeech2Model(DeepSpeech2PreTrainedModel):
+    """DeepSpeech 2 without its CTC head: speech in, a vector of H for every output frame.
 
     Args:
-        config: Sizes, kind of recurrent unit, dropout and CTC options.
+        config: Sizes, kind of recurrent unit and dropout.
     """
-
-    config_class = DeepSpeech2Config
-    base_model_prefix = ""
-    main_input_name = "input_features"
-    input_modalities = ("audio",)
-    supports_gradient_checkpointing = False
-    accepts_loss_kwargs = True
-    # What the DSD paper leaves dense here; regexes searched in parameter names.
-    dsd_dense_modules: tuple[str, ...] = (r"(^|\.)convolutions\.", r"(^|\.)ctc_head\.")
 
     def __init__(self, config: DeepSpeech2Config) -> None:
         super().__init__(config)
@@ -181,60 +198,22 @@ class DeepSpeech2ForCTC(PreTrainedModel):
         self.recurrent = nn.ModuleList(DeepSpeech2RecurrentLayer(config, width) for width in input_sizes)
         self.dense = nn.Linear(size, size, bias=False)
         self.dense_norm = SequenceBatchNorm(size, config)
-        self.ctc_head = nn.Linear(size, config.vocab_size)
+        self._add_head()
         self.dropout = nn.Dropout(config.hidden_dropout)
         self.post_init()
 
-    def forward(
-        self,
-        input_features: Tensor,
-        attention_mask: Tensor | None = None,
-        labels: Tensor | None = None,
-        return_dict: bool | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-    ) -> CausalLMOutput | tuple[Any, ...]:
-        """Scores every output frame.
-
-        Args:
-            input_features: `(B, T, F)` normalised log spectrogram, any float type.
-            attention_mask: `(B, T)` int64 or bool, nonzero on the valid frames, which come first; None means all.
-            labels: `(B, S)` int64 symbol ids without blanks, then -100 as padding.
-            return_dict: False returns a tuple.
-            num_items_in_batch: Divisor of the summed loss under `ctc_loss_reduction="mean"`: the target symbols of all
-                micro-batches of one optimizer step. None takes this batch's.
-
-        Returns:
-            Logits `(B, T', V)`, the blank on padding, and the loss given labels; T' = ceil(T / config.time_stride).
-
-        Raises:
-            ValueError: If shapes do not fit, the mask has no valid frame in a row or padding before the end, or a
-                transcript cannot be aligned with its frames (see `compute_ctc_loss`).
-        """
-        frames = read_frames(input_features, attention_mask, self.config.feature_size)
-        features = input_features.to(self.dense.weight.dtype).transpose(0, 1)  # (T, B, F)
-        hidden = features.masked_fill(~frames.mask, 0)
+    def _encode(self, features: Tensor, frames: Frames, states: States) -> tuple[Tensor, Frames]:
+        hidden = features
         for convolution in self.convolutions:
             hidden, frames = convolution(hidden, frames)
+        keep_state(states, hidden)
         index = frames.index() if self.training else None
         for layer in self.recurrent:
             hidden = self.dropout(layer(hidden, frames, index))
-        hidden = self.dense_norm(self.dense(hidden), frames, index)
-        hidden = self.dropout(F.hardtanh(hidden, 0.0, self.config.relu_clip))
-        logits = blank_padding(self.ctc_head(hidden), frames, self.config.pad_token_id)  # (T', B, V)
-        loss = None
-        if labels is not None:
-            loss = compute_ctc_loss(
-                logits,
-                frames.lengths,
-                labels,
-                blank_id=self.config.pad_token_id,
-                reduction=self.config.ctc_loss_reduction,
-                zero_infinity=self.config.ctc_zero_infinity,
-                num_items_in_batch=num_items_in_batch,
-            )
-        output = CausalLMOutput(loss=loss, logits=logits.transpose(0, 1))  # (B, T', V)
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+            keep_state(states, hidden)
+        hidden = self._rectify(self.dense_norm(self.dense(hidden), frames, index))
+        keep_state(states, hidden)
+        return hidden, frames
 
     def _get_feat_extract_output_lengths(self, input_lengths: Any) -> Any:
         """Turns input frames into output frames, as an int or an integer tensor."""
@@ -242,31 +221,24 @@ class DeepSpeech2ForCTC(PreTrainedModel):
             input_lengths = (input_lengths - 1) // convolution.time_stride + 1
         return input_lengths
 
-    @torch.no_grad()
-    def _init_weights(self, module: nn.Module) -> None:
-        """Starts every layer so that neither signals nor gradients grow or vanish with depth or time.
 
-        Batch norms fix the scale of what they follow. Recurrent matrices start orthogonal, block by block for gates:
-        with a rectifier of slope at most 1 no product of Jacobians over time can exceed norm 1, however long the
-        utterance. An LSTM's forget gates start open, by the batch norm's shift; torch's own modules have no bias here
-        that could do it.
-        """
-        if isinstance(module, BidirectionalRecurrence | nn.RNNBase):
-            for name, parameter in module.named_parameters():
-                if "weight_hh" in name:
-                    init.copy_(parameter, orthogonal_like(parameter))
-                else:
-                    init.xavier_uniform_(parameter)
-        elif isinstance(module, SequenceBatchNorm):
-            init.ones_(module.weight)
-            init.copy_(module.bias, module.fresh_shift())
-            init.zeros_(module.running_mean)
-            init.ones_(module.running_var)
-        elif module is self.ctc_head:
-            init.xavier_uniform_(module.weight)
-            init.zeros_(module.bias)
-        elif isinstance(module, nn.Linear | nn.Conv2d):
-            init.kaiming_normal_(module.weight, nonlinearity="relu")
+class DeepSpeech2ForCTC(DeepSpeechCTCMixin, DeepSpeech2Model):
+    """Scores 29 symbols at every other frame of a spectrogram; trained and decoded with CTC.
+
+    Feed it `input_features` and `attention_mask` as `DeepSpeechFeatureExtractor` makes them, and `labels` to train.
+    Padding changes nothing: batch norm takes its statistics from valid frames only, each row of the output equals the
+    row by itself (in evaluation mode; in training, rows meet in the statistics), and padded frames score the blank.
+
+    `DeepSpeech2Config()` has 67,696,733 parameters. Every layer equals the DSD paper's table (67,740,718) but the CTC
+    head: the table's 95,054 has no clean factorisation; 29 symbols make 1760 * 29 + 29 = 51,069.
+
+    Args:
+        config: Sizes, kind of recurrent unit, dropout and CTC options.
+    """
+
+    config: DeepSpeech2Config
+    # What the DSD paper leaves dense here; regexes searched in parameter names.
+    dsd_dense_modules: tuple[str, ...] = (r"(^|\.)convolutions\.", r"(^|\.)ctc_head\.")
 
 
-__all__: Sequence[str] = ["DeepSpeech2ForCTC"]
+__all__: Sequence[str] = ["DeepSpeech2ForCTC", "DeepSpeech2Model", "DeepSpeech2PreTrainedModel"]

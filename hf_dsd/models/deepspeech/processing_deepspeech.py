@@ -1,15 +1,19 @@
+# ruff: noqa: E402, I001 (as in configuration_deepspeech.py)
 """The processor of both speech models: audio in, labels in, transcripts out."""
 
-from collections.abc import Callable
-from functools import cache
 from typing import Any
+
+from transformers.utils.versions import require_version
+
+require_version("transformers>=5.20", "DeepSpeech's processor needs it: pip install -U 'transformers>=5.20,<6'")
 
 import torch
 from torch import Tensor
 from transformers import BatchFeature, ProcessorMixin
 
-from .decoding_deepspeech import Prefix, decode_beam, decode_greedy
-from .tokenization_deepspeech import encode_transcript
+from .decoding_deepspeech import decode_beam
+from .feature_extraction_deepspeech import DeepSpeechFeatureExtractor
+from .tokenization_deepspeech import ALPHABET, build_character_tokenizer, encode_transcript
 
 IGNORED_LABEL = -100
 
@@ -60,78 +64,63 @@ class DeepSpeechProcessor(ProcessorMixin):
 
     @property
     def model_input_names(self) -> list[str]:
-        """Names of the inputs that calling the processor can produce."""
-        return [*self.feature_extractor.model_input_names, "labels"]
+        """Names of what the models take: from the processor itself, then the two that a collator counts."""
+        return [*self.feature_extractor.model_input_names, "labels", "input_lengths", "targets"]
 
-    def transcribe(
-        self,
-        logits: Tensor,
-        beam_width: int | None = None,
-        language_model: Callable[[str], float] | None = None,
-        language_model_weight: float = 1.0,
-        word_bonus: float = 0.0,
-        scores_partial_words: bool = False,
-    ) -> list[str]:
+    @classmethod
+    def build(cls, characters: str = ALPHABET, **options: Any) -> "DeepSpeechProcessor":
+        """Builds the processor of a new model.
+
+        Args:
+            characters: As at `build_character_tokenizer`; the default makes DeepSpeech's 29 symbols.
+            **options: As at `DeepSpeechFeatureExtractor`.
+        """
+        return cls(DeepSpeechFeatureExtractor(**options), build_character_tokenizer(characters))
+
+    def extract(self, samples: Any, sampling_rate: int) -> Tensor:
+        """Turns one utterance into a training row's `input_features` `(frames, bins)`.
+
+        Args:
+            samples: `(samples,)` of floats in [-1, 1].
+            sampling_rate: Samples per second.
+        """
+        features: Tensor = self(samples, sampling_rate=sampling_rate, return_tensors="pt")["input_features"][0]
+        return features
+
+    def encode(self, transcript: str) -> list[int]:
+        """Turns one transcript into a training row's `labels`; see `encode_transcript`.
+
+        Args:
+            transcript: Raw text.
+        """
+        return encode_transcript(self.tokenizer, transcript)
+
+    def transcribe(self, logits: Tensor, beam_width: int | None = None) -> list[str]:
         """Turns a model's scores into text, words separated by one space.
 
-        Greedy by default. A beam ranks a transcript by log P(text | audio) + `language_model_weight` *
-        language_model(text) + `word_bonus` * words.
+        For another decoder, with a language model say, the logits are the model's own.
 
         Args:
             logits: `(B, T', V)`, padded frames scoring the blank, as the models make them.
-            beam_width: Transcripts kept after every frame, >= 1; None searches greedily.
-            language_model: Takes a text and returns its natural log-probability. It sees the complete words of an
-                unfinished transcript and, at the end, the whole text; never an empty one. With kenlm:
-                `lambda text: model.score(text, eos=False) * math.log(10)`.
-            language_model_weight: Weight of the language model, >= 0.
-            word_bonus: Added per word, against the language model's taste for short texts.
-            scores_partial_words: True shows the language model unfinished words too, for one that knows characters.
+            beam_width: Transcripts that prefix beam search keeps after every frame, >= 1; None searches greedily, as
+                all published numbers do.
 
         Returns:
             One text per row.
 
         Raises:
-            ValueError: If `beam_width` is below 1, or there is a language model without a beam.
+            ValueError: If `beam_width` is below 1.
         """
         if beam_width is None:
-            if language_model is not None:
-                raise ValueError("beam_width must be given with a language_model, got None; try beam_width=32")
-            return [_tidy(self._spell(tuple(row))) for row in decode_greedy(logits, self.tokenizer.pad_token_id)]
-
-        @cache
-        def score_text(text: str) -> float:
-            if not text:
-                return 0.0
-            bonus = word_bonus * len(text.split())
-            return bonus if language_model is None else bonus + language_model_weight * language_model(text)
-
-        def score_prefix(prefix: Prefix) -> float:
-            text = self._spell(prefix)
-            return score_text(_tidy(text if scores_partial_words else text.rpartition(" ")[0]))
-
-        def score_whole(prefix: Prefix) -> float:
-            return score_text(_tidy(self._spell(prefix)))
-
-        best = [
-            decode_beam(
-                row,
-                beam_width,
-                blank_id=self.tokenizer.pad_token_id,
-                language_score=score_prefix,
-                final_score=score_whole,
-            )[0]
-            for row in logits
-        ]
-        return [_tidy(self._spell(hypothesis.symbols)) for hypothesis in best]
-
-    def _spell(self, symbols: Prefix) -> str:
-        tokens = self.tokenizer.convert_ids_to_tokens(list(symbols))
-        return "".join(" " if token == self.tokenizer.word_delimiter_token else token for token in tokens)
-
-
-def _tidy(text: str) -> str:
-    """Leaves one space between words and none around them."""
-    return " ".join(text.split())
+            paths = logits.argmax(dim=-1)
+            texts = self.tokenizer.batch_decode(paths, clean_up_tokenization_spaces=False)
+        else:
+            beams = [decode_beam(row, beam_width, blank_id=self.tokenizer.pad_token_id) for row in logits]
+            symbols = [list(beam[0].symbols) for beam in beams]
+            texts = [
+                self.tokenizer.decode(row, group_tokens=False, clean_up_tokenization_spaces=False) for row in symbols
+            ]
+        return [" ".join(text.split()) for text in texts]
 
 
 def _pad_labels(labels: list[list[int]]) -> Tensor:

@@ -17,14 +17,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from transformers.modeling_layers import GradientCheckpointingLayer
 
 GATES = {"rnn": 1, "gru": 3, "lstm": 4}
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
 
-class BidirectionalRecurrence(nn.Module):
+class BidirectionalRecurrence(GradientCheckpointingLayer):
     """Runs a recurrence over time in both directions and adds the two.
+
+    It is what `gradient_checkpointing` runs a second time: the gates of all frames are most of a layer's memory, and
+    the batch norm before it must see each batch once.
 
     With projected inputs x_t the states are: rnn: h_t = min(max(x_t + W h_{t-1}, 0), clip). gru and lstm: torch's
     equations without biases, with gates in the order reset, update, new; and input, forget, output, cell.
@@ -173,31 +177,31 @@ class _LSTMCell(_Cell):
             torch.baddbmm(inputs[t], state, weight, out=gates[t])
             gates[t, ..., : 3 * size].sigmoid_()
             gates[t, ..., 3 * size :].tanh_()
-            entry, forget, exit_, new = gates[t].chunk(4, dim=-1)
-            cell = torch.mul(entry, new, out=cells[t]).addcmul_(forget, cell)
-            state = torch.mul(exit_, cell.tanh(), out=states[t])
+            input_gate, forget, output_gate, new = gates[t].chunk(4, dim=-1)
+            cell = torch.mul(input_gate, new, out=cells[t]).addcmul_(forget, cell)
+            state = torch.mul(output_gate, cell.tanh(), out=states[t])
         return states, gates, cells
 
     def run_back(self, grad: Tensor, weight: Tensor, states: Tensor, *saved: Tensor) -> tuple[Tensor, Tensor]:
         gates, cells = saved
         size = states.shape[-1]
-        entry, forget, exit_, new = gates.chunk(4, dim=-1)
+        input_gate, forget, output_gate, new = gates.chunk(4, dim=-1)
         squashed = cells.tanh()
         # As in the GRU: first the derivatives within each step, for all steps at once.
         grad_inputs = torch.empty_like(gates)
-        d_entry, d_forget, d_exit, d_new = grad_inputs.chunk(4, dim=-1)
-        _sigmoid_backward(new, entry, grad_input=d_entry)
+        d_input, d_forget, d_output, d_new = grad_inputs.chunk(4, dim=-1)
+        _sigmoid_backward(new, input_gate, grad_input=d_input)
         _sigmoid_backward(_states_before(cells), forget, grad_input=d_forget)
-        _sigmoid_backward(squashed, exit_, grad_input=d_exit)
-        _tanh_backward(entry, new, grad_input=d_new)
+        _sigmoid_backward(squashed, output_gate, grad_input=d_output)
+        _tanh_backward(input_gate, new, grad_input=d_new)
         cell_by_state = torch.empty_like(states)
-        _tanh_backward(exit_, squashed, grad_input=cell_by_state)
+        _tanh_backward(output_gate, squashed, grad_input=cell_by_state)
         d_state = torch.zeros_like(states[0])
         d_cell = torch.zeros_like(d_state)
         for t in range(len(states) - 1, -1, -1):
             d_state.add_(grad[t])
             d_cell.addcmul_(d_state, cell_by_state[t])
-            d_exit[t].mul_(d_state)
+            d_output[t].mul_(d_state)
             grad_inputs[t, ..., : 2 * size].view(*d_cell.shape[:-1], 2, size).mul_(d_cell.unsqueeze(-2))
             d_new[t].mul_(d_cell)
             d_cell.mul_(forget[t])

@@ -10,9 +10,10 @@ from typing import Any
 from transformers import Wav2Vec2CTCTokenizer
 
 BLANK_TOKEN, WORD_DELIMITER = "<pad>", "|"
+ALPHABET = "'" + string.ascii_lowercase
 
 
-def build_character_tokenizer(characters: str = "'" + string.ascii_lowercase) -> Wav2Vec2CTCTokenizer:
+def build_character_tokenizer(characters: str = ALPHABET) -> Wav2Vec2CTCTokenizer:
     """Builds the tokenizer: the blank (id 0), the word delimiter (id 1), then `characters`: 29 symbols by default.
 
     It is a plain `Wav2Vec2CTCTokenizer`: whoever loads it needs transformers only. It knows lower case alone and turns
@@ -83,4 +84,4 @@ def _fold_case(text: str, vocabulary: Iterable[str]) -> str:
     return text if any(letter.islower() for letter in letters) else text.upper()
 
 
-__all__ = ["build_character_tokenizer", "encode_transcript"]
+__all__ = ["ALPHABET", "build_character_tokenizer", "encode_transcript"]

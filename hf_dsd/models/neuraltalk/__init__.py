@@ -4,7 +4,11 @@ from hf_dsd.models.neuraltalk.configuration_efficientnet_lite import EfficientNe
 from hf_dsd.models.neuraltalk.configuration_neuraltalk import NeuralTalkConfig
 from hf_dsd.models.neuraltalk.image_encoder import attach_image_encoder, build_image_processor, load_efficientnet_lite0
 from hf_dsd.models.neuraltalk.modeling_efficientnet_lite import EfficientNetLiteModel
-from hf_dsd.models.neuraltalk.modeling_neuraltalk import NeuralTalkForConditionalGeneration, NeuralTalkOutput
+from hf_dsd.models.neuraltalk.modeling_neuraltalk import (
+    NeuralTalkForConditionalGeneration,
+    NeuralTalkModel,
+    NeuralTalkOutput,
+)
 from hf_dsd.models.neuraltalk.processing_neuraltalk import NeuralTalkProcessor
 from hf_dsd.models.neuraltalk.tokenization_neuraltalk import build_caption_tokenizer, encode_caption
 
@@ -13,6 +17,7 @@ __all__ = [
     "EfficientNetLiteModel",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
+    "NeuralTalkModel",
     "NeuralTalkOutput",
     "NeuralTalkProcessor",
     "attach_image_encoder",

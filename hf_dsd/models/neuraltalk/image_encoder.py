@@ -1,6 +1,6 @@
 """From a captioner fed with image vectors to one that reads pictures: the encoder that made the vectors, attached.
 
-Layer: the files next door. This one stays at home when a model is published; what it builds travels.
+This file stays at home when a model is published; what it builds travels.
 """
 
 import importlib

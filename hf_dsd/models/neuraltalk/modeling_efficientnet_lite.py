@@ -4,7 +4,6 @@ Shape legend: B pictures, C channels, h and w height and width of a feature map,
 """
 
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,8 @@ from torch.nn import functional as F
 from transformers import PreTrainedModel
 from transformers import initialization as init
 from transformers.modeling_outputs import BaseModelOutputWithPoolingAndNoAttention
+from transformers.processing_utils import Unpack
+from transformers.utils import TransformersKwargs, can_return_tuple
 
 from .configuration_efficientnet_lite import EfficientNetLiteConfig
 
@@ -102,7 +103,7 @@ class EfficientNetLiteModel(PreTrainedModel):
         not to be trained.
     """
 
-    config_class = EfficientNetLiteConfig
+    config: EfficientNetLiteConfig
     base_model_prefix = ""
     main_input_name = "pixel_values"
     input_modalities = ("image",)
@@ -124,26 +125,30 @@ class EfficientNetLiteModel(PreTrainedModel):
         self.head = ConvNorm(config, (channels, config.feature_size))
         self.post_init()
 
+    @can_return_tuple
     def forward(
-        self, pixel_values: Tensor, return_dict: bool | None = None, **kwargs: Any
-    ) -> BaseModelOutputWithPoolingAndNoAttention | tuple[Tensor, ...]:
+        self, pixel_values: Tensor, **kwargs: Unpack[TransformersKwargs]
+    ) -> BaseModelOutputWithPoolingAndNoAttention:
         """Computes the last feature map and its spatial mean.
 
         Args:
             pixel_values: `(B, num_channels, height, width)`, for the published weights (x - 127) / 128 of RGB.
-            return_dict: False returns a tuple.
-            **kwargs: Ignored; options that every model must tolerate.
+            **kwargs: `output_hidden_states`, `return_dict`; what else transformers passes to every model is ignored.
 
         Returns:
-            `last_hidden_state` `(B, F, height / 32, width / 32)` and `pooler_output` `(B, F)`.
+            `last_hidden_state` `(B, F, height / 32, width / 32)`, `pooler_output` `(B, F)` and, if asked for,
+            `hidden_states`: the maps before the first block, after each block, and the last.
         """
-        maps = self.stem(pixel_values)
-        for block in self.blocks:
-            maps = block(maps)
-        maps = self.head(maps)  # (B, F, h, w)
-        output = BaseModelOutputWithPoolingAndNoAttention(last_hidden_state=maps, pooler_output=maps.mean(dim=(2, 3)))
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+        states = [self.stem(pixel_values)]
+        wants_states = kwargs.get("output_hidden_states") or self.config.output_hidden_states
+        for layer in [*self.blocks, self.head]:
+            maps = layer(states[-1])  # (B, C, h, w)
+            states = [*states, maps] if wants_states else [maps]
+        return BaseModelOutputWithPoolingAndNoAttention(
+            last_hidden_state=maps,
+            pooler_output=maps.mean(dim=(2, 3)),
+            hidden_states=tuple(states) if wants_states else None,
+        )
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:

@@ -11,22 +11,60 @@ V vocabulary. R = B unless `image_index` gives images several captions.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import AutoBackbone, AutoConfig, AutoModel, GenerationMixin, PreTrainedModel
+from transformers import (
+    MODEL_FOR_BACKBONE_MAPPING,
+    MODEL_MAPPING,
+    AutoBackbone,
+    AutoConfig,
+    AutoModel,
+    GenerationConfig,
+    GenerationMixin,
+    PreTrainedModel,
+)
 from transformers import initialization as init
-from transformers.models.auto.modeling_auto import MODEL_FOR_BACKBONE_MAPPING, MODEL_MAPPING
-from transformers.utils import ModelOutput
+from transformers.modeling_layers import GradientCheckpointingLayer
+from transformers.processing_utils import Unpack
+from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .configuration_efficientnet_lite import EfficientNetLiteConfig
 from .configuration_neuraltalk import NeuralTalkConfig
 from .modeling_efficientnet_lite import EfficientNetLiteModel
 
 IGNORED_LABEL = -100
-LSTMState = tuple[Tensor, Tensor]
+
+
+class NeuralTalkState(NamedTuple):
+    """The LSTM's memory of an image and the beginning of its caption.
+
+    Attributes:
+        hidden: `(1, R, H)`.
+        cell: `(1, R, H)`.
+        words: `(R, T)` int64, the words read so far.
+    """
+
+    hidden: Tensor
+    cell: Tensor
+    words: Tensor
+
+
+@dataclass
+class NeuralTalkModelOutput(ModelOutput):
+    """What `NeuralTalkModel` returns.
+
+    Attributes:
+        last_hidden_state: `(R, T, H)`, the LSTM's output after each word.
+        state: What the LSTM remembers after the last word.
+        hidden_states: The words' embeddings `(R, T, E)` and `last_hidden_state`; only if asked for.
+    """
+
+    last_hidden_state: Tensor | None = None
+    state: NeuralTalkState | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
 @dataclass
@@ -36,58 +74,87 @@ class NeuralTalkOutput(ModelOutput):
     Attributes:
         loss: Scalar, nats per target token; only with `labels`.
         logits: `(R, T, V)`; position t scores the word that follows input word t.
-        state: The LSTM's hidden and cell state, each `(1, R, H)`; only without `labels`.
+        state: What the LSTM remembers after the last word; only without `labels`.
+        hidden_states: As at `NeuralTalkModelOutput`.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
-    state: LSTMState | None = None
+    state: NeuralTalkState | None = None
+    hidden_states: tuple[Tensor, ...] | None = None
 
 
-class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
-    """Writes captions for images given as vectors, or as pixels through a frozen encoder.
+class NeuralTalkLSTM(GradientCheckpointingLayer, nn.LSTM):
+    """torch's LSTM, which a Trainer with `gradient_checkpointing` runs a second time instead of keeping its gates."""
 
-    Feed it `image_features` or `pixel_values` with `labels` to train, and `generate()` to caption. `generate()` is
-    NeuralTalk's beam search unless told otherwise: 5 beams, at most 20 tokens, the sum of log-probabilities as score.
-    Pass `num_beams=1` for greedy search, with `do_sample=True` for sampling. (In NeuralTalk's own code unfinished
-    captions can push a finished one out of the beam; here they cannot. On Flickr-8K the two give the same captions.)
 
-    Args:
-        config: Sizes, dropout, token ids and, optionally, the encoder's configuration.
+class NeuralTalkPreTrainedModel(PreTrainedModel):
+    """What all NeuralTalk models share: the configuration, how weights start, and what DSD leaves dense."""
 
-    Raises:
-        ValueError: If `config.encoder_config` is of a type neither `AutoModel` nor `AutoBackbone` can build.
-    """
-
-    config_class = NeuralTalkConfig
-    base_model_prefix = ""
+    config: NeuralTalkConfig
+    base_model_prefix = ""  # the vocabulary layer stands beside the body's layers, so saved names have no prefix
     # "pixel_values" would be the natural name, but generate() then drops the prompt of a model without an encoder half.
     main_input_name = "input_ids"
     input_modalities = ("image", "text")
-    supports_gradient_checkpointing = False
+    supports_gradient_checkpointing = True
     accepts_loss_kwargs = True
-    # A recurrent state cannot be rolled back: this refuses assisted decoding instead of getting it wrong.
-    _is_stateful = True
     # What the DSD paper leaves dense here; regexes searched in parameter names.
     dsd_dense_modules: tuple[str, ...] = (r"(^|\.)word_embedding\.", r"(^|\.)vision_encoder\.")
 
+    @torch.no_grad()
+    def _init_weights(self, module: nn.Module) -> None:
+        """Starts weights uniform in +-initializer_range (NeuralTalk's rule) and biases at 0.
+
+        The one departure is a forget gate bias of 1, so that the image, read at step 0, is still there words later.
+        """
+        bound = self.config.initializer_range
+        if isinstance(module, NeuralTalkModel):
+            init.zeros_(module.feature_mean)
+            init.ones_(module.feature_scale)
+        elif isinstance(module, nn.Linear | nn.Embedding | nn.LSTM):
+            for name, parameter in module.named_parameters():
+                if parameter.dim() > 1:
+                    init.uniform_(parameter, -bound, bound)
+                elif name == "bias_ih_l0":
+                    init.copy_(parameter, _forget_gate_one(parameter))
+                else:
+                    init.zeros_(parameter)
+        else:
+            super()._init_weights(module)
+
+
+class NeuralTalkModel(NeuralTalkPreTrainedModel):
+    """Reads an image and the words of its caption; `NeuralTalkForConditionalGeneration` scores the next word.
+
+    Args:
+        config: Sizes, dropout and, optionally, the encoder's configuration.
+
+    Raises:
+        ValueError: If `config.encoder_config` is of no image model that `AutoModel` or `AutoBackbone` can build.
+    """
+
     def __init__(self, config: NeuralTalkConfig) -> None:
         super().__init__(config)
-        # Labels are aligned with the logits. From the class name transformers derives a loss type that shifts them, and
-        # the Trainer would leave every row's first target out of `num_items_in_batch`.
-        self.loss_type = None
         self.vision_encoder = _build_vision_encoder(config)
         # Buffers, so that they travel with the weights: whoever loads the model feeds it raw image vectors.
         self.register_buffer("feature_mean", torch.zeros(config.image_feature_size))
         self.register_buffer("feature_scale", torch.ones(config.image_feature_size))
+        # Saved weights, masks and summaries of runs know the projection by this name.
         self.image_encoder = nn.Linear(config.image_feature_size, config.word_embedding_size)
         self.word_embedding = nn.Embedding(config.vocab_size, config.word_embedding_size)
-        self.lstm = nn.LSTM(config.word_embedding_size, config.hidden_size, batch_first=True)
-        self.decoder = nn.Linear(config.hidden_size, config.vocab_size)
+        self.lstm = NeuralTalkLSTM(config.word_embedding_size, config.hidden_size, batch_first=True)
         self.encoder_dropout = nn.Dropout(config.encoder_dropout)
-        self.decoder_dropout = nn.Dropout(config.decoder_dropout)
+        self._add_head()
+        self.freeze_vision_encoder()
         self.post_init()
-        self.generation_config.update(num_beams=5, length_penalty=0.0, early_stopping="never", max_length=21)
+
+    def _add_head(self) -> None:
+        """Adds what a model with a head has beyond the body, so that `post_init` starts all weights in one pass."""
+
+    @property
+    def image_projection(self) -> nn.Linear:
+        """The linear layer that turns an image vector into the LSTM's first input."""
+        return self.image_encoder
 
     def get_input_embeddings(self) -> nn.Embedding:
         """Returns the word embedding."""
@@ -97,24 +164,36 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Replaces the word embedding (used by `resize_token_embeddings`)."""
         self.word_embedding = value
 
-    def get_output_embeddings(self) -> nn.Linear:
-        """Returns the vocabulary layer."""
-        return self.decoder
+    def freeze_vision_encoder(self) -> None:
+        """Keeps the image encoder, if there is one, from being trained; the model does so whenever it gets one."""
+        if self.vision_encoder is not None:
+            self.vision_encoder.eval().requires_grad_(False)
 
-    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
-        """Replaces the vocabulary layer (used by `resize_token_embeddings`)."""
-        self.decoder = new_embeddings
-
-    def train(self, mode: bool = True) -> "NeuralTalkForConditionalGeneration":
-        """Sets training or evaluation mode; the frozen encoder stays frozen and in evaluation mode."""
+    def train(self, mode: bool = True) -> "NeuralTalkModel":
+        """Sets training or evaluation mode; the encoder stays in evaluation mode, for the sake of its batch norms."""
         super().train(mode)
         if self.vision_encoder is not None:
-            # from_pretrained makes parameters that require gradients; it ends by calling eval(), hence this method.
-            self.vision_encoder.eval().requires_grad_(False)
+            self.vision_encoder.eval()
         return self
 
     @classmethod
-    def from_encoder(cls, encoder: PreTrainedModel, **config_fields: Any) -> "NeuralTalkForConditionalGeneration":
+    def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
+        """Loads a model as `PreTrainedModel.from_pretrained` does; the encoder is frozen again.
+
+        Args:
+            *args: As there, like the next.
+            **kwargs: Options.
+
+        Returns:
+            The model; with `output_loading_info=True` also what was missing.
+        """
+        loaded = super().from_pretrained(*args, **kwargs)
+        model = loaded[0] if isinstance(loaded, tuple) else loaded
+        model.freeze_vision_encoder()  # transformers makes every loaded parameter require a gradient
+        return loaded
+
+    @classmethod
+    def from_encoder(cls, encoder: PreTrainedModel, **config_fields: Any) -> "NeuralTalkModel":
         """Builds a new captioner around a trained image encoder, which it copies and freezes.
 
         Args:
@@ -146,9 +225,9 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
                 f"encoder must make vectors of image_feature_size={self.config.image_feature_size}, got {width}; take "
                 "the one that made the vectors the model was trained on"
             )
-        frozen = copy.deepcopy(encoder).to(device=self.device).eval().requires_grad_(False)
         self.config.encoder_config = encoder.config.to_dict()
-        self.vision_encoder = frozen
+        self.vision_encoder = copy.deepcopy(encoder).to(device=self.device)
+        self.freeze_vision_encoder()
 
     @torch.no_grad()
     def encode_images(self, pixel_values: Tensor) -> Tensor:
@@ -181,7 +260,7 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         """Makes the model read image vectors as `(features - mean) / standard deviation`, per dimension.
 
         Call it once before training. Average-pooled convolutional features are positive and of very different sizes;
-        standardised, the linear image encoder learns several times faster.
+        standardised, the image projection learns several times faster.
 
         Args:
             features: `(images, F)` vectors of the training images, at least 2.
@@ -198,6 +277,120 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         self.feature_mean.copy_(features.float().mean(dim=0))
         self.feature_scale.copy_(torch.where(scale > 0, scale, 1.0))  # a constant dimension carries nothing to scale
 
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor,
+        image_features: Tensor | None = None,
+        pixel_values: Tensor | None = None,
+        image_index: Tensor | None = None,
+        state: NeuralTalkState | None = None,
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> NeuralTalkModelOutput:
+        """Reads the image, unless `state` says that it has been read, and then the words.
+
+        Args:
+            input_ids: `(R, T)` int64, words.
+            image_features: `(B, F)` image vectors, any float type. Read only when `state` is None.
+            pixel_values: `(B, channels, height, width)` instead of `image_features`, for the frozen encoder.
+            image_index: `(R,)` int64, the image row of each word row; None means that row i describes image i.
+            state: What the LSTM remembers of the image and the words already read.
+            **kwargs: `output_hidden_states`; what else transformers passes to every model is ignored.
+
+        Returns:
+            The LSTM's output after each word, and its state after the last.
+
+        Raises:
+            ValueError: If there is no image for a new caption, both kinds of image, image vectors of another width, or
+                not one image per row.
+        """
+        embeddings = self.word_embedding(input_ids)  # (R, T, E)
+        if state is None:
+            features = self._standardized(self._image_vectors(image_features, pixel_values))  # (B, F)
+            image = _match_rows(self.image_projection(features), len(input_ids), image_index)  # (R, E)
+            inputs = torch.cat([image.unsqueeze(1), embeddings], dim=1)  # (R, 1 + T, E)
+            hidden, (last_hidden, cell) = self.lstm(self.encoder_dropout(inputs), None)
+            hidden, words = hidden[:, 1:], input_ids  # (R, T, H)
+        else:
+            memory = (state.hidden, state.cell)
+            hidden, (last_hidden, cell) = self.lstm(self.encoder_dropout(embeddings), memory)  # (R, T, H)
+            words = torch.cat([state.words, input_ids], dim=1)
+        wants_states = kwargs.get("output_hidden_states") or self.config.output_hidden_states
+        return NeuralTalkModelOutput(
+            last_hidden_state=hidden,
+            state=NeuralTalkState(last_hidden, cell, words),
+            hidden_states=(embeddings, hidden) if wants_states else None,
+        )
+
+    def _image_vectors(self, image_features: Tensor | None, pixel_values: Tensor | None) -> Tensor:
+        """Returns the image vectors `(B, F)` in the model's own dtype."""
+        if image_features is not None and pixel_values is not None:
+            raise ValueError("only one of image_features and pixel_values can be given, got both; drop one")
+        if pixel_values is not None:
+            features = self.encode_images(pixel_values)
+        elif image_features is not None:
+            features = image_features
+        else:
+            raise ValueError("image_features or pixel_values must be given, got neither; every caption needs an image")
+        expected = self.config.image_feature_size
+        if features.dim() != 2 or features.shape[1] != expected:
+            raise ValueError(
+                f"image_features must have shape (images, image_feature_size={expected}), got {tuple(features.shape)}; "
+                "set image_feature_size in NeuralTalkConfig"
+            )
+        return features.to(self.image_projection.weight.dtype)
+
+    def _standardized(self, features: Tensor) -> Tensor:
+        standardized: Tensor = (features - self.feature_mean) / self.feature_scale
+        return standardized
+
+
+class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
+    """Writes captions for images given as vectors, or as pixels through a frozen encoder.
+
+    Feed it `image_features` or `pixel_values` with `labels` to train, and `generate()` to caption. `generate()` is
+    NeuralTalk's beam search unless told otherwise: 5 beams, at most 20 tokens, the sum of log-probabilities as score.
+    Pass `num_beams=1` for greedy search, with `do_sample=True` for sampling. (In NeuralTalk's own code unfinished
+    captions can push a finished one out of the beam; here they cannot. On Flickr-8K the two give the same captions.)
+
+    Args:
+        config: Sizes, dropout, token ids and, optionally, the encoder's configuration.
+
+    Raises:
+        ValueError: If `config.encoder_config` is of no image model that `AutoModel` or `AutoBackbone` can build.
+    """
+
+    # A recurrent state cannot be rolled back: this refuses assisted decoding, which would read every caption anew.
+    _is_stateful = True
+
+    def __init__(self, config: NeuralTalkConfig) -> None:
+        super().__init__(config)
+        # Labels are aligned with the logits. From the class name transformers derives a loss type that shifts them, and
+        # the Trainer would leave every row's first target out of `num_items_in_batch`.
+        self.loss_type = None
+        self.generation_config = GenerationConfig(
+            num_beams=5,
+            length_penalty=0.0,
+            early_stopping="never",
+            max_length=21,
+            bos_token_id=config.bos_token_id,
+            eos_token_id=config.eos_token_id,
+            pad_token_id=config.pad_token_id,
+        )
+
+    def _add_head(self) -> None:
+        self.decoder = nn.Linear(self.config.hidden_size, self.config.vocab_size)
+        self.decoder_dropout = nn.Dropout(self.config.decoder_dropout)
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """Returns the vocabulary layer."""
+        return self.decoder
+
+    def set_output_embeddings(self, new_embeddings: nn.Linear) -> None:
+        """Replaces the vocabulary layer (used by `resize_token_embeddings`)."""
+        self.decoder = new_embeddings
+
+    @can_return_tuple
     def forward(
         self,
         input_ids: Tensor | None = None,
@@ -205,12 +398,10 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
         pixel_values: Tensor | None = None,
         labels: Tensor | None = None,
         image_index: Tensor | None = None,
-        state: LSTMState | None = None,
+        state: NeuralTalkState | None = None,
         use_cache: bool | None = None,
-        return_dict: bool | None = None,
-        num_items_in_batch: Tensor | int | None = None,
-        **kwargs: Any,
-    ) -> NeuralTalkOutput | tuple[Any, ...]:
+        **kwargs: Unpack[TransformersKwargs],
+    ) -> NeuralTalkOutput:
         """Scores the next word after every input word.
 
         Args:
@@ -220,12 +411,11 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
             labels: `(R, T)` int64 targets aligned with the logits: the words, `</s>`, then -100 as padding; no `<s>`.
             image_index: `(R,)` int64, the image row of each label row; None means that row i describes image i. Read
                 only with `labels`.
-            state: Hidden and cell state, each `(1, R, H)`, after the words already read.
+            state: What the LSTM remembers of the image and the words already read.
             use_cache: False leaves the state out of the output.
-            return_dict: False returns a tuple.
-            num_items_in_batch: Divisor of the summed loss: the target tokens of all micro-batches of one optimizer
-                step. None averages over this batch's target tokens.
-            **kwargs: Ignored; `generate()` passes arguments every model must tolerate.
+            **kwargs: `output_hidden_states`, `return_dict`, and `num_items_in_batch`: the divisor of the summed loss,
+                which is the target tokens of all micro-batches of one optimizer step. Without it the loss is the mean
+                over this batch's target tokens. What else transformers passes to every model is ignored.
 
         Returns:
             Logits `(R, T, V)` with the loss (given labels) or the state (otherwise). Logits where the label is -100
@@ -235,24 +425,15 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
             ValueError: If there are neither words nor labels or their shapes differ, no image for a new caption, both
                 kinds of image, image vectors of another width, or not one image per row.
         """
-        inputs = self.word_embedding(self._input_words(input_ids, labels))  # (R, T, E)
-        starts = state is None
-        if starts:
-            features = self._standardized(self._image_vectors(image_features, pixel_values))  # (B, F)
-            image = self.image_encoder(features)  # (B, E)
-            image = _match_rows(image, inputs.shape[0], image_index if labels is not None else None)  # (R, E)
-            inputs = torch.cat([image.unsqueeze(1), inputs], dim=1)  # (R, 1 + T, E)
-        hidden, state = self.lstm(self.encoder_dropout(inputs), state)  # (R, 1 + T, H)
-        if starts:
-            hidden = hidden[:, 1:]  # (R, T, H)
-        hidden = self.decoder_dropout(hidden)
+        words = self._input_words(input_ids, labels)
+        index = None if labels is None else image_index
+        body = super().forward(words, image_features, pixel_values, index, state, **{**kwargs, "return_dict": True})
+        hidden = self.decoder_dropout(body.last_hidden_state)
         if labels is None:
-            output = NeuralTalkOutput(logits=self.decoder(hidden), state=None if use_cache is False else state)
-        else:
-            loss, logits = self._score_targets(hidden, labels, num_items_in_batch)
-            output = NeuralTalkOutput(loss=loss, logits=logits)
-        as_dict = self.config.return_dict if return_dict is None else return_dict
-        return output if as_dict else output.to_tuple()
+            kept = None if use_cache is False else body.state
+            return NeuralTalkOutput(logits=self.decoder(hidden), state=kept, hidden_states=body.hidden_states)
+        loss, logits = self._score_targets(hidden, labels, kwargs.get("num_items_in_batch"))
+        return NeuralTalkOutput(loss=loss, logits=logits, hidden_states=body.hidden_states)
 
     def generate(self, inputs: Tensor | None = None, generation_config: Any = None, **kwargs: Any) -> Any:
         """Writes one caption per image row; see `GenerationMixin.generate` for the decoding options.
@@ -284,32 +465,46 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
             kwargs.pop("input_ids", None)
         return super().generate(inputs, generation_config, image_features=features, **kwargs)
 
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, next_sequence_length: int | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        """Prepares one step of `generate()`: the last word and the state, or the whole caption where there is none.
+
+        Args:
+            input_ids: `(R, T)` int64, the captions so far.
+            next_sequence_length: What transformers would read; the state decides here.
+            **kwargs: The image vectors, the state and the options.
+
+        Returns:
+            The arguments of `forward`.
+        """
+        state: NeuralTalkState | None = kwargs.pop("state", None)
+        # Which outputs come back as inputs, and in the beams' new order, follows lists inside transformers that change
+        # from version to version. A state that has not read just these words is dropped, and the image read again:
+        # that would be slow, but never another caption.
+        if state is not None and not torch.equal(state.words, input_ids[:, :-1]):
+            state = None
+        length = None if state is None else 1
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(
+            input_ids, next_sequence_length=length, state=state, **kwargs
+        )
+        return inputs
+
+    def _update_model_kwargs_for_generation(
+        self, outputs: ModelOutput, model_kwargs: dict[str, Any], *args: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        updated: dict[str, Any] = super()._update_model_kwargs_for_generation(outputs, model_kwargs, *args, **kwargs)
+        # Since 5.24 transformers itself carries only what is called `cache`.
+        return updated | {"state": outputs["state"]} if "state" in outputs else updated
+
     @classmethod
     def _supports_default_dynamic_cache(cls) -> bool:
         # The cache is the LSTM state, which forward returns; generate() must not make a key-value cache of its own.
         return False
 
-    def _reorder_cache(self, state: LSTMState, beam_idx: Tensor) -> LSTMState:
-        hidden, cell = state
-        return hidden.index_select(1, beam_idx), cell.index_select(1, beam_idx)
-
-    def _init_weights(self, module: nn.Module) -> None:
-        """Starts weights uniform in +-initializer_range (NeuralTalk's rule) and biases at 0.
-
-        The one departure is a forget gate bias of 1, so that the image, read at step 0, is still there words later.
-        """
-        bound = self.config.initializer_range
-        if module is self:
-            init.zeros_(self.feature_mean)
-            init.ones_(self.feature_scale)
-        if isinstance(module, nn.Linear | nn.Embedding | nn.LSTM):
-            for name, parameter in module.named_parameters():
-                if parameter.dim() > 1:
-                    init.uniform_(parameter, -bound, bound)
-                elif name == "bias_ih_l0":
-                    init.copy_(parameter, _forget_gate_one(parameter))
-                else:
-                    init.zeros_(parameter)
+    def _reorder_cache(self, state: NeuralTalkState, beam_idx: Tensor) -> NeuralTalkState:
+        hidden, cell, words = state
+        return NeuralTalkState(hidden.index_select(1, beam_idx), cell.index_select(1, beam_idx), words[beam_idx])
 
     def _input_words(self, input_ids: Tensor | None, labels: Tensor | None) -> Tensor:
         """Returns the words to read `(R, T)`: those given, or `<s>` and the labels moved one place to the right."""
@@ -342,28 +537,6 @@ class NeuralTalkForConditionalGeneration(PreTrainedModel, GenerationMixin):
             scores, targets = logits.flatten(0, 1), labels.flatten()  # (R * T, V), (R * T,)
         return _caption_loss(scores, targets, num_items_in_batch), logits
 
-    def _image_vectors(self, image_features: Tensor | None, pixel_values: Tensor | None) -> Tensor:
-        """Returns the image vectors `(B, F)` in the model's own dtype."""
-        if image_features is not None and pixel_values is not None:
-            raise ValueError("only one of image_features and pixel_values can be given, got both; drop one")
-        if pixel_values is not None:
-            features = self.encode_images(pixel_values)
-        elif image_features is not None:
-            features = image_features
-        else:
-            raise ValueError("image_features or pixel_values must be given, got neither; every caption needs an image")
-        expected = self.config.image_feature_size
-        if features.dim() != 2 or features.shape[1] != expected:
-            raise ValueError(
-                f"image_features must have shape (images, image_feature_size={expected}), got {tuple(features.shape)}; "
-                "set image_feature_size in NeuralTalkConfig"
-            )
-        return features.to(self.image_encoder.weight.dtype)
-
-    def _standardized(self, features: Tensor) -> Tensor:
-        standardized: Tensor = (features - self.feature_mean) / self.feature_scale
-        return standardized
-
 
 def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
     """Builds the frozen image encoder that `config.encoder_config` describes, if any."""
@@ -372,18 +545,16 @@ def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
     fields = config.encoder_config
     if fields["model_type"] == EfficientNetLiteConfig.model_type:
         # By its class: whoever loads the model with its code has nothing registered with the Auto classes.
-        return EfficientNetLiteModel(EfficientNetLiteConfig.from_dict(fields)).eval().requires_grad_(False)
+        return EfficientNetLiteModel(EfficientNetLiteConfig.from_dict(fields))
     encoder_config = AutoConfig.for_model(**fields)
-    if type(encoder_config) in MODEL_MAPPING:
-        encoder = AutoModel.from_config(encoder_config)
-    elif type(encoder_config) in MODEL_FOR_BACKBONE_MAPPING:
-        encoder = AutoBackbone.from_config(encoder_config)
-    else:
-        raise ValueError(
-            f"encoder_config must be of a type AutoModel or AutoBackbone knows, got {encoder_config.model_type!r}; "
-            "register its class, or extract the features beforehand and pass image_features"
-        )
-    return encoder.eval().requires_grad_(False)
+    for factory, mapping in ((AutoModel, MODEL_MAPPING), (AutoBackbone, MODEL_FOR_BACKBONE_MAPPING)):
+        if type(encoder_config) in mapping and not isinstance(encoder_config, NeuralTalkConfig):
+            encoder: PreTrainedModel = factory.from_config(encoder_config)
+            return encoder
+    raise ValueError(
+        f"encoder_config must be of a type AutoModel or AutoBackbone knows, got {encoder_config.model_type!r}; "
+        "register its class, or extract the features beforehand and pass image_features"
+    )
 
 
 def _feature_width(encoder: PreTrainedModel) -> int:
@@ -436,4 +607,10 @@ def _forget_gate_one(bias: Tensor) -> Tensor:
     return values
 
 
-__all__: Sequence[str] = ["NeuralTalkForConditionalGeneration", "NeuralTalkOutput"]
+__all__: Sequence[str] = [
+    "NeuralTalkForConditionalGeneration",
+    "NeuralTalkModel",
+    "NeuralTalkOutput",
+    "NeuralTalkPreTrainedModel",
+    "NeuralTalkState",
+]

@@ -1,6 +1,11 @@
+# ruff: noqa: E402, I001 (as in configuration_neuraltalk.py)
 """NeuralTalk's processor: the caption tokenizer, with an image processor when the model reads pixels."""
 
 from typing import Any
+
+from transformers.utils.versions import require_version
+
+require_version("transformers>=5.20", "NeuralTalk's processor needs it: pip install -U 'transformers>=5.20,<6'")
 
 from transformers import AutoImageProcessor, BatchFeature, ProcessorMixin
 

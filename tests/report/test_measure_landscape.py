@@ -8,7 +8,7 @@ from safetensors.torch import load_file
 from tiny import TinyCNN, TinyLSTM, build, make_trainer
 
 from hf_dsd.report import Landscape, measure_run_landscape
-from hf_dsd.report.run_landscape import _refuse_sharded, batch_norms, copy_weights_, recompute_statistics_
+from hf_dsd.report.measure_landscape import _refuse_sharded, batch_norms, copy_weights_, recompute_statistics_
 
 
 def test_the_ends_are_the_losses_that_the_trainer_evaluates(tmp_path):

@@ -1,6 +1,7 @@
-"""What became of the pruned weights once they were trained again.
+"""One layer's weights around a sparse phase: the paper's Figure 2 as numbers, and what became of the pruned weights.
 
-Layer: numpy on the layers next door.
+The mask is read off the sparse phase's own weights: pruned are those that are exactly zero there, so no checkpoint is
+needed. A kept weight that training happened to leave at exactly 0 counts as pruned; `LayerRow.miscounted` tells of it.
 """
 
 from collections.abc import Iterable
@@ -9,7 +10,64 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from .weight_moments import Floats, SparseLayer
+Floats = NDArray[np.float32]
+Mask = NDArray[np.bool_]
+
+BINS = 80
+
+
+@dataclass(frozen=True)
+class SparseLayer:
+    """One pruned layer around a sparse phase; all arrays are flat and of one length.
+
+    Attributes:
+        name: The parameter.
+        recorded: How many weights the run says it pruned.
+        threshold: The largest magnitude that was pruned, as the run recorded it; None without, as for a random mask,
+            which compares no magnitudes.
+        dense: Weights before pruning.
+        sparse: Weights at the sparse phase's end.
+        redense: Weights at the end of the dense phase after it; None before it.
+    """
+
+    name: str
+    recorded: int
+    threshold: float | None
+    dense: Floats
+    sparse: Floats
+    redense: Floats | None
+
+    @property
+    def not_finite(self) -> list[int]:
+        """How many weights are NaN or infinite in `dense`, `sparse` and, where there is one, `redense`."""
+        states = [state for state in (self.dense, self.sparse, self.redense) if state is not None]
+        return [int(np.count_nonzero(~np.isfinite(state))) for state in states]
+
+    @property
+    def pruned(self) -> Mask:
+        """True where the sparse phase holds a weight at zero."""
+        return np.equal(self.sparse, 0)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """The histogram of one moment, the once pruned weights apart.
+
+    Attributes:
+        title: `dense`, `pruned`, `retrained sparse`, `restored` or `re-dense`.
+        edges: (bins + 1,) bin edges, the same for all moments.
+        kept: (bins,) counts of the weights that the mask keeps; like the next two without NaN and infinities.
+        returned: (bins,) counts of the pruned ones; zeros where they are not part of the model (`absent`).
+        at_zero: Number of pruned weights that sit at exactly 0 and are left out of `returned`.
+        absent: True while the mask holds them: there is no weight to draw.
+    """
+
+    title: str
+    edges: NDArray[np.float64]
+    kept: NDArray[np.int64]
+    returned: NDArray[np.int64]
+    at_zero: int
+    absent: bool
 
 
 @dataclass(frozen=True)
@@ -52,8 +110,8 @@ class Return:
     Attributes:
         dense: Mean value before pruning.
         low: 10th percentile after the re-dense phase.
-        median: Median.
-        high: 90th percentile.
+        median: Median after it.
+        high: 90th percentile after it.
         count: Number of weights.
     """
 
@@ -62,6 +120,45 @@ class Return:
     median: float
     high: float
     count: int
+
+
+def finite(weights: Floats) -> Floats:
+    """Without NaN and infinities, which a model that has diverged holds."""
+    return weights[np.isfinite(weights)]
+
+
+def five_moments(layer: SparseLayer, bins: int = BINS) -> list[Moment]:
+    """The histograms of dense, pruned, retrained sparse, restored and re-dense weights (paper, Figure 2).
+
+    All share their bins: symmetric about 0, to the largest magnitude of all moments' 99.9th percentiles. What lies
+    beyond counts in the outermost bins.
+    """
+    pruned = layer.pruned
+    edges = np.linspace(-1, 1, bins + 1) * _reach(layer)
+    none = np.zeros(0, np.float32)
+    zeros = np.zeros(int(pruned.sum()), np.float32)
+    moments = [
+        _moment("dense", edges, layer.dense[~pruned], layer.dense[pruned]),
+        _moment("pruned", edges, layer.dense[~pruned], none, absent=True),
+        _moment("retrained sparse", edges, layer.sparse[~pruned], none, absent=True),
+        _moment("restored", edges, layer.sparse[~pruned], zeros),
+    ]
+    if layer.redense is not None:
+        moments.append(_moment("re-dense", edges, layer.redense[~pruned], layer.redense[pruned]))
+    return moments
+
+
+def _reach(layer: SparseLayer) -> float:
+    states = [layer.dense, layer.sparse, *([layer.redense] if layer.redense is not None else [])]
+    magnitudes = [np.abs(finite(state)) for state in states]
+    return max((float(np.quantile(sizes, 0.999)) for sizes in magnitudes if sizes.size), default=0.0) or 1.0
+
+
+def _moment(title: str, edges: NDArray[np.float64], kept: Floats, returned: Floats, *, absent: bool = False) -> Moment:
+    kept, returned = finite(kept), finite(returned)
+    at_zero = returned == 0
+    counts = [np.histogram(np.clip(values, edges[0], edges[-1]), edges)[0] for values in (kept, returned[~at_zero])]
+    return Moment(title, edges, counts[0], counts[1], int(at_zero.sum()), absent)
 
 
 def count_fate(layer: SparseLayer) -> Fate | None:
@@ -118,7 +215,7 @@ def returns_by_value(layer: SparseLayer, bins: int = 21) -> list[Return]:
     place = np.clip(((before / reach + 1) / 2 * bins).astype(np.int64), 0, bins - 1)
     found = []
     for index in range(bins):
-        inside: NDArray[np.bool_] = place == index
+        inside: Mask = place == index
         if inside.sum() >= 5:  # fewer have no 10th percentile
             low, median, high = np.quantile(now[inside], [0.1, 0.5, 0.9])
             found.append(Return(float(before[inside].mean()), float(low), float(median), float(high), inside.sum()))
