@@ -11,7 +11,7 @@ from .speech.collator import SpeechCollator
 from .speech.dataset import SpeechDataset
 from .speech.files import load_speech
 from .speech.hub import load_speech_dataset
-from .speech.labels import required_frames, transcript_characters
+from .speech.labels import required_frames
 from .speech.spec_augment import SpecAugment
 from .speech.utterances import SpeechData, Utterance
 from .splits import SPLITS
@@ -58,5 +58,4 @@ __all__ = [
     "read_audio",
     "read_header",
     "required_frames",
-    "transcript_characters",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 from transformers import EvalPrediction
 
 from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
+from .checked_metric import check_pairs
 
 LABEL_COLUMNS = ("errors", "examples")
 """Columns of `label_statistics`."""
@@ -42,7 +43,7 @@ def label_metrics(evaluation: EvalPrediction) -> dict[str, float]:
     Raises:
         ValueError: If a label is hidden (negative).
     """
-    check_labels(evaluation.label_ids.tolist())
+    check_labels(np.ravel(evaluation.label_ids).tolist())
     return {"error": float((evaluation.predictions != evaluation.label_ids).mean())}
 
 
@@ -71,11 +72,7 @@ def label_statistics(predictions: Sequence[str], references: Sequence[str]) -> S
     Raises:
         ValueError: If the two differ in length, or are empty.
     """
-    if len(predictions) != len(references) or not len(references):
-        raise ValueError(
-            f"predictions and references must be one per example, got {len(predictions)} and {len(references)}; give "
-            "those of one split"
-        )
+    check_pairs(predictions, references, "example", "give those of one split")
     wrong = [prediction != reference for prediction, reference in zip(predictions, references, strict=True)]
     return np.stack([np.array(wrong, dtype=np.int64), np.ones(len(wrong), dtype=np.int64)], axis=1)
 

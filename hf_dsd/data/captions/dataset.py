@@ -116,17 +116,7 @@ class CaptionData:
         return int(self.features.shape[1])
 
     def split(self, name: str) -> CaptionSplit:
-        """One split by name.
-
-        Args:
-            name: "train", "validation" or "test".
-
-        Returns:
-            The split.
-
-        Raises:
-            ValueError: If the data has no such split.
-        """
+        """One split by name; ValueError if the data has no such split."""
         return find_split(self.splits, name)
 
 

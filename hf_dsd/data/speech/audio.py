@@ -95,7 +95,7 @@ def read_audio(name: str, audio: AudioSource, sampling_rate: int) -> Samples:
     header = read_header(name, source)
     with _opened(name, source) as file:
         samples, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
-    if len(samples) < header.samples:
+    if len(samples) < header.samples:  # an MP3 without a stated length, too, which libsndfile reads up to its guess
         raise _not_whole(name, f"{len(samples)} of {header.samples} samples")
     if not np.isfinite(samples).all():
         raise BadUtteranceError(f"{name}: samples must be finite, got NaN or infinity; write it again")
@@ -147,7 +147,10 @@ def _opened(name: str, audio: AudioSource) -> Iterator[Path | io.BytesIO]:
 
 
 def _not_whole(name: str, missing: str) -> BadUtteranceError:
-    return BadUtteranceError(f"{name}: audio must be a whole file, got {missing}: it is cut off; write it again")
+    return BadUtteranceError(
+        f"{name}: audio must be a whole file, got {missing}: it is cut off, or does not state its length; "
+        "write it again"
+    )
 
 
 def _unreadable(name: str, error: soundfile.SoundFileError) -> BadUtteranceError:

@@ -71,10 +71,14 @@ def _mp3_lengths(content: bytes) -> tuple[int | None, list[tuple[int, int]]]:
     frames = list(_mp3_frames(content))
     first = content[frames[0][0] : sum(frames[0])] if frames else b""
     tag = next((place for name in (b"Xing", b"Info") if (place := first.find(name, 4, 44)) > 0), None)
-    if tag is None or not first[tag + 7] & 1:
+    if first[36:40] == b"VBRI":
+        number = first[50:54]
+    elif tag is not None and first[tag + 7] & 1:
+        number = first[tag + 8 : tag + 12]
+    else:
         return None, frames
     whole = [(start, length) for start, length in frames[1:] if start + length <= len(content)]
-    return int.from_bytes(first[tag + 8 : tag + 12], "big"), whole
+    return int.from_bytes(number, "big"), whole
 
 
 _KILOBITS = (

@@ -75,17 +75,7 @@ class SpeechData:
             raise ValueError(f"sampling_rate must be positive, got {self.sampling_rate}; 16000 is customary")
 
     def split(self, name: str) -> Sequence[Utterance]:
-        """One split by name.
-
-        Args:
-            name: "train", "validation" or "test".
-
-        Returns:
-            Its utterances.
-
-        Raises:
-            ValueError: If the data has no such split.
-        """
+        """One split by name; ValueError if the data has no such split."""
         return find_split(self.splits, name)
 
     def samples(self, utterance: Utterance) -> Samples:

@@ -16,7 +16,7 @@ from hf_dsd.data.speech.audio import AudioHeader
 from hf_dsd.data.speech.utterances import SpeechData, Utterance
 from hf_dsd.data.splits import SPLITS, check_split_sizes
 
-from .digit_content import DigitString, Speaker, sample_speaker, sample_string
+from .digit_content import DigitString, sample_speaker, sample_string
 from .digit_recording import record
 from .digit_voice import SAMPLING_RATE
 
@@ -36,20 +36,6 @@ class DigitSet:
 
     data: SpeechData
     strings: Mapping[str, DigitString]
-
-    def speakers(self, split: str) -> set[Speaker]:
-        """Who speaks in a split; no two splits share a speaker.
-
-        Args:
-            split: "train", "validation" or "test".
-
-        Returns:
-            The speakers.
-
-        Raises:
-            ValueError: If the set has no such split.
-        """
-        return {self.strings[utterance.name].speaker for utterance in self.data.split(split)}
 
 
 def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> DigitSet:
