@@ -13,7 +13,7 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
 
-from .truncation import missing_part, mp3_samples
+from .truncation import missing_part, with_stated_length
 
 Samples = NDArray[np.float32]
 """(samples,) float32, mono, full scale is [-1, 1]."""
@@ -68,12 +68,11 @@ def read_header(name: str, audio: AudioSource) -> AudioHeader:
         info = soundfile.info(file, verbose=True)
         read = file.read_bytes if isinstance(file, Path) else file.getvalue
         missing = missing_part(read, info)
-        samples = (mp3_samples(read()) if info.format == "MP3" else None) or info.frames
     if missing:
         raise _not_whole(name, missing)
-    if samples < 1:
+    if info.frames < 1:
         raise BadUtteranceError(f"{name}: audio must not be empty, got 0 samples; record it again")
-    return AudioHeader(samples, info.samplerate)
+    return AudioHeader(info.frames, info.samplerate)
 
 
 def read_audio(name: str, audio: AudioSource, sampling_rate: int) -> Samples:
@@ -95,7 +94,7 @@ def read_audio(name: str, audio: AudioSource, sampling_rate: int) -> Samples:
     header = read_header(name, source)
     with _opened(name, source) as file:
         samples, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
-    if len(samples) < header.samples:  # an MP3 without a stated length, too, which libsndfile reads up to its guess
+    if len(samples) < header.samples:
         raise _not_whole(name, f"{len(samples)} of {header.samples} samples")
     if not np.isfinite(samples).all():
         raise BadUtteranceError(f"{name}: samples must be finite, got NaN or infinity; write it again")
@@ -125,17 +124,19 @@ def _opened(name: str, audio: AudioSource) -> Iterator[Path | io.BytesIO]:
     source = audio() if callable(audio) else audio
     try:
         if isinstance(source, Path):
-            source.open("rb").close()
-            yield source
-        elif not source:
-            raise BadUtteranceError(f"{name}: audio must not be empty, got 0 bytes; record it again")
-        elif source[:3] == b"ID3" or source[:1] == b"\xff":  # libsndfile 1.2 reads MP3 from files only
-            with TemporaryDirectory() as folder:
-                path = Path(folder, "audio.mp3")
-                path.write_bytes(source)
-                yield path
+            with source.open("rb") as file:
+                start = file.read(3)
         else:
-            yield io.BytesIO(source)
+            start = source[:3]
+        if not start:
+            raise BadUtteranceError(f"{name}: audio must not be empty, got 0 bytes; record it again")
+        if start != b"ID3" and start[0] != 0xFF:
+            yield source if isinstance(source, Path) else io.BytesIO(source)
+        else:
+            with TemporaryDirectory() as folder:  # libsndfile 1.2 reads MP3 from files only
+                path = Path(folder, "audio.mp3")
+                path.write_bytes(with_stated_length(source.read_bytes() if isinstance(source, Path) else source))
+                yield path
     except soundfile.SoundFileError as error:
         raise _unreadable(name, error) from error
     except FileNotFoundError as error:
@@ -147,10 +148,7 @@ def _opened(name: str, audio: AudioSource) -> Iterator[Path | io.BytesIO]:
 
 
 def _not_whole(name: str, missing: str) -> BadUtteranceError:
-    return BadUtteranceError(
-        f"{name}: audio must be a whole file, got {missing}: it is cut off, or does not state its length; "
-        "write it again"
-    )
+    return BadUtteranceError(f"{name}: audio must be a whole file, got {missing}: it is cut off; write it again")
 
 
 def _unreadable(name: str, error: soundfile.SoundFileError) -> BadUtteranceError:

@@ -50,20 +50,27 @@ def _missing_of_mp3(content: bytes) -> str | None:
     return f"{there} of {length} bytes of the last MP3 frame" if there < length else None
 
 
-def mp3_samples(content: bytes) -> int | None:
-    """Samples of an MP3 stream that does not state its length, of which libsndfile only guesses it.
+def with_stated_length(mp3: bytes) -> bytes:
+    """An MP3 file that states its length: libsndfile guesses that of one which does not, and reads no further.
 
     Args:
-        content: The encoded file.
+        mp3: The encoded file.
 
     Returns:
-        The number per channel; None if the file states its length.
+        The same frames after one that counts them (Xing's header); the file itself if it has one or is cut off.
     """
-    stated, frames = _mp3_lengths(content)
-    if stated is not None or not frames:
-        return None
-    is_first_version = content[frames[0][0] + 1] >> 3 & 3 == 3
-    return len(frames) * (1152 if is_first_version else 576)
+    stated, frames = _mp3_lengths(mp3)
+    if stated is not None or not frames or sum(frames[-1]) > len(mp3):
+        return mp3
+    start = frames[0][0]
+    header = bytearray(mp3[start : start + 4])
+    header[1] |= 1  # no check sum
+    header[2] = header[2] & 0x0C | 9 << 4  # a bit rate at which the frame is long enough
+    sides = (32, 17) if header[1] >> 3 & 3 == 3 else (17, 9)
+    side = sides[header[3] >> 6 == 3]
+    frame = bytes(header) + bytes(side) + b"Xing" + (1).to_bytes(4, "big") + len(frames).to_bytes(4, "big")
+    ((_, length),) = list(_mp3_frames(frame))[:1]
+    return frame.ljust(length, b"\0") + mp3[start:]
 
 
 def _mp3_lengths(content: bytes) -> tuple[int | None, list[tuple[int, int]]]:
