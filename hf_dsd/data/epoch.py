@@ -28,4 +28,5 @@ class SharedEpoch:
 
     @number.setter
     def number(self, epoch: int) -> None:
+        """Chooses the epoch, in this process and in its workers."""
         self._number.fill_(epoch)
