@@ -177,7 +177,7 @@ def score_phase(trainer: DSDTrainer, phase: str, signature: str) -> PhaseScores:
     scores = {"perplexity": value, "perplexity_ci": interval, "signature": signature}
     result = PhaseScores(phase, "validation", "perplexity", False, scores, metrics[f"{prefix}_loss"], [])
     if trainer.is_world_process_zero():
-        result.write(trainer.args.output_dir)
+        result.write(trainer.run_folder, trainer.summary.run)
     return result
 
 
