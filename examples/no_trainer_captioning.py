@@ -30,11 +30,12 @@ from hf_dsd.data import (
     CaptionCollator,
     CaptionEvaluationSet,
     CaptionTrainingSet,
-    LengthGroupedOrder,
+    LengthGroupedSampler,
+    chosen_source,
     load_captions,
     make_scenes,
 )
-from hf_dsd.metrics import BLEU, normalize_caption
+from hf_dsd.metrics import BLEU, tokenizer_normalizer
 from hf_dsd.models import build_caption_tokenizer, encode_caption
 
 
@@ -117,8 +118,9 @@ def validation_bleu(accelerator: Accelerator, model: nn.Module, dataset, tokeniz
         generated = model.generate(image_features=features, num_beams=arguments.num_beams, max_length=24)
         captions += zip(rows, tokenizer.batch_decode(generated, skip_special_tokens=True), strict=True)
     model.train()
-    texts = [normalize_caption(caption) for _, caption in sorted(gather_object(captions))]
-    references = [[normalize_caption(text) for text in image] for image in dataset.references]
+    normalize = tokenizer_normalizer(tokenizer)
+    texts = [normalize(caption) for _, caption in sorted(gather_object(captions))]
+    references = [[normalize(text) for text in image] for image in dataset.references]
     return BLEU().compute(predictions=texts, references=references)["bleu4"]
 
 
@@ -129,12 +131,13 @@ def main() -> None:
     set_seed(arguments.seed)
 
     sizes = {"train": arguments.scenes, "validation": max(arguments.scenes // 6, 1)}
-    data = make_scenes(sizes).data if arguments.data_dir is None else load_captions(arguments.data_dir)
+    source = chosen_source(arguments, {"scenes": None})
+    data = make_scenes(sizes).data if source is None else load_captions(arguments.data_dir)
     captions = (caption for image in data.split("train").captions for caption in image)
     tokenizer = build_caption_tokenizer(captions, min_count=arguments.min_count)
     encode = partial(encode_caption, tokenizer)
     train_set, validation_set = CaptionTrainingSet(data, encode), CaptionEvaluationSet(data, encode)
-    order = LengthGroupedOrder(train_set, arguments.batch_size * accelerator.num_processes, seed=arguments.seed)
+    order = LengthGroupedSampler(train_set, arguments.batch_size * accelerator.num_processes, seed=arguments.seed)
     loader = DataLoader(train_set, arguments.batch_size, sampler=order, collate_fn=CaptionCollator())
     config = NeuralTalkConfig(
         vocab_size=len(tokenizer), image_feature_size=data.dims, hidden_size=arguments.hidden_size

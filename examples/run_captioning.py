@@ -30,7 +30,8 @@ from hf_dsd.data import (
     CaptionData,
     CaptionEvaluationSet,
     CaptionTrainingSet,
-    LengthGroupedOrder,
+    LengthGroupedSampler,
+    chosen_source,
     load_caption_dataset,
     load_captions,
     make_scenes,
@@ -93,13 +94,14 @@ class CaptioningTrainer(DSDSeq2SeqTrainer):
 
     def _get_train_sampler(self, train_dataset=None):
         dataset = self.train_dataset if train_dataset is None else train_dataset
-        return LengthGroupedOrder(dataset, self.args.train_batch_size, seed=self.args.seed)
+        return LengthGroupedSampler(dataset, self.args.train_batch_size, seed=self.args.seed)
 
 
 def load_data(arguments: DataArguments) -> CaptionData:
-    if arguments.data_dir is not None:
+    source = chosen_source(arguments, {"feature_columns": "data_dir", "scene_train_size": None})
+    if source == "data_dir":
         return load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
-    if arguments.dataset_name is not None:
+    if source == "dataset_name":
         return load_caption_dataset(arguments.dataset_name)
     return make_scenes(DEFAULT_SPLIT_SIZES | {"train": arguments.scene_train_size}).data
 

@@ -41,7 +41,7 @@ from transformers import (
 )
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
-from hf_dsd.data import make_scenes
+from hf_dsd.data import chosen_source, make_scenes
 from hf_dsd.metrics.bootstrap import percentile_interval
 from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores
@@ -92,12 +92,14 @@ class TrainingArguments(DSDTrainingArguments):
 
 def load_texts(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation" with one column, "text"."""
-    if arguments.train_file is not None:
+    of_hub = dict.fromkeys(("dataset_config_name", "text_column"), "dataset_name")
+    source = chosen_source(arguments, of_hub | {"validation_file": "train_file", "scenes": None})
+    if source == "train_file":
         if arguments.validation_file is None:
             raise SystemExit("--train_file needs a --validation_file: a perplexity on training text says nothing")
         files = {"train": arguments.train_file, "validation": arguments.validation_file}
         return load_dataset("text", data_files=files)
-    if arguments.dataset_name is not None:
+    if source == "dataset_name":
         texts = load_dataset(arguments.dataset_name, arguments.dataset_config_name)
         if "validation" not in texts:
             parts = texts["train"].train_test_split(test_size=0.05, seed=0)
@@ -175,7 +177,7 @@ def score_phase(trainer: DSDTrainer, phase: str, signature: str) -> PhaseScores:
     scores = {"perplexity": value, "perplexity_ci": interval, "signature": signature}
     result = PhaseScores(phase, "validation", "perplexity", False, scores, metrics[f"{prefix}_loss"], [])
     if trainer.is_world_process_zero():
-        result.write(trainer.args.output_dir)
+        result.write(trainer.run_folder, trainer.summary.run)
     return result
 
 

@@ -33,8 +33,8 @@ from transformers import (
 )
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
-from hf_dsd.data import SHAPES, make_shape_pictures
-from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer
+from hf_dsd.data import SHAPES, chosen_source, make_shape_pictures
+from hf_dsd.metrics import TextScorer, argmax_labels, label_metrics, label_scorer
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
 
@@ -95,14 +95,16 @@ class Pictures(torch.utils.data.Dataset):
 
 def load_pictures(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation", and "test" where there is one, with the columns "image" and "label"."""
-    if arguments.data_dir is None and arguments.dataset_name is None:
+    of_hub = ("dataset_config_name", "image_column", "label_column")
+    source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | {"shapes": None})
+    if source is None:
         sizes = {"train": arguments.shapes, **dict.fromkeys(("validation", "test"), max(arguments.shapes // 5, 1))}
         features = Features({"image": Image(), "label": ClassLabel(names=list(SHAPES))})
         drawn = make_shape_pictures(sizes)
         return DatasetDict(
             {name: Dataset.from_dict({"image": s.images, "label": s.labels}, features) for name, s in drawn.items()}
         )
-    if arguments.data_dir is not None:
+    if source == "data_dir":
         pictures = load_dataset("imagefolder", data_dir=arguments.data_dir)
     else:
         pictures = load_dataset(arguments.dataset_name, arguments.dataset_config_name)
@@ -113,6 +115,9 @@ def load_pictures(arguments: DataArguments) -> DatasetDict:
     if "validation" not in pictures:
         parts = pictures["train"].train_test_split(test_size=0.1, seed=0, stratify_by_column="label")
         pictures |= {"train": parts["train"], "validation": parts["test"]}
+    if "test" in pictures and max(pictures["test"]["label"]) < 0:
+        print("The test split hides its labels (all are negative): left out, the validation split is scored instead")
+        del pictures["test"]
     return DatasetDict(pictures)
 
 
@@ -141,6 +146,14 @@ def build_processor(arguments: ModelArguments) -> Any:
     return ViTImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
 
+def build_scorer(class_names: list[str], split: str, labels: list[int]) -> TextScorer:
+    """Refuses hidden labels by name, in any split: before the training, not after it."""
+    try:
+        return label_scorer(class_names, [f"{split}/{index}" for index in range(len(labels))], labels)
+    except ValueError as error:
+        raise ValueError(f"split {split!r}: {error}") from error
+
+
 def main() -> None:
     parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
     model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
@@ -149,6 +162,8 @@ def main() -> None:
     with training_arguments.main_process_first(desc="reading the pictures"):
         splits = load_pictures(data_arguments)
     class_names = splits["train"].features["label"].names
+    scorers = {split: build_scorer(class_names, split, rows["label"]) for split, rows in splits.items()}
+    split = "test" if "test" in splits else "validation"
     processor = build_processor(model_arguments)
     pictures = {split: Pictures(rows, processor) for split, rows in splits.items()}
     trainer = DSDTrainer(
@@ -168,10 +183,7 @@ def main() -> None:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()
         trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
-    split = "test" if "test" in pictures else "validation"
-    labels = splits[split]["label"]
-    scorer = label_scorer(class_names, [f"{split}/{index}" for index in range(len(labels))], labels)
-    for result in score_phases(trainer, pictures[split], scorer, split):
+    for result in score_phases(trainer, pictures[split], scorers[split], split):
         low, high = result.scores["error_ci"]
         print(f"{result.phase}: {split} top-1 error {result.value:.2%} [{low:.2%}, {high:.2%}]")
 

@@ -34,11 +34,12 @@ from hf_dsd import (
     DSDTrainingArguments,
 )
 from hf_dsd.data import (
-    LengthGroupedOrder,
+    LengthGroupedSampler,
     SpecAugment,
     SpeechCollator,
     SpeechData,
     SpeechDataset,
+    chosen_source,
     load_speech,
     load_speech_dataset,
     make_spoken_digits,
@@ -108,15 +109,18 @@ class SpeechTrainer(DSDTrainer):
     def _get_train_sampler(self, train_dataset=None):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         batch_size = self.args.train_batch_size * self.args.world_size
-        return LengthGroupedOrder(dataset, batch_size, seed=self.args.seed)
+        return LengthGroupedSampler(dataset, batch_size, seed=self.args.seed)
 
 
 def load_data(arguments: DataArguments, sampling_rate: int) -> SpeechData:
+    source = chosen_source(arguments, dict.fromkeys(("dataset_config_name", "audio_column"), "dataset_name"))
+    if source is None:  # digits: clean, and at a rate of their own
+        chosen_source(arguments, dict.fromkeys(("text_column", "resample", "skip_bad_examples"), "data_dir"))
     options = {"sampling_rate": sampling_rate, "resample": arguments.resample}
     options |= {"skip_bad_examples": arguments.skip_bad_examples, "text_column": arguments.text_column}
-    if arguments.data_dir is not None:
+    if source == "data_dir":
         return load_speech(arguments.data_dir, **options)
-    if arguments.dataset_name is not None:
+    if source == "dataset_name":
         name, config, column = arguments.dataset_name, arguments.dataset_config_name, arguments.audio_column
         return load_speech_dataset(name, config, audio_column=column, **options)
     return make_spoken_digits().data
@@ -209,7 +213,8 @@ def main() -> None:
         measure_run_landscape(trainer, trainer.eval_dataset)
     if not training_arguments.do_predict:
         return
-    for result in score_phases(trainer, test_set, transcript_scorer(tokenizer, names, references)):
+    scorer = transcript_scorer(tokenizer, names, references, skipped=len(test_set.skipped))
+    for result in score_phases(trainer, test_set, scorer):
         scores = result.scores
         print(f"{result.phase}: WER {scores['wer']:.1%} CER {scores['cer']:.1%} {scores['signature']}")
 

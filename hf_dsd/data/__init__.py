@@ -4,15 +4,17 @@ from .captions.collator import CaptionCollator
 from .captions.dataset import CaptionData, CaptionEvaluationSet, CaptionSplit, CaptionTrainingSet
 from .captions.files import load_captions
 from .captions.hub import load_caption_dataset
-from .captions.length_grouping import LengthGroupedOrder
+from .length_grouped_sampler import LengthGroupedSampler
+from .sources import chosen_source
 from .speech.audio import AudioHeader, BadUtteranceError, read_audio, read_header
 from .speech.collator import SpeechCollator
 from .speech.dataset import SpeechDataset
 from .speech.files import load_speech
 from .speech.hub import load_speech_dataset
-from .speech.labels import required_frames, transcript_characters
+from .speech.labels import required_frames
 from .speech.spec_augment import SpecAugment
 from .speech.utterances import SpeechData, Utterance
+from .splits import SPLITS
 from .toys.digit_content import DigitString, Speaker
 from .toys.scene_content import SHAPES, Scene, ShapeGroup
 from .toys.scene_drawing import draw_scene
@@ -23,6 +25,7 @@ from .toys.spoken_digits import DigitSet, make_spoken_digits
 __all__ = [
     "DEFAULT_SPLIT_SIZES",
     "SHAPES",
+    "SPLITS",
     "AudioHeader",
     "BadUtteranceError",
     "CaptionCollator",
@@ -32,7 +35,7 @@ __all__ = [
     "CaptionTrainingSet",
     "DigitSet",
     "DigitString",
-    "LengthGroupedOrder",
+    "LengthGroupedSampler",
     "Scene",
     "SceneSet",
     "ShapeGroup",
@@ -43,6 +46,7 @@ __all__ = [
     "SpeechData",
     "SpeechDataset",
     "Utterance",
+    "chosen_source",
     "draw_scene",
     "load_caption_dataset",
     "load_captions",
@@ -54,5 +58,4 @@ __all__ = [
     "read_audio",
     "read_header",
     "required_frames",
-    "transcript_characters",
 ]

@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from hf_dsd.data import LengthGroupedOrder, SpeechCollator, SpeechData, SpeechDataset, make_spoken_digits
+from hf_dsd.data import LengthGroupedSampler, SpeechCollator, SpeechData, SpeechDataset, make_spoken_digits
 from hf_dsd.metrics import argmax_logits, ctc_metrics, transcript_scorer
 from hf_dsd.models import DeepSpeech2Config, DeepSpeech2ForCTC, DeepSpeechProcessor
 from hf_dsd.trainer.trainer import DSDTrainer
@@ -28,9 +28,9 @@ RECIPE: dict[str, Any] = {
 class _LengthGroupedTrainer(DSDTrainer):
     """Batches recordings of like length."""
 
-    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedOrder:
+    def _get_train_sampler(self, train_dataset: Any = None) -> LengthGroupedSampler:
         rows = self.train_dataset if train_dataset is None else train_dataset
-        return LengthGroupedOrder(rows, self.args.train_batch_size, seed=self.args.seed)
+        return LengthGroupedSampler(rows, self.args.train_batch_size, seed=self.args.seed)
 
 
 def speech_task(sizes: dict[str, int] | None = None, **recipe: Any) -> DemoTask:

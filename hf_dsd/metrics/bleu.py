@@ -1,7 +1,4 @@
-"""Corpus BLEU-1 to BLEU-4 of captions, comparable with `multi-bleu.perl -lc`, as an `evaluate` metric.
-
-Layer: evaluate, numpy and sacrebleu. Nothing of ours but the counts and the resampling next door is imported here.
-"""
+"""Corpus BLEU-1 to BLEU-4 of captions, comparable with `multi-bleu.perl -lc`, as an `evaluate` metric."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,13 +15,14 @@ from .bleu_statistics import (
     check_captions,
     ngram_precisions,
 )
-from .bootstrap import bootstrap_totals, percentile_interval
+from .bootstrap import Statistics, bootstrap_totals, percentile_interval
+from .checked_metric import CheckedMetric
 
 _DESCRIPTION = "Corpus BLEU-1..4, lower-cased, split at white space, no smoothing, any number of references per text."
 _CITATION = "Papineni et al., BLEU: a Method for Automatic Evaluation of Machine Translation, ACL 2002."
 
 
-class BLEU(evaluate.Metric):
+class BLEU(CheckedMetric):
     """Corpus BLEU-1..4 on the 0..100 scale: `BLEU().compute(predictions=[str], references=[[str, ...]])`.
 
     Text is lower-cased and split at white space, nothing else: normalise both sides the same way before. The numbers
@@ -48,6 +46,8 @@ class BLEU(evaluate.Metric):
     lists and different lengths.
     """
 
+    check = staticmethod(check_captions)
+
     def _info(self) -> evaluate.MetricInfo:
         texts = datasets.Value("string")
         return evaluate.MetricInfo(
@@ -56,43 +56,6 @@ class BLEU(evaluate.Metric):
             inputs_description=BLEU.__doc__ or "",
             features=datasets.Features({"predictions": texts, "references": datasets.Sequence(texts)}),
         )
-
-    def add(self, *, prediction: str | None = None, reference: Sequence[str] | None = None, **kwargs: Any) -> None:
-        """Stores one prediction with its references until `compute()`.
-
-        Args:
-            prediction: One text.
-            reference: All its references.
-            **kwargs: Passed on to `evaluate.Metric.add`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_captions`.
-            ValueError: As `check_captions`.
-        """
-        check_captions([prediction], [reference])  # type: ignore[list-item]
-        super().add(prediction=prediction, reference=reference, **kwargs)
-
-    def add_batch(
-        self,
-        *,
-        predictions: Sequence[str] | None = None,
-        references: Sequence[Sequence[str]] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        """Stores a batch until `compute()`; `compute(predictions=..., references=...)` passes through here too.
-
-        Args:
-            predictions: One text per image.
-            references: All references of each image.
-            **kwargs: Passed on to `evaluate.Metric.add_batch`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_captions`.
-            ValueError: As `check_captions`.
-        """
-        # Here and not in `_compute`: Arrow would turn wrong shapes into its own errors, or into letters, before that.
-        check_captions(predictions, references)  # type: ignore[arg-type]
-        super().add_batch(predictions=list(predictions or ()), references=list(references or ()), **kwargs)
 
     def _compute(
         self,
@@ -131,9 +94,40 @@ def score_captions(
         TypeError: As `check_captions`.
         ValueError: As `check_captions`, or if `n_bootstrap` or `seed` is negative.
     """
+    return score_counts(
+        bleu_statistics(predictions, references),
+        references,
+        with_brevity_penalty=with_brevity_penalty,
+        n_bootstrap=n_bootstrap,
+        seed=seed,
+    )
+
+
+def score_counts(
+    statistics: Statistics,
+    references: Sequence[Sequence[str]],
+    *,
+    with_brevity_penalty: bool = True,
+    n_bootstrap: int = 0,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """`score_captions` for who has counted already.
+
+    Args:
+        statistics: From `bleu_statistics`.
+        references: Those that were counted, for the signature.
+        with_brevity_penalty: As `score_captions`.
+        n_bootstrap: As `score_captions`.
+        seed: As `score_captions`.
+
+    Returns:
+        The keys listed at `BLEU`.
+
+    Raises:
+        ValueError: If `n_bootstrap` or `seed` is negative.
+    """
     if n_bootstrap < 0:
         raise ValueError(f"n_bootstrap must be at least 0, got {n_bootstrap}; 0 computes no interval")
-    statistics = bleu_statistics(predictions, references)
     totals = statistics.sum(axis=0)
     scores = bleu_from_statistics(totals, with_brevity_penalty=with_brevity_penalty)
     result: dict[str, Any] = {f"bleu{order}": float(scores[order - 1]) for order in range(1, MAX_ORDER + 1)}

@@ -1,7 +1,4 @@
-"""The counts BLEU is made of, per sentence: sum them for a score, resample them for an interval or a paired test.
-
-Layer: numpy and sacrebleu. Of ours, only the resampling next door.
-"""
+"""The counts BLEU is made of, per sentence: sum them for a score, resample them for an interval or a paired test."""
 
 from collections.abc import Sequence
 
@@ -9,6 +6,7 @@ import numpy as np
 from sacrebleu.metrics import BLEU as SacreBLEU
 
 from .bootstrap import Scores, Statistics
+from .checked_metric import check_pairs
 
 MAX_ORDER = 4
 """Longest n-gram counted, in words."""
@@ -18,29 +16,8 @@ STATISTICS_WIDTH = 2 + 2 * MAX_ORDER
 
 
 def check_captions(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
-    """Rejects what would otherwise be scored letter by letter, cut to the shorter list or divided by zero.
-
-    Args:
-        predictions: One text per image.
-        references: All reference texts of each image, in the order of `predictions`.
-
-    Raises:
-        TypeError: If either is a bare string, or holds anything but strings at the right depth.
-        ValueError: If the lengths differ, or if there is no prediction, or no reference for one of them.
-    """
-    for name, value in (("predictions", predictions), ("references", references)):
-        if isinstance(value, (str, bytes)) or not hasattr(value, "__len__"):
-            raise TypeError(f"{name} must be a list with one entry per image, got {value!r:.80}; wrap it in a list")
-    if len(predictions) != len(references):
-        raise ValueError(
-            f"predictions and references must have one entry per image, got {len(predictions)} and {len(references)}; "
-            "pass references as [[reference, ...] of image 0, [...] of image 1, ...]"
-        )
-    if len(predictions) == 0:
-        raise ValueError("predictions must not be empty, got 0; BLEU of nothing is undefined")
-    for row, prediction in enumerate(predictions):
-        if not isinstance(prediction, str):
-            raise TypeError(f"predictions[{row}] must be a str, got {prediction!r:.80}; decode the token ids first")
+    """`check_pairs` of images, each with a list of at least one reference text."""
+    check_pairs(predictions, references, "image", "pass references as [[reference, ...] of image 0, ...]")
     for row, texts in enumerate(references):
         _check_references(row, texts)
 

@@ -1,7 +1,4 @@
-"""Confidence intervals by resampling: draw the images or utterances of a test set again, with replacement.
-
-Layer: numpy only. Works on any table of counts whose column sums a score is made of.
-"""
+"""Confidence intervals by resampling: draw the images or utterances of a test set again, with replacement."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +40,8 @@ def bootstrap_totals(statistics: Statistics, n_bootstrap: int, seed: int) -> Sta
     rows = len(statistics)
     totals = np.empty((n_bootstrap, statistics.shape[1]), dtype=np.int64)
     for resample in range(n_bootstrap):  # one draw at a time: memory stays at one test set
-        totals[resample] = statistics[generator.integers(rows, size=rows)].sum(axis=0)
+        drawn = np.bincount(generator.integers(rows, size=rows), minlength=rows)  # how often each row
+        totals[resample] = drawn @ statistics
     return totals
 
 

@@ -1,32 +1,16 @@
-"""BLEU while a captioner trains: a `compute_metrics` for Trainers that generate at evaluation.
+"""BLEU while a captioner trains: a `compute_metrics` for Trainers that generate at evaluation."""
 
-Layer: transformers types only; the score comes from bleu.py. Models and data are not known here.
-"""
-
-import re
+import logging
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from .bleu import score_captions
+from .words import normalize_caption
 
-_NOT_CAPTION_TEXT = re.compile(r"[^a-z0-9 ]")
-
-
-def normalize_caption(text: str) -> str:
-    """Lower-cases, keeps letters a-z, digits and spaces, and joins the words by single spaces.
-
-    Other characters are removed, not replaced: `tri-colored` becomes `tricolored`. The convention of NeuralTalk's
-    preprocessing.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        Words over [a-z0-9] separated by one space; empty if nothing is left.
-    """
-    return " ".join(_NOT_CAPTION_TEXT.sub("", " ".join(text.lower().split())).split())
+logger = logging.getLogger(__name__)
 
 
 def tokenizer_normalizer(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
@@ -39,13 +23,13 @@ def tokenizer_normalizer(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], 
         tokenizer: Any transformers tokenizer, fast or slow.
 
     Returns:
-        A function from raw to normalised text.
+        A function from raw to normalised text, words separated by one space.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     normalizer = getattr(backend, "normalizer", None)
     if normalizer is None:
         return normalize_caption
-    return lambda text: str(normalizer.normalize_str(text)).strip()
+    return lambda text: " ".join(str(normalizer.normalize_str(text)).split())
 
 
 def caption_metrics(
@@ -54,7 +38,7 @@ def caption_metrics(
     """Builds the `compute_metrics` that scores generated captions against all references of each image.
 
     For a `Seq2SeqTrainer` with `predict_with_generate=True`. Both sides go through `tokenizer_normalizer`; references
-    that it leaves empty are dropped.
+    that it leaves empty are dropped, and counted in one log line.
 
     Args:
         tokenizer: Decodes the generated ids, special tokens left out. Its pad id replaces the Trainer's padding, -100.
@@ -70,11 +54,10 @@ def caption_metrics(
         ValueError: If an image has no reference left after normalisation. The returned function raises ValueError if
             the number of predictions differs from the number of references, or if they are not token ids.
     """
-    normalize = tokenizer_normalizer(tokenizer)
-    normalized = [_normalize_references(row, texts, normalize) for row, texts in enumerate(references)]
+    normalized = normalize_references(tokenizer, references)
 
     def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
-        texts = [normalize(text) for text in _decode(tokenizer, evaluation.predictions)]
+        texts = decode_captions(tokenizer, evaluation.predictions)
         if len(texts) != len(normalized):
             raise ValueError(
                 f"predictions must have one row per image with references, got {len(texts)} predictions and "
@@ -87,8 +70,30 @@ def caption_metrics(
     return compute_metrics
 
 
-def _normalize_references(row: int, texts: Sequence[str], normalize: Callable[[str], str]) -> list[str]:
-    if isinstance(texts, str):
+def normalize_references(tokenizer: PreTrainedTokenizerBase, references: Sequence[Sequence[str]]) -> list[list[str]]:
+    """References as they are scored, in training and afterwards.
+
+    Args:
+        tokenizer: Its normalisation is used.
+        references: All raw captions of each image.
+
+    Returns:
+        The same without those that have no word.
+
+    Raises:
+        TypeError: If `references` is not a list of lists of str.
+        ValueError: If an image has no reference left.
+    """
+    normalize = tokenizer_normalizer(tokenizer)
+    kept = [_normalize_image(row, texts, normalize) for row, texts in enumerate(references)]
+    dropped = sum(map(len, references)) - sum(map(len, kept))
+    if dropped:
+        logger.warning("left out %d reference caption(s) without a word after normalisation", dropped)
+    return kept
+
+
+def _normalize_image(row: int, texts: Sequence[str], normalize: Callable[[str], str]) -> list[str]:
+    if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
         raise TypeError(f"references[{row}] must be a list of str, got {texts!r:.80}; wrap a single caption in a list")
     kept = [text for text in map(normalize, texts) if text]
     if not kept:
@@ -99,7 +104,19 @@ def _normalize_references(row: int, texts: Sequence[str], normalize: Callable[[s
     return kept
 
 
-def _decode(tokenizer: PreTrainedTokenizerBase, predictions: np.ndarray | tuple[np.ndarray, ...]) -> list[str]:
+def decode_captions(tokenizer: PreTrainedTokenizerBase, predictions: Any) -> list[str]:
+    """Generated captions as they are scored, in training and afterwards.
+
+    Args:
+        tokenizer: Decodes the ids and normalises the texts.
+        predictions: (images, time) token ids padded with -100, or a tuple that begins with them.
+
+    Returns:
+        One normalised text per image.
+
+    Raises:
+        ValueError: If the predictions are not token ids, or the tokenizer has no pad token.
+    """
     ids = np.asarray(predictions[0] if isinstance(predictions, tuple) else predictions)
     if ids.ndim != 2 or not np.issubdtype(ids.dtype, np.integer):
         raise ValueError(
@@ -109,4 +126,4 @@ def _decode(tokenizer: PreTrainedTokenizerBase, predictions: np.ndarray | tuple[
     if tokenizer.pad_token_id is None:
         raise ValueError("tokenizer.pad_token must be set to decode padded captions, got None; set it to the end token")
     ids = np.where(ids < 0, tokenizer.pad_token_id, ids)
-    return list(tokenizer.batch_decode(ids, skip_special_tokens=True))
+    return list(map(tokenizer_normalizer(tokenizer), tokenizer.batch_decode(ids, skip_special_tokens=True)))

@@ -1,7 +1,4 @@
-"""WER while a CTC model trains: `compute_metrics` and `preprocess_logits_for_metrics` for a Trainer.
-
-Layer: torch and transformers types only; the score comes from wer.py. Models and data are not known here.
-"""
+"""WER while a CTC model trains: `compute_metrics` and `preprocess_logits_for_metrics` for a Trainer."""
 
 from collections.abc import Callable
 

@@ -1,7 +1,5 @@
 """Top-1 error of a classifier, in the shape of the other scores: counts per example whose sums make the rate.
 
-Layer: numpy, torch tensors, and the resampling next door.
-
 References:
     The paper's Tables 1 and 2 give Top-1 error.
 """
@@ -14,6 +12,7 @@ from torch import Tensor
 from transformers import EvalPrediction
 
 from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
+from .checked_metric import check_pairs
 
 LABEL_COLUMNS = ("errors", "examples")
 """Columns of `label_statistics`."""
@@ -39,8 +38,32 @@ def argmax_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
 
 
 def label_metrics(evaluation: EvalPrediction) -> dict[str, float]:
-    """`compute_metrics` of a classifier whose logits went through `argmax_labels`: its `error`, a fraction."""
+    """`compute_metrics` of a classifier whose logits went through `argmax_labels`: its `error`, a fraction.
+
+    Raises:
+        ValueError: If a label is hidden (negative).
+    """
+    check_labels(np.ravel(evaluation.label_ids).tolist())
     return {"error": float((evaluation.predictions != evaluation.label_ids).mean())}
+
+
+def check_labels(labels: Sequence[int], classes: int | None = None) -> None:
+    """Refuses hidden labels: -1 says nothing about a class, though Python takes it for the last one.
+
+    Args:
+        labels: Index of each example's class.
+        classes: How many there are; None checks the sign only.
+
+    Raises:
+        ValueError: If a label is negative or no class.
+    """
+    wrong = [row for row, label in enumerate(labels) if label < 0 or (classes is not None and label >= classes)]
+    if wrong:
+        limit = "" if classes is None else f" and below {classes}"
+        raise ValueError(
+            f"labels must be at least 0{limit}, got {labels[wrong[0]]} in row {wrong[0]} and {len(wrong)} row(s) in "
+            "all; a hidden label cannot be scored: leave the rows out, or score another split"
+        )
 
 
 def label_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:
@@ -49,11 +72,7 @@ def label_statistics(predictions: Sequence[str], references: Sequence[str]) -> S
     Raises:
         ValueError: If the two differ in length, or are empty.
     """
-    if len(predictions) != len(references) or not len(references):
-        raise ValueError(
-            f"predictions and references must be one per example, got {len(predictions)} and {len(references)}; give "
-            "those of one split"
-        )
+    check_pairs(predictions, references, "example", "give those of one split")
     wrong = [prediction != reference for prediction, reference in zip(predictions, references, strict=True)]
     return np.stack([np.array(wrong, dtype=np.int64), np.ones(len(wrong), dtype=np.int64)], axis=1)
 
@@ -92,6 +111,3 @@ def score_labels(
         samples = label_error(bootstrap_totals(statistics, n_bootstrap, seed))
         scores["error_ci"] = [float(bound) for bound in percentile_interval(samples)]
     return scores
-
-
-__all__ = ["LABEL_COLUMNS", "argmax_labels", "label_error", "label_metrics", "label_statistics", "score_labels"]

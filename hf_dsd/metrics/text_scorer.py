@@ -1,21 +1,20 @@
-"""Scores of a whole split, example by example: what a published number and a paired test are made of.
-
-Layer: transformers types and the metrics next door.
-"""
+"""Scores of a whole split, example by example: what a published number and a paired test are made of."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
-import numpy as np
 from transformers import PreTrainedTokenizerBase
 
-from .bleu import score_captions
-from .caption_metrics import tokenizer_normalizer
+from .bleu import score_counts
+from .bleu_statistics import MAX_ORDER, bleu_from_statistics, bleu_statistics
+from .caption_metrics import decode_captions, normalize_references
 from .ctc_metrics import decode_paths
-from .label_error import score_labels
+from .label_error import check_labels, score_labels
 from .wer import score_transcripts
-from .wer_statistics import normalize_transcript
+from .wer_statistics import check_transcripts
+from .words import normalize_transcript
 
 N_BOOTSTRAP = 1000
 """Resamples behind every published 95 % interval."""
@@ -32,6 +31,9 @@ class TextScorer:
         references: Normalised reference texts of each example.
         decode: From a Trainer's predictions to one normalised text per example.
         score: From the texts to the scores, with interval and signature; see `score_captions`, `score_transcripts`.
+
+    Raises:
+        ValueError: If there is not one id per example.
     """
 
     metric: str
@@ -40,6 +42,13 @@ class TextScorer:
     references: Sequence[Sequence[str]]
     decode: Callable[[Any], list[str]]
     score: Callable[[Sequence[str]], Mapping[str, Any]]
+
+    def __post_init__(self) -> None:
+        if len(self.ids) != len(self.references):
+            raise ValueError(
+                f"ids and references must be one per example, got {len(self.ids)} and {len(self.references)}; give "
+                "those of one split"
+            )
 
 
 def caption_scorer(
@@ -53,37 +62,45 @@ def caption_scorer(
     Args:
         tokenizer: Decodes the generated ids.
         ids: Name of each image.
-        references: Raw captions of each image.
-    """
-    normalize = tokenizer_normalizer(tokenizer)
-    normalized = [[normalize(text) for text in texts] for texts in references]
+        references: Raw captions of each image; those without a word are dropped, as `caption_metrics` does.
 
-    def decode(predictions: Any) -> list[str]:
-        generated = np.where(predictions < 0, tokenizer.pad_token_id, predictions)
-        return [normalize(text) for text in tokenizer.batch_decode(generated, skip_special_tokens=True)]
+    Raises:
+        TypeError: If `references` is not a list of lists of str.
+        ValueError: If an image has no reference with a word, or no id.
+    """
+    normalized = normalize_references(tokenizer, references)
 
     def score(texts: Sequence[str]) -> Mapping[str, Any]:
-        without_penalty = score_captions(texts, normalized, with_brevity_penalty=False)
-        scores = score_captions(texts, normalized, n_bootstrap=N_BOOTSTRAP)
-        return {**scores, "bleu4_without_penalty": without_penalty["bleu4"]}
+        counts = bleu_statistics(texts, normalized)
+        without_penalty = bleu_from_statistics(counts.sum(axis=0), with_brevity_penalty=False)
+        scores = score_counts(counts, normalized, n_bootstrap=N_BOOTSTRAP)
+        return {**scores, "bleu4_without_penalty": float(without_penalty[MAX_ORDER - 1])}
 
-    return TextScorer("bleu4", True, ids, normalized, decode, score)
+    return TextScorer("bleu4", True, ids, normalized, partial(decode_captions, tokenizer), score)
 
 
-def transcript_scorer(tokenizer: PreTrainedTokenizerBase, ids: Sequence[str], references: Sequence[str]) -> TextScorer:
+def transcript_scorer(
+    tokenizer: PreTrainedTokenizerBase, ids: Sequence[str], references: Sequence[str], *, skipped: int = 0
+) -> TextScorer:
     """Scores greedy transcripts by WER, with a 95 % interval.
 
     Args:
         tokenizer: A CTC tokenizer; its pad token is the blank.
         ids: Name of each utterance.
         references: Raw transcript of each utterance.
+        skipped: Utterances of the split that were left out because they could not be used; the signature says so.
+
+    Raises:
+        TypeError: If a reference is not a str.
+        ValueError: If there is no utterance, or not one id for each.
     """
+    check_transcripts(references, references)
 
     def decode(predictions: Any) -> list[str]:
         return [normalize_transcript(text) for text in decode_paths(tokenizer, predictions)]
 
     def score(texts: Sequence[str]) -> Mapping[str, Any]:
-        return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, decoding="greedy")
+        return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, decoding="greedy", skipped=skipped)
 
     return TextScorer("wer", False, ids, [[normalize_transcript(text)] for text in references], decode, score)
 
@@ -94,11 +111,16 @@ def label_scorer(class_names: Sequence[str], ids: Sequence[str], labels: Sequenc
     Args:
         class_names: By label.
         ids: Name of each example.
-        labels: Of each example.
+        labels: Index of each example's class.
+
+    Raises:
+        ValueError: If a label is hidden (-1) or no class, or there is not one id per example.
     """
+    check_labels(labels, len(class_names))
     references = [class_names[label] for label in labels]
 
     def decode(predictions: Any) -> list[str]:
+        check_labels(predictions, len(class_names))
         return [class_names[label] for label in predictions]
 
     def score(texts: Sequence[str]) -> Mapping[str, Any]:

@@ -1,7 +1,4 @@
-"""Word and character error rate of transcripts, as an `evaluate` metric.
-
-Layer: evaluate, numpy and jiwer. Nothing of ours but the counts and the resampling next door is imported here.
-"""
+"""Word and character error rate of transcripts, as an `evaluate` metric."""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -11,13 +8,14 @@ import datasets
 import evaluate
 
 from .bootstrap import bootstrap_totals, percentile_interval
+from .checked_metric import CheckedMetric
 from .wer_statistics import WER_COLUMNS, check_transcripts, error_rates, wer_statistics
 
 _DESCRIPTION = "Word and character error rate, lower-cased, without punctuation but apostrophes, words split at spaces."
 _CITATION = "Morris, Maier and Green, From WER and RIL to MER and WIL, Interspeech 2004."
 
 
-class WER(evaluate.Metric):
+class WER(CheckedMetric):
     """Word error rate as a fraction: `WER().compute(predictions=[str], references=[str])`.
 
     Both sides go through `normalize_transcript`: case, punctuation (but apostrophes) and white space never count. Rates
@@ -27,6 +25,7 @@ class WER(evaluate.Metric):
         n_bootstrap: Resamples of the utterances for a 95 % percentile interval; 0 (default) computes none.
         seed: Seed of the resamples, at least 0. Default 0.
         decoding: How the predictions were made, for the signature, for example "greedy". Default: not stated.
+        skipped: Utterances of the set that were left out, for the signature. Default 0.
 
     and returns a dict:
         wer, cer: Word and character error rate, at least 0; above 1 where more is inserted than spoken. Spaces between
@@ -44,6 +43,8 @@ class WER(evaluate.Metric):
     not strings, ValueError for empty lists and different lengths.
     """
 
+    check = staticmethod(check_transcripts)
+
     def _info(self) -> evaluate.MetricInfo:
         texts = datasets.Value("string")
         return evaluate.MetricInfo(
@@ -53,38 +54,6 @@ class WER(evaluate.Metric):
             features=datasets.Features({"predictions": texts, "references": texts}),
         )
 
-    def add(self, *, prediction: str | None = None, reference: str | None = None, **kwargs: Any) -> None:
-        """Stores one prediction with its reference until `compute()`.
-
-        Args:
-            prediction: One text.
-            reference: The text that was spoken.
-            **kwargs: Passed on to `evaluate.Metric.add`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_transcripts`.
-        """
-        check_transcripts([prediction], [reference])  # type: ignore[list-item]
-        super().add(prediction=prediction, reference=reference, **kwargs)
-
-    def add_batch(
-        self, *, predictions: Sequence[str] | None = None, references: Sequence[str] | None = None, **kwargs: Any
-    ) -> None:
-        """Stores a batch until `compute()`; `compute(predictions=..., references=...)` passes through here too.
-
-        Args:
-            predictions: One text per utterance.
-            references: One text per utterance.
-            **kwargs: Passed on to `evaluate.Metric.add_batch`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_transcripts`.
-            ValueError: As `check_transcripts`.
-        """
-        # Here and not in `_compute`: Arrow would turn wrong shapes into its own errors, or into letters, before that.
-        check_transcripts(predictions, references)  # type: ignore[arg-type]
-        super().add_batch(predictions=list(predictions or ()), references=list(references or ()), **kwargs)
-
     def _compute(
         self,
         predictions: Sequence[str],
@@ -92,8 +61,11 @@ class WER(evaluate.Metric):
         n_bootstrap: int = 0,
         seed: int = 0,
         decoding: str | None = None,
+        skipped: int = 0,
     ) -> dict[str, Any]:
-        return score_transcripts(predictions, references, n_bootstrap=n_bootstrap, seed=seed, decoding=decoding)
+        return score_transcripts(
+            predictions, references, n_bootstrap=n_bootstrap, seed=seed, decoding=decoding, skipped=skipped
+        )
 
 
 def score_transcripts(
@@ -103,6 +75,7 @@ def score_transcripts(
     n_bootstrap: int = 0,
     seed: int = 0,
     decoding: str | None = None,
+    skipped: int = 0,
 ) -> dict[str, Any]:
     """What `WER.compute` returns, without the cache file that `evaluate` writes.
 
@@ -112,6 +85,7 @@ def score_transcripts(
         n_bootstrap: Resamples for a 95 % interval; 0 computes none.
         seed: Seed of the resamples, at least 0.
         decoding: How the predictions were made, for the signature; None leaves it out.
+        skipped: Utterances of the set that were left out because they could not be used, for the signature.
 
     Returns:
         The keys listed at `WER`.
@@ -130,13 +104,14 @@ def score_transcripts(
         low, high = percentile_interval(error_rates(bootstrap_totals(statistics, n_bootstrap, seed)))
         result["wer_ci"], result["cer_ci"] = [float(low[0]), float(high[0])], [float(low[1]), float(high[1])]
     result.update({name: int(total) for name, total in zip(WER_COLUMNS[:4], totals[:4], strict=True)})
-    result["signature"] = _signature(n_bootstrap, seed, decoding)
+    result["signature"] = _signature(n_bootstrap, seed, decoding, skipped)
     return result
 
 
-def _signature(n_bootstrap: int, seed: int, decoding: str | None) -> str:
+def _signature(n_bootstrap: int, seed: int, decoding: str | None, skipped: int) -> str:
     fields = {
         "nrefs": "1",
+        **({"skipped": str(skipped)} if skipped else {}),
         **({"bs": str(n_bootstrap), "seed": str(seed)} if n_bootstrap else {}),
         **({"decoding": decoding} if decoding else {}),
         "case": "lc",
@@ -144,6 +119,6 @@ def _signature(n_bootstrap: int, seed: int, decoding: str | None) -> str:
         "unicode": "NFC",
         "tok": "spaces",
         "cer": "with spaces",
-        "version": f"jiwer {version('jiwer')}",
+        "version": f"rapidfuzz {version('rapidfuzz')}",
     }
     return "|".join(f"{name}:{value}" for name, value in fields.items())

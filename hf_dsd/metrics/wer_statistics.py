@@ -1,69 +1,26 @@
-"""The counts WER is made of, per utterance: sum them for a score, resample them for an interval or a paired test.
+"""The counts WER is made of, per utterance: sum them for a score, resample them for an interval or a paired test."""
 
-Layer: numpy and jiwer. Of ours, only the resampling next door.
-"""
-
-import re
-import unicodedata
 from collections.abc import Sequence
 
-import jiwer
 import numpy as np
+from rapidfuzz.distance import Levenshtein
 
 from .bootstrap import Scores, Statistics
+from .checked_metric import check_pairs
+from .words import normalize_transcript
 
 WER_COLUMNS = ("substitutions", "insertions", "deletions", "words", "character_errors", "characters")
 """Columns of `wer_statistics`; `words` and `characters` are the references', spaces between words included."""
 
-_APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\uff07": "'"})
-_LONE_APOSTROPHE = re.compile(r"(?<!\S)'+(?!\S)")
-_SPOKEN = ("L", "M", "N")  # Unicode categories: letters, the marks that belong to them, and numbers
-
-
-def normalize_transcript(text: str) -> str:
-    """Lower-cases, keeps letters, digits and apostrophes, and joins the words by single spaces.
-
-    Any script: composed and decomposed accents become equal (Unicode NFC), typographic apostrophes become `'`. Other
-    characters separate words, so `twenty-one` is two words and `A.T.&T.` is three; an apostrophe that stands alone is
-    punctuation too.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        Words separated by one space; empty if nothing is left.
-    """
-    folded = unicodedata.normalize("NFC", text.translate(_APOSTROPHES).lower())
-    if not (folded.isascii() and folded.replace(" ", "").isalpha()):
-        folded = "".join(char if char == "'" or unicodedata.category(char)[0] in _SPOKEN else " " for char in folded)
-        folded = _LONE_APOSTROPHE.sub(" ", folded)
-    return " ".join(folded.split())
+_EDITS = ("replace", "insert", "delete")  # in the order of the first columns
 
 
 def check_transcripts(predictions: Sequence[str], references: Sequence[str]) -> None:
-    """Rejects what would otherwise be scored letter by letter, cut to the shorter list or divided by zero.
-
-    Args:
-        predictions: One text per utterance; may be empty texts.
-        references: One text per utterance, in the order of `predictions`; may be empty texts.
-
-    Raises:
-        TypeError: If either is a bare string, or holds anything but strings.
-        ValueError: If the lengths differ, or if there is no utterance.
-    """
-    for name, texts in (("predictions", predictions), ("references", references)):
-        if isinstance(texts, (str, bytes)) or not hasattr(texts, "__len__"):
-            raise TypeError(f"{name} must be a list of str, one per utterance, got {texts!r:.80}; wrap it in a list")
-        for row, text in enumerate(texts):
-            if not isinstance(text, str):
-                raise TypeError(f"{name}[{row}] must be a str, got {text!r:.80}; decode ids, give one reference each")
-    if len(predictions) != len(references):
-        raise ValueError(
-            f"predictions and references must have one entry per utterance, got {len(predictions)} and "
-            f"{len(references)}; an utterance without words is an empty str"
-        )
-    if len(predictions) == 0:
-        raise ValueError("predictions must not be empty, got 0; WER of nothing is undefined")
+    """`check_pairs` of utterances, one reference each; either may be an empty text."""
+    check_pairs(predictions, references, "utterance", "an utterance without words is an empty str")
+    for row, text in enumerate(references):
+        if not isinstance(text, str):
+            raise TypeError(f"references[{row}] must be a str, got {text!r:.80}; give one reference each")
 
 
 def wer_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:
@@ -71,7 +28,7 @@ def wer_statistics(predictions: Sequence[str], references: Sequence[str]) -> Sta
 
     The counts of a test set are the column sums, so a resample or a swap between two systems costs an addition. The
     alignment has the fewest errors possible; where several have, which of substitution, insertion and deletion they
-    are is jiwer's choice.
+    are is rapidfuzz's choice, and so jiwer's.
 
     Args:
         predictions: One raw text per utterance.
@@ -86,28 +43,16 @@ def wer_statistics(predictions: Sequence[str], references: Sequence[str]) -> Sta
         ValueError: As `check_transcripts`.
     """
     check_transcripts(predictions, references)
-    hypotheses = [normalize_transcript(text) for text in predictions]
-    targets = [normalize_transcript(text) for text in references]
-    words = jiwer.process_words(targets, hypotheses)
-    characters = jiwer.process_characters(targets, hypotheses)
-    statistics = np.empty((len(targets), len(WER_COLUMNS)), dtype=np.int64)
-    for row, target in enumerate(targets):
-        statistics[row] = [
-            *_edits(words.alignments[row]),
-            len(target.split()),
-            sum(_edits(characters.alignments[row])),
-            len(target),
-        ]
+    statistics = np.zeros((len(references), len(WER_COLUMNS)), dtype=np.int64)
+    for counts, prediction, reference in zip(statistics, predictions, references, strict=True):
+        hypothesis, target = normalize_transcript(prediction), normalize_transcript(reference)
+        words = target.split()
+        counts[3], counts[5] = len(words), len(target)
+        if hypothesis != target:
+            edits = [tag for tag, _, _ in Levenshtein.editops(words, hypothesis.split()).as_list()]
+            counts[:3] = [edits.count(tag) for tag in _EDITS]
+            counts[4] = Levenshtein.distance(target, hypothesis)
     return statistics
-
-
-def _edits(chunks: Sequence[jiwer.AlignmentChunk]) -> tuple[int, int, int]:
-    """Substitutions, insertions and deletions of one aligned utterance."""
-    edits = {"equal": 0, "substitute": 0, "insert": 0, "delete": 0}
-    for chunk in chunks:
-        spoken, predicted = chunk.ref_end_idx - chunk.ref_start_idx, chunk.hyp_end_idx - chunk.hyp_start_idx
-        edits[chunk.type] += max(spoken, predicted)  # equal for a substitution, and one of them 0 for the others
-    return edits["substitute"], edits["insert"], edits["delete"]
 
 
 def error_rates(totals: Statistics) -> Scores:

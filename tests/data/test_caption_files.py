@@ -63,7 +63,7 @@ def good(**changes: object) -> str:
     ("line", "message"),
     [
         pytest.param('{"image": "p.jpg"', "line 2 must be a JSON object, got", id="not-json"),
-        pytest.param("[]", "line 2 must be a JSON object with image, split, captions", id="not-an-object"),
+        pytest.param("[]", r"line 2 must be a JSON object, got '\[\]'", id="not-an-object"),
         pytest.param('{"image": "p.jpg"}', "line 2 must be a JSON object with image, split, captions", id="fields"),
         pytest.param(good(image=3), "line 2: image must be a str, got 3", id="image-number"),
         pytest.param(good(image="x.jpg"), "line 2: image must be in image_ids.json, got 'x.jpg'", id="no-features"),

@@ -84,5 +84,5 @@ def test_a_dataset_of_another_shape_says_what_to_do(tmp_path, rows, error, messa
 
 
 def test_one_split_alone_is_refused(tmp_path):
-    with pytest.raises(ValueError, match="with Dataset; name its files"):
+    with pytest.raises(ValueError, match="with Dataset; pass split_names"):
         load(tmp_path, ROWS, split="train")

@@ -237,7 +237,7 @@ def test_an_even_picture_is_mostly_one_palette_color():
 @pytest.mark.parametrize(
     ("sizes", "seed", "message"),
     [
-        pytest.param({"test": 3}, 0, r"must name 'train' and any of .* got \['test'\]", id="no-train"),
+        pytest.param({"test": 3}, 0, r"must be 'train' and any of .* got \['test'\]", id="no-train"),
         pytest.param({"train": 3, "dev": 3}, 0, r"got \['train', 'dev'\]", id="unknown"),
         pytest.param({"train": 1}, 0, r"split_sizes\['train'\] must be in \[2, 100000\], got 1", id="one-scene"),
         pytest.param({"train": 2, "test": 0}, 0, r"split_sizes\['test'\] must be in \[1, 100000\], got 0", id="empty"),

@@ -28,8 +28,8 @@ def test_more_training_pictures_leave_the_others_as_they_are() -> None:
 @pytest.mark.parametrize(
     ("sizes", "seed", "message"),
     [
-        ({"train": 0}, 0, r"split_sizes must be at least 1 for any of .*, got {'train': 0}"),
-        ({"dev": 3}, 0, r"got {'dev': 3}; leave a split out"),
+        ({"train": 0}, 0, r"split_sizes\['train'\] must be in \[1, 100000\], got 0; leave a split out"),
+        ({"dev": 3}, 0, r"split_sizes must be 'train' and any of .* got \['dev'\]; rename"),
         (None, -1, "seed must be at least 0, got -1"),
     ],
 )

@@ -7,6 +7,7 @@ from recordings import encode, ramp
 
 from hf_dsd.data import AudioHeader, BadUtteranceError, read_audio, read_header
 from hf_dsd.data.speech.audio import resampled_length
+from hf_dsd.data.speech.truncation import _mp3_frames
 
 
 @pytest.mark.parametrize("kind", ["FLAC", "WAV"])
@@ -87,3 +88,63 @@ def test_samples_that_are_not_finite_are_refused():
     soundfile.write(file, np.array([0.0, np.nan], np.float32), 16_000, format="WAV", subtype="FLOAT")
     with pytest.raises(BadUtteranceError, match="a: samples must be finite"):
         read_audio("a", file.getvalue(), 16_000)
+
+
+def without_length(mp3: bytes) -> bytes:
+    """An MP3 file without its first frame, which says how many follow: what streams are."""
+    return mp3[next(start for start, _ in list(_mp3_frames(mp3))[1:]) :]
+
+
+@pytest.mark.parametrize("kind", ["WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "NIST", "CAF", "MP3", "OGG", "FLAC"])
+def test_audio_that_is_cut_off_is_refused_not_shortened(kind):
+    whole = encode(ramp(16_000), kind=kind)
+    assert len(read_audio("a", whole, 16_000)) == 16_000
+    for cut in (len(whole) // 2, len(whole) // 2 + 1, len(whole) - 100):
+        with pytest.raises(BadUtteranceError, match="^a: audio must (be a whole file|not be empty)"):
+            read_audio("a", whole[:cut], 16_000)
+
+
+def test_a_wav_and_an_mp3_say_so_at_the_header(tmp_path):
+    wav = encode(ramp(16_000), kind="WAV")
+    with pytest.raises(BadUtteranceError, match="a.wav: .* got 15956 of 32000 bytes of 'data': it is cut off"):
+        read_header("a.wav", wav[:16_000])
+    mp3 = encode(ramp(16_000), kind="MP3")
+    frames = list(_mp3_frames(mp3))
+    with pytest.raises(BadUtteranceError, match=f"got {len(frames) - 2} of {len(frames) - 1} MP3 frames"):
+        read_header("a", mp3[: frames[-1][0]])
+    (tmp_path / "a.mp3").write_bytes(without_length(mp3)[:-7])
+    with pytest.raises(BadUtteranceError, match=r"got \d+ of \d+ bytes of the last MP3 frame"):
+        read_header("a", tmp_path / "a.mp3")
+
+
+def test_an_ogg_cut_between_two_pages_is_refused():
+    whole = encode(0.3 * np.sin(np.arange(160_000) / 7), kind="OGG")
+    last = whole.rindex(b"OggS")
+    with pytest.raises(BadUtteranceError, match="audio must"):
+        read_header("a", whole[:last])
+
+
+def test_whole_files_with_unusual_ends_are_read():
+    wav = encode(ramp(1001), kind="WAV")
+    assert len(read_audio("a", wav + b"LIST\x04\0\0\0abcd", 16_000)) == 1001  # more after the sound
+    streamed = wav[:40] + b"\xff\xff\xff\xff" + wav[44:]  # ffmpeg into a pipe does not know the length
+    assert len(read_audio("a", streamed, 16_000)) == 1001
+    mp3 = encode(ramp(16_000), kind="MP3")
+    assert len(read_audio("a", mp3 + b"TAG" + bytes(125), 16_000)) == 16_000
+    assert len(read_audio("a", without_length(mp3), 16_000)) > 16_000  # with the encoder's silence around it
+
+
+@pytest.mark.parametrize("rate", [8000, 16_000, 44_100])
+def test_an_mp3_that_does_not_state_its_length_is_read_to_its_end(rate):
+    whole = encode(0.3 * np.random.default_rng(0).normal(size=3 * rate), rate, kind="MP3")
+    stream = without_length(whole)
+    samples = read_audio("a", stream, rate)
+    sound = len(list(_mp3_frames(stream))) * (1152 if rate > 30_000 else 576) - 529  # without the decoder's delay
+    assert len(samples) == read_header("a", stream).samples == sound
+    assert np.square(samples).sum() == pytest.approx(np.square(read_audio("a", whole, rate)).sum(), rel=0.03)
+
+
+def test_a_file_name_that_the_system_refuses_is_named(tmp_path):
+    for path in (tmp_path / ("x" * 300), tmp_path / "a\0b", tmp_path):
+        with pytest.raises(BadUtteranceError, match="train/a: audio file must "):
+            read_header("train/a", path)

@@ -1,4 +1,6 @@
+import copy
 import logging
+import pickle
 from functools import partial
 
 import pytest
@@ -150,7 +152,10 @@ def test_skipping_counts_and_lists_what_is_left_out(caplog):
     assert [row.name for row in rows.utterances] == ["good", "fine"]
     assert [len(rows), len(rows.lengths), rows[1]["labels"]] == [2, 2, [4]]
     assert list(rows.skipped) == ["long", "digit", "cut"]
-    (record,) = caplog.records
+    loaded = SpeechData(damaged().splits, skipped={"train": {"text": "no audio"}, "test": {"other": "?"}})
+    again = dataset(loaded, output_length=lambda n: n // 80, precompute=True, skip_bad_examples=True)
+    assert list(again.skipped) == ["text", "long", "digit", "cut"]  # what loading left out, too
+    record, _ = caplog.records
     assert record.getMessage().startswith("left out 3 of 5 utterances of split 'train':\nlong: transcript must fit")
     assert record.getMessage().count("\n") == 3
 
@@ -221,3 +226,34 @@ def test_worker_processes_change_nothing(workers):
 def test_a_negative_seed_is_refused():
     with pytest.raises(ValueError, match="seed must be at least 0, got -1"):
         dataset(speech("a"), seed=-1)
+
+
+@pytest.mark.parametrize("context", ["fork", "spawn"])
+def test_persistent_workers_see_every_epoch(context):
+    rows = SpeechDataset(speech("a", "bc"), _labels, frames_of_sixteen, output_length=None, augment=AUGMENT, seed=5)
+    alone = SpeechDataset(speech("a", "bc"), _labels, frames_of_sixteen, output_length=None, augment=AUGMENT, seed=5)
+    loader = DataLoader(
+        rows, 2, collate_fn=SpeechCollator(), num_workers=1, persistent_workers=True, multiprocessing_context=context
+    )
+    for epoch in range(3):
+        rows.set_epoch(epoch)
+        alone.set_epoch(epoch)
+        (batch,) = loader
+        assert torch.equal(batch["input_features"][1], alone[1]["input_features"])
+
+
+@pytest.mark.parametrize(
+    "copied", [copy.deepcopy, lambda rows: pickle.loads(pickle.dumps(rows))], ids=["deep", "pickle"]
+)
+def test_a_copy_of_the_dataset_has_an_epoch_of_its_own_that_workers_see(copied):
+    rows = SpeechDataset(speech("a"), _labels, frames_of_sixteen, output_length=None, augment=AUGMENT)
+    other = copied(rows)
+    loader = DataLoader(other, 1, collate_fn=SpeechCollator(), num_workers=1, persistent_workers=True)
+    first = next(iter(loader))["input_features"]
+    other.set_epoch(7)
+    assert not torch.equal(next(iter(loader))["input_features"], first)
+    assert torch.equal(rows[0]["input_features"], first[0])
+
+
+def _labels(text: str) -> list[int]:
+    return [1] * len(text)

@@ -36,7 +36,7 @@ def test_utterances_in_the_order_of_the_lines(tmp_path):
     assert (data.samples(train[1]) == ramp(101)).all()
     assert train[0].seconds == 100 / 16_000
     assert data.sampling_rate == 16_000
-    assert data.skipped == {}
+    assert data.skipped == {"train": {}, "validation": {}, "test": {}}
 
 
 def test_metadata_may_be_csv_and_name_its_columns_otherwise(tmp_path):
@@ -109,13 +109,13 @@ def test_skipping_counts_and_lists_what_is_left_out(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         data = load_speech(break_files(write_folder(tmp_path)), skip_bad_examples=True)
     assert [row.name for row in data.split("train")] == ["train/0.flac", "train/1.flac"]
-    assert list(data.skipped) == [
+    assert list(data.skipped["train"]) == [
         f"train/{name}.flac" for name in ["text", "cut", "empty", "slow", "silent", "missing"]
     ]
     (record,) = caplog.records
     assert record.getMessage().startswith("left out 6 of 8 utterances of ")
-    assert all(reason in record.getMessage() for reason in data.skipped.values())
-    assert not any("skip_bad_examples" in reason for reason in data.skipped.values())
+    assert all(reason in record.getMessage() for reason in data.skipped["train"].values())
+    assert not any("skip_bad_examples" in reason for reason in data.skipped["train"].values())
 
 
 def test_a_split_with_nothing_left_is_refused(tmp_path):
@@ -186,3 +186,20 @@ def test_a_split_that_is_not_there(tmp_path):
     data = SpeechData({"train": load_speech(write_folder(tmp_path)).split("train")})
     with pytest.raises(ValueError, match=r"split must be one of \['train'\], got 'test'"):
         data.split("test")
+
+
+@pytest.mark.parametrize(
+    ("csv", "message"),
+    [
+        ("file_name,text\n0.flac,well, i do not know\n", "train/metadata.csv line 2 must have 2 fields"),
+        ('file_name,text\n0.flac,"ONE\n1.flac,TWO\n', "train/metadata.csv line 2 must have its quotes closed"),
+        ("file_name,text,text\n0.flac,ONE,TWO\n", "train/metadata.csv line 1 must name every column once"),
+    ],
+    ids=["comma", "open-quote", "header-twice"],
+)
+def test_a_transcript_is_never_cut_by_its_csv(tmp_path, csv, message):
+    folder = write_folder(tmp_path)
+    (folder / "train" / "metadata.jsonl").unlink()
+    (folder / "train" / "metadata.csv").write_text(csv)
+    with pytest.raises(ValueError, match=message):
+        load_speech(folder)

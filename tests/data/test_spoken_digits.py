@@ -68,7 +68,8 @@ def test_ctc_can_align_every_recording_at_forty_milliseconds(digits):
 
 
 def test_speakers_are_disjoint_between_splits(digits):
-    speakers = {split: digits.speakers(split) for split in SIZES}
+    rows = {split: digits.data.split(split) for split in SIZES}
+    speakers = {split: {digits.strings[row.name].speaker for row in found} for split, found in rows.items()}
     assert {split: len(voices) for split, voices in speakers.items()} == {"train": 20, "validation": 16, "test": 16}
     assert len(set.union(*speakers.values())) == 52
 
@@ -186,7 +187,7 @@ def test_every_phone_of_the_words_is_in_the_table():
 @pytest.mark.parametrize(
     ("sizes", "seed", "message"),
     [
-        pytest.param({"test": 3}, 0, r"must name 'train' and any of .* got \['test'\]", id="no-train"),
+        pytest.param({"test": 3}, 0, r"must be 'train' and any of .* got \['test'\]", id="no-train"),
         pytest.param({"train": 3, "dev": 3}, 0, r"got \['train', 'dev'\]", id="unknown"),
         pytest.param({"train": 0}, 0, r"split_sizes\['train'\] must be in \[1, 100000\], got 0", id="empty"),
         pytest.param({"train": 2}, -1, "seed must be at least 0, got -1", id="seed"),

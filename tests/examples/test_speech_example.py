@@ -80,11 +80,12 @@ def test_speech_recognition_from_files(model_type: str, tmp_path: Path, speech_f
 
 def test_bad_recordings_are_named_or_skipped(tmp_path: Path, speech_folder) -> None:
     script = ROOT / "examples" / "run_speech_recognition_ctc.py"
-    (speech_folder / "train" / "3.flac").write_bytes(b"no sound")
+    for bad in ("train/3.flac", "test/1.flac"):
+        (speech_folder / bad).write_bytes(b"no sound")
     lines = (speech_folder / "train" / "metadata.jsonl").read_text().splitlines()
     lines[5] = json.dumps({"file_name": "5.flac", "text": "A" * 60})  # more letters than frames
     (speech_folder / "train" / "metadata.jsonl").write_text("\n".join(lines))
-    options = SPEECH_OPTIONS + " --phase_steps 1 1 1 --spec_augment false --model_type deepspeech --do_predict false"
+    options = SPEECH_OPTIONS + " --phase_steps 1 1 1 --spec_augment false --model_type deepspeech"
     command = [sys.executable, script, "--data_dir", speech_folder, "--output_dir", tmp_path / "out"]
     command += ["--config_overrides", json.dumps(SMALL["deepspeech"]), *options.split()]
     refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -95,3 +96,6 @@ def test_bad_recordings_are_named_or_skipped(tmp_path: Path, speech_folder) -> N
     )
     assert re.search(r"left out 1 of 8 utterances .*\n.*train/3.flac", skipped.stderr)
     assert re.search(r"left out 1 of 7 utterances .*\n.*train/5.flac: transcript must fit", skipped.stderr)
+    scores = json.loads((tmp_path / "out" / "test_phase-2-dense.json").read_text())
+    assert len(scores["examples"]) == 3
+    assert "|skipped:1|" in scores["scores"]["signature"]  # a smaller test set is another test set

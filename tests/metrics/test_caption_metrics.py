@@ -32,7 +32,10 @@ def predict(rows: list[list[int]]) -> EvalPrediction:
         pytest.param("A Tri-colored DOG .", "a tricolored dog", id="hyphen-and-full-stop"),
         pytest.param(" two\tdogs\n run ", "two dogs run", id="white-space"),
         pytest.param("it 's 3 o'clock", "it s 3 oclock", id="digits-and-apostrophes"),
-        pytest.param("caf\u00e9 - !", "caf", id="accents-removed"),
+        pytest.param("caf\u00e9 CAFE\u0301 - !", "caf\u00e9 caf\u00e9", id="accents-kept-and-composed"),
+        pytest.param("M\u00e4dchen l\u00e4uft", "m\u00e4dchen l\u00e4uft", id="german"),
+        pytest.param("\u0939\u093f\u0902\u0926\u0940 \u0964", "\u0939\u093f\u0902\u0926\u0940", id="hindi"),
+        pytest.param("a \u2764\ufe0f dog", "a dog", id="emoji-with-its-selector"),
         pytest.param("...", "", id="nothing-left"),
     ],
 )

@@ -60,5 +60,10 @@ def test_its_name_and_unit() -> None:
 
 @pytest.mark.parametrize("predictions", [[], ["a"]])
 def test_what_cannot_be_scored_is_refused(predictions: list[str]) -> None:
-    with pytest.raises(ValueError, match=f"one per example, got {len(predictions)} and {2 * len(predictions)}"):
+    with pytest.raises(ValueError, match="one entry per example, got 1 and 2|predictions must not be empty, got 0"):
         score_labels(predictions, predictions * 2)
+
+
+def test_hidden_labels_are_no_errors_of_the_model() -> None:
+    with pytest.raises(ValueError, match=r"labels must be at least 0, got -1 in row 1 and 2 row\(s\) in all"):
+        label_metrics(EvalPrediction(predictions=np.array([0, 1, 1]), label_ids=np.array([0, -1, -1])))

@@ -1,6 +1,8 @@
 import math
+import random
 
 import evaluate
+import jiwer
 import numpy as np
 import pytest
 
@@ -84,6 +86,12 @@ CASES = [
         {"wer": 3.0, "cer": 12.0, "substitutions": 0, "insertions": 3, "deletions": 0, "words": 0},
         id="only-empty-references",
     ),
+    pytest.param(  # one keyboard writes the joiner, another does not: one of two words is wrong, not two of three
+        ["\u0645\u06cc\u062e\u0648\u0627\u0647\u0645 x"],
+        ["\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645 y"],
+        {"wer": 1 / 2, "words": 2},
+        id="persian",
+    ),
     pytest.param([""], [""], {"wer": 0.0, "cer": 0.0, "insertions": 0, "words": 0}, id="nothing-said-nothing-heard"),
 ]
 
@@ -106,6 +114,11 @@ def test_rates_are_the_hand_counted_ones(predictions, references, expected):
         pytest.param("<unk> snake_case 3 $5", "unk snake case 3 5", id="symbols-and-digits"),
         pytest.param("cafe\u0301 CAF\u00c9", "caf\u00e9 caf\u00e9", id="composed-and-decomposed-accents"),
         pytest.param("\u0939\u093f\u0902\u0926\u0940", "\u0939\u093f\u0902\u0926\u0940", id="marks-of-other-scripts"),
+        pytest.param("می\u200cخواهم", "میخواهم", id="persian-non-joiner"),
+        pytest.param("क्\u200dष", "क्ष", id="hindi-joiner"),
+        pytest.param("co\u00adop\u200b \u200fab\ufeff", "coop ab", id="soft-hyphen-and-marks"),
+        pytest.param("\u2764\ufe0f one 1\ufe0f\u20e3", "one 1\u20e3", id="variation-selectors"),
+        pytest.param("ΟΔΟΣ οδος", "οδος οδος", id="final-sigma"),
         pytest.param("?!", "", id="nothing-left"),
         pytest.param("", "", id="empty"),
     ],
@@ -171,15 +184,27 @@ def test_interval_with_an_utterance_without_words_is_finite():
 def test_signature_says_how_the_number_was_made(options, expected):
     signature = WER().compute(predictions=["a"], references=["a"], **options)["signature"]
     assert signature.startswith(expected)
-    assert "|version:jiwer " in signature
+    assert "|version:rapidfuzz " in signature
 
 
 @pytest.mark.parametrize(
     ("predictions", "references", "error", "message"),
     [
-        pytest.param("one", ["one"], TypeError, "predictions must be a list of str.* got 'one'", id="prediction-str"),
-        pytest.param(["one"], "one", TypeError, "references must be a list of str.* got 'one'", id="reference-str"),
-        pytest.param(["one"], None, TypeError, "references must be a list of str.* got None", id="none"),
+        pytest.param(
+            "one",
+            ["one"],
+            TypeError,
+            "predictions must be a list .* got 'one'",
+            id="prediction-str",
+        ),
+        pytest.param(
+            ["one"],
+            "one",
+            TypeError,
+            "references must be a list .* got 'one'",
+            id="reference-str",
+        ),
+        pytest.param(["one"], None, TypeError, "references must be a list .* got None", id="none"),
         pytest.param([[1, 2]], ["one"], TypeError, r"predictions\[0\] must be a str, got \[1, 2\]; decode", id="ids"),
         pytest.param(
             ["a"], [["a"]], TypeError, r"references\[0\] must be a str, got \['a'\].*one reference", id="nest"
@@ -216,3 +241,19 @@ def test_adding_in_parts_gives_the_same():
 def test_works_inside_evaluate_combine():
     combined = evaluate.combine({"speech": WER()}, force_prefix=True)
     assert combined.compute(predictions=["a x"], references=["a b"])["speech_wer"] == 0.5
+
+
+def test_counts_are_jiwers():
+    generator = random.Random(0)
+    vocabulary = ["a", "ab", "b", "ba", "abc", "it's"]
+    texts = [" ".join(generator.choices(vocabulary, k=generator.randrange(12))) for _ in range(600)]
+    predictions, references = texts[:300], texts[300:]
+    words, letters = jiwer.process_words(references, predictions), jiwer.process_characters(references, predictions)
+    totals = wer_statistics(predictions, references).sum(axis=0).tolist()
+    assert totals[:3] == [words.substitutions, words.insertions, words.deletions]
+    assert totals[4] == letters.substitutions + letters.insertions + letters.deletions
+
+
+def test_the_signature_says_how_many_utterances_were_skipped():
+    signature = WER().compute(predictions=["a"], references=["a"], skipped=3)["signature"]
+    assert signature.startswith("nrefs:1|skipped:3|case:lc|")

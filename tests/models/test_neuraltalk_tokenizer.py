@@ -76,7 +76,7 @@ def test_round_trip(tokenizer, tmp_path, way):
     ("min_count", "message"),
     [
         (0, r"^min_count must be >= 1, got 0; 1 keeps every word$"),
-        (9, r"^min_count must leave at least one word, got 9 with 9 distinct words; lower it$"),
+        (9, r"^min_count must leave at least one word, got 9 with 9 distinct words; lower it, and put"),
     ],
 )
 def test_bad_min_count_is_refused_by_name(min_count, message):

@@ -1,7 +1,4 @@
-"""Batches of captioned images for a Trainer.
-
-Layer: torch only.
-"""
+"""Batches of captioned images for a Trainer."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

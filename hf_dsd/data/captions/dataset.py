@@ -1,7 +1,7 @@
 """Captioned images as training sees them: image vectors, captions, and one torch Dataset for each way to read them.
 
-Layer: torch only. Where the captions come from (files, a Hub dataset, drawn scenes) is the business of the modules next
-door; all of them build a `CaptionData`.
+Where the captions come from (files, a Hub dataset, drawn scenes) is the business of the modules next door; all of them
+build a `CaptionData`.
 """
 
 import logging
@@ -14,10 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-logger = logging.getLogger(__name__)
+from hf_dsd.data.splits import check_split_names, find_split
 
-SPLITS = ("train", "validation", "test")
-"""The split names every source uses."""
+logger = logging.getLogger(__name__)
 
 Encode = Callable[[str], list[int]]
 """From a raw caption to its word ids followed by the end id, without a start id."""
@@ -88,9 +87,7 @@ class CaptionData:
                 f"features must be (images, dims) float32, got {tuple(self.features.shape)} {self.features.dtype}; "
                 "convert with .float() and give one vector per image"
             )
-        unknown = sorted(set(self.splits) - set(SPLITS))
-        if unknown or "train" not in self.splits:
-            raise ValueError(f"splits must be 'train' and any of {SPLITS[1:]}, got {list(self.splits)}; rename them")
+        check_split_names("splits", self.splits)
         for name, split in self.splits.items():
             self._check_rows(name, split)
         images = [image for split in self.splits.values() for image in split.images]
@@ -119,20 +116,8 @@ class CaptionData:
         return int(self.features.shape[1])
 
     def split(self, name: str) -> CaptionSplit:
-        """One split by name.
-
-        Args:
-            name: "train", "validation" or "test".
-
-        Returns:
-            The split.
-
-        Raises:
-            ValueError: If the data has no such split.
-        """
-        if name not in self.splits:
-            raise ValueError(f"split must be one of {list(self.splits)}, got {name!r}; this data has no other")
-        return self.splits[name]
+        """One split by name; ValueError if the data has no such split."""
+        return find_split(self.splits, name)
 
 
 def _encode_captions(split: CaptionSplit, encode: Encode) -> list[list[tuple[str, list[int]]]]:

@@ -1,9 +1,5 @@
-"""Captions and image vectors from a folder of three files.
+"""Captions and image vectors from a folder of three files."""
 
-Layer: safetensors and the data structures of captioning.py.
-"""
-
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +7,10 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from .dataset import SPLITS, CaptionData, CaptionSplit
+from hf_dsd.data.splits import SPLITS
+from hf_dsd.data.tables import read_json_list, read_jsonl
+
+from .dataset import CaptionData, CaptionSplit
 
 CAPTIONS_FILE = "captions.jsonl"
 IMAGE_IDS_FILE = "image_ids.json"
@@ -55,14 +54,7 @@ def load_captions(data_dir: str | Path, *, feature_columns: str | None = None) -
 
 
 def _read_image_ids(path: Path) -> list[str]:
-    try:
-        image_ids = json.loads(path.read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} must be a JSON list of image names, got invalid JSON ({error}); write it again"
-        ) from error
-    if not isinstance(image_ids, list) or not all(isinstance(name, str) for name in image_ids):
-        raise ValueError(f"{path} must be a JSON list of image names, got {image_ids!r:.80}; write it again")
+    image_ids = read_json_list(path, "image names")
     if len(set(image_ids)) < len(image_ids):
         twice = next(name for row, name in enumerate(image_ids) if name in image_ids[:row])
         raise ValueError(f"{path} must name every image once, got {twice!r} twice; remove one of the rows")
@@ -104,7 +96,7 @@ def parse_columns(feature_columns: str | None, dims: int) -> tuple[int, int]:
     if feature_columns is None:
         return 0, dims
     first, colon, last = feature_columns.partition(":")
-    if colon and all(part == "" or part.isdecimal() for part in (first, last)):
+    if colon and all(part == "" or (part.isdecimal() and len(part) < 10) for part in (first, last)):
         start, stop = int(first or 0), int(last or dims)
         if start < stop <= dims:
             return start, stop
@@ -117,22 +109,17 @@ def parse_columns(feature_columns: str | None, dims: int) -> tuple[int, int]:
 def _read_splits(path: Path, row_of: dict[str, int]) -> dict[str, CaptionSplit]:
     rows: dict[str, list[tuple[str, list[str]]]] = {}
     seen: set[str] = set()
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            image, split, captions = _read_line(f"{path.name} line {number}", line)
-            if image not in row_of:
-                raise ValueError(
-                    f"{path.name} line {number}: image must be in {IMAGE_IDS_FILE}, got {image!r} without features; "
-                    "extract its features or remove the line"
-                )
-            if image in seen:
-                raise ValueError(
-                    f"{path.name} line {number}: image must appear once, got {image!r} again; merge the lines"
-                )
-            seen.add(image)
-            rows.setdefault(split, []).append((image, captions))
+    for place, line in read_jsonl(path):
+        image, split, captions = _check_line(place, line)
+        if image not in row_of:
+            raise ValueError(
+                f"{place}: image must be in {IMAGE_IDS_FILE}, got {image!r} without features; extract its features or "
+                "remove the line"
+            )
+        if image in seen:
+            raise ValueError(f"{place}: image must appear once, got {image!r} again; merge the lines")
+        seen.add(image)
+        rows.setdefault(split, []).append((image, captions))
     return {
         split: CaptionSplit(
             images=[image for image, _ in rows[split]],
@@ -144,18 +131,10 @@ def _read_splits(path: Path, row_of: dict[str, int]) -> dict[str, CaptionSplit]:
     }
 
 
-def _read_line(place: str, line: str) -> tuple[str, str, list[str]]:
-    try:
-        row: Any = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{place} must be a JSON object, got {line.strip()!r:.80} ({error}); write it again"
-        ) from error
+def _check_line(place: str, row: dict[str, Any]) -> tuple[str, str, list[str]]:
     fields = ("image", "split", "captions")
-    if not isinstance(row, dict) or any(field not in row for field in fields):
-        raise ValueError(
-            f"{place} must be a JSON object with {', '.join(fields)}, got {line.strip()!r:.80}; complete it"
-        )
+    if any(field not in row for field in fields):
+        raise ValueError(f"{place} must be a JSON object with {', '.join(fields)}, got {row!r:.80}; complete it")
     image, split, captions = (row[field] for field in fields)
     if not isinstance(image, str):
         raise ValueError(f"{place}: image must be a str, got {image!r:.80}; give the image's name")

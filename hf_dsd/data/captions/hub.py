@@ -1,16 +1,16 @@
-"""Captions and image vectors from a dataset on the Hub, or from any path that `datasets.load_dataset` reads.
+"""Captions and image vectors from a dataset on the Hub, or from any path that `datasets.load_dataset` reads."""
 
-Layer: datasets and the data structures of captioning.py.
-"""
-
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import torch
-from datasets import Dataset, DatasetDict, load_dataset
+from datasets import Dataset
 from torch import Tensor
 
-from .dataset import SPLITS, CaptionData, CaptionSplit
+from hf_dsd.data.hub_splits import check_columns, load_splits
+
+from .dataset import CaptionData, CaptionSplit
 
 
 def load_caption_dataset(
@@ -20,6 +20,7 @@ def load_caption_dataset(
     features_column: str = "image_features",
     captions_column: str = "captions",
     image_column: str | None = None,
+    split_names: Mapping[str, str] | None = None,
     **load_kwargs: Any,
 ) -> CaptionData:
     """Reads a dataset of precomputed image vectors and captions, one row per image.
@@ -31,6 +32,8 @@ def load_caption_dataset(
         features_column: Column of image vectors, each a list of floats of the same length.
         captions_column: Column of captions, each a non-empty list of str.
         image_column: Column of unique image names; None names images "split/row".
+        split_names: Our split -> the dataset's, where they differ; slices such as "train[:90%]" are allowed. None takes
+            train, validation and test, as far as there are.
         **load_kwargs: Passed on to `load_dataset`, for example `revision`, `token`, `cache_dir`.
 
     Returns:
@@ -41,20 +44,12 @@ def load_caption_dataset(
             `CaptionData` and `CaptionSplit`.
         TypeError: If an image's captions are not a list of str.
     """
-    loaded = load_dataset(dataset_name, dataset_config_name, **load_kwargs)
-    if not isinstance(loaded, DatasetDict) or "train" not in loaded:
-        found = list(loaded) if isinstance(loaded, DatasetDict) else type(loaded).__name__
-        raise ValueError(
-            f"dataset_name must name a dataset with the splits {SPLITS}, got {dataset_name!r} with {found}; "
-            "name its files train, validation and test, and load neither one split nor a stream"
-        )
     features: list[Tensor] = []
     splits: dict[str, CaptionSplit] = {}
     first_row = 0
-    for name in (name for name in SPLITS if name in loaded):
-        rows = loaded[name]
-        columns = (features_column, captions_column, *([image_column] if image_column else []))
-        _check_columns(name, rows, columns)
+    columns = [features_column, captions_column, *([image_column] if image_column else [])]
+    for name, rows in load_splits(dataset_name, dataset_config_name, split_names, load_kwargs).items():
+        check_columns(name, rows, columns, "rename them or pass features_column, captions_column and image_column")
         features.append(_feature_matrix(name, rows, features_column))
         splits[name] = CaptionSplit(
             images=list(rows[image_column]) if image_column else [f"{name}/{row}" for row in range(len(rows))],
@@ -66,17 +61,6 @@ def load_caption_dataset(
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{features_column} must have one length in all splits, got {lengths}; use one image network")
     return CaptionData(torch.cat(features), splits)
-
-
-def _check_columns(split: str, rows: Dataset, columns: tuple[str, ...]) -> None:
-    if len(rows) == 0:
-        raise ValueError(f"split {split!r} must not be empty, got 0 rows; remove the split or add images")
-    missing = [column for column in columns if column not in rows.column_names]
-    if missing:
-        raise ValueError(
-            f"split {split!r} must have the columns {list(columns)}, got {rows.column_names}; rename them or pass "
-            "features_column, captions_column and image_column"
-        )
 
 
 def _feature_matrix(split: str, rows: Dataset, column: str) -> Tensor:

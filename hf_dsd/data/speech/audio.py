@@ -1,18 +1,19 @@
-"""Audio files and bytes as samples, by soundfile: FLAC, WAV, Ogg (Vorbis and Opus), MP3.
-
-Layer: soundfile, scipy and numpy.
-"""
+"""Audio files and bytes as samples, by soundfile: FLAC, WAV, Ogg (Vorbis and Opus), MP3."""
 
 import io
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
 from scipy.signal import resample_poly
+
+from .truncation import missing_part, with_stated_length
 
 Samples = NDArray[np.float32]
 """(samples,) float32, mono, full scale is [-1, 1]."""
@@ -60,13 +61,15 @@ def read_header(name: str, audio: AudioSource) -> AudioHeader:
         Its header.
 
     Raises:
-        BadUtteranceError: If there is no such file, it is not audio that soundfile reads, or it has no samples.
+        BadUtteranceError: If there is no such file, it is not audio that soundfile reads, it is cut off as far as that
+            shows without decoding, or it has no samples.
     """
-    file = _open(name, audio)
-    try:
-        info = soundfile.info(file)
-    except soundfile.SoundFileError as error:
-        raise _unreadable(name, error) from error
+    with _opened(name, audio) as file:
+        info = soundfile.info(file, verbose=True)
+        read = file.read_bytes if isinstance(file, Path) else file.getvalue
+        missing = missing_part(read, info)
+    if missing:
+        raise _not_whole(name, missing)
     if info.frames < 1:
         raise BadUtteranceError(f"{name}: audio must not be empty, got 0 samples; record it again")
     return AudioHeader(info.frames, info.samplerate)
@@ -84,15 +87,15 @@ def read_audio(name: str, audio: AudioSource, sampling_rate: int) -> Samples:
         The samples, `resampled_length` of them.
 
     Raises:
-        BadUtteranceError: If the file cannot be decoded to its end, or has no samples or samples that are not finite.
+        BadUtteranceError: As `read_header`, or if the file cannot be decoded to its end, or has samples that are not
+            finite.
     """
-    file = _open(name, audio)
-    try:
+    source = audio() if callable(audio) else audio
+    header = read_header(name, source)
+    with _opened(name, source) as file:
         samples, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
-    except soundfile.SoundFileError as error:
-        raise _unreadable(name, error) from error
-    if len(samples) == 0:
-        raise BadUtteranceError(f"{name}: audio must not be empty, got 0 samples; record it again")
+    if len(samples) < header.samples:
+        raise _not_whole(name, f"{len(samples)} of {header.samples} samples")
     if not np.isfinite(samples).all():
         raise BadUtteranceError(f"{name}: samples must be finite, got NaN or infinity; write it again")
     mono = samples[:, 0] if samples.shape[1] == 1 else samples.mean(axis=1)
@@ -115,15 +118,37 @@ def resampled_length(header: AudioHeader, sampling_rate: int) -> int:
     return -(-header.samples * sampling_rate // header.sampling_rate)
 
 
-def _open(name: str, audio: AudioSource) -> Path | io.BytesIO:
+@contextmanager
+def _opened(name: str, audio: AudioSource) -> Iterator[Path | io.BytesIO]:
+    """The file as soundfile takes it; what soundfile raises in the block names the utterance."""
     source = audio() if callable(audio) else audio
-    if isinstance(source, bytes):
-        if not source:
+    try:
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                start = file.read(3)
+        else:
+            start = source[:3]
+        if not start:
             raise BadUtteranceError(f"{name}: audio must not be empty, got 0 bytes; record it again")
-        return io.BytesIO(source)
-    if not source.is_file():
-        raise BadUtteranceError(f"{name}: audio file must exist, got none at {str(source)!r}; add it")
-    return source
+        if start != b"ID3" and start[0] != 0xFF:
+            yield source if isinstance(source, Path) else io.BytesIO(source)
+        else:
+            with TemporaryDirectory() as folder:  # libsndfile 1.2 reads MP3 from files only
+                path = Path(folder, "audio.mp3")
+                path.write_bytes(with_stated_length(source.read_bytes() if isinstance(source, Path) else source))
+                yield path
+    except soundfile.SoundFileError as error:
+        raise _unreadable(name, error) from error
+    except FileNotFoundError as error:
+        raise BadUtteranceError(f"{name}: audio file must exist, got none at {str(source)!r}; add it") from error
+    except (OSError, ValueError) as error:  # a folder, no permission; a name that is too long or holds a NUL
+        if isinstance(error, BadUtteranceError):
+            raise
+        raise BadUtteranceError(f"{name}: audio file must be readable, got {error}; correct it") from error
+
+
+def _not_whole(name: str, missing: str) -> BadUtteranceError:
+    return BadUtteranceError(f"{name}: audio must be a whole file, got {missing}: it is cut off; write it again")
 
 
 def _unreadable(name: str, error: soundfile.SoundFileError) -> BadUtteranceError:

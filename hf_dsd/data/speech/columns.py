@@ -1,7 +1,4 @@
-"""Which column of a speech dataset holds the transcripts.
-
-Layer: pure Python.
-"""
+"""Which column of a speech dataset holds the transcripts."""
 
 from collections.abc import Iterable
 

@@ -1,7 +1,4 @@
-"""Speech as training reads it: the torch Dataset of model inputs and labels.
-
-Layer: torch and the speech modules next door.
-"""
+"""Speech as training reads it: the torch Dataset of model inputs and labels."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -10,6 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+
+from hf_dsd.data.epoch import SharedEpoch
+from hf_dsd.data.splits import check_seed
 
 from .audio import BadUtteranceError, Samples, resampled_length
 from .labels import Encode, required_frames
@@ -28,8 +28,9 @@ class SpeechDataset(Dataset[dict[str, Any]]):
     Transcripts are encoded and checked once, here; audio is decoded when a row is asked for, or here with `precompute`.
 
     With `augment`, a row changes from epoch to epoch: the draw depends on `seed`, the epoch and the row only, so a
-    resumed run sees what the unbroken run would have seen, with any number of worker processes. `set_epoch` must be
-    called at the start of every epoch; `LengthGroupedOrder` does, with another order do it in a callback's
+    resumed run sees what the unbroken run would have seen, with any number of worker processes, persistent or not.
+    `set_epoch` must be
+    called at the start of every epoch; `LengthGroupedSampler` does, with another order do it in a callback's
     `on_epoch_begin`.
 
     Args:
@@ -47,7 +48,7 @@ class SpeechDataset(Dataset[dict[str, Any]]):
 
     Attributes:
         utterances: Of each row.
-        skipped: Name -> why, for every utterance left out here.
+        skipped: Name -> why, for every utterance of the split that was left out, in loading or here.
 
     Raises:
         BadUtteranceError: Unless `skip_bad_examples`: if a transcript has no label, a character outside the vocabulary,
@@ -70,12 +71,11 @@ class SpeechDataset(Dataset[dict[str, Any]]):
         seed: int = 0,
         skip_bad_examples: bool = False,
     ) -> None:
-        if seed < 0:
-            raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
+        check_seed(seed)
         self._data, self._extract, self._augment = data, extract, augment
-        self._input_name, self._seed, self._epoch = input_name, seed, 0
+        self._input_name, self._seed, self._epoch = input_name, seed, SharedEpoch()
         self.utterances: list[Utterance] = []
-        self.skipped: dict[str, str] = {}
+        left_out: dict[str, str] = {}
         self._labels: list[list[int]] = []
         self._inputs: list[Tensor] | None = [] if precompute else None
         for utterance in data.split(split):
@@ -84,8 +84,9 @@ class SpeechDataset(Dataset[dict[str, Any]]):
             except BadUtteranceError as error:
                 if not skip_bad_examples:
                     raise
-                self.skipped[utterance.name] = error.problem
-        report_skipped(self.skipped, len(data.split(split)), f"split {split!r}")
+                left_out[utterance.name] = error.problem
+        report_skipped(left_out, len(data.split(split)), f"split {split!r}")
+        self.skipped = {**data.skipped.get(split, {}), **left_out}
         if not self.utterances:
             raise ValueError(f"split {split!r} must have an utterance that can be used, got none; see the log for why")
 
@@ -120,7 +121,7 @@ class SpeechDataset(Dataset[dict[str, Any]]):
         Args:
             epoch: At least 0.
         """
-        self._epoch = epoch
+        self._epoch.number = epoch
 
     @property
     def lengths(self) -> list[int]:
@@ -134,7 +135,7 @@ class SpeechDataset(Dataset[dict[str, Any]]):
         inputs = self._inputs[index] if self._inputs is not None else self._read(self.utterances[index])
         if self._augment is not None:
             row = range(len(self))[index]  # -1 is the last row's draw
-            (draw,) = np.random.SeedSequence((self._seed, self._epoch, row)).generate_state(1)
+            (draw,) = np.random.SeedSequence((self._seed, self._epoch.number, row)).generate_state(1)
             inputs = self._augment(inputs, torch.Generator().manual_seed(int(draw)))
         return {self._input_name: inputs, "labels": self._labels[index]}
 

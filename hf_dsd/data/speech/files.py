@@ -1,16 +1,14 @@
-"""Speech from a folder in the `audiofolder` layout.
+"""Speech from a folder in the `audiofolder` layout."""
 
-Layer: the data structures of speech.py.
-"""
-
-import csv
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hf_dsd.data.splits import SPLITS
+from hf_dsd.data.tables import read_csv, read_jsonl
+
 from .columns import find_text_column
-from .utterances import DEFAULT_SAMPLING_RATE, SPLITS, SpeechData, Utterance, collect_utterances, report_skipped
+from .utterances import DEFAULT_SAMPLING_RATE, SpeechData, collect_speech
 
 METADATA_FILES = ("metadata.jsonl", "metadata.csv")
 """Where a split's transcripts are; the first that exists is read."""
@@ -54,19 +52,17 @@ def load_speech(
     if not (folder / "train").is_dir():
         found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else "no such folder"
         raise FileNotFoundError(f"data_dir must hold the folder 'train', got {str(folder)!r} with {found}; check it")
-    splits: dict[str, list[Utterance]] = {}
-    skipped: dict[str, str] = {}
-    for split in (split for split in SPLITS if (folder / split).is_dir()):
-        rows = [
+    splits = {
+        split: [
             (f"{split}/{row['file_name']}", folder / split / row["file_name"], row[column])
             for row, column in _read_metadata(folder / split, text_column)
         ]
-        splits[split], left_out = collect_utterances(
-            rows, sampling_rate=sampling_rate, resample=resample, skip_bad_examples=skip_bad_examples
-        )
-        report_skipped(left_out, len(rows), f"{folder / split}")
-        skipped.update(left_out)
-    return SpeechData(splits, sampling_rate, skipped)
+        for split in SPLITS
+        if (folder / split).is_dir()
+    }
+    return collect_speech(
+        splits, str(folder), sampling_rate=sampling_rate, resample=resample, skip_bad_examples=skip_bad_examples
+    )
 
 
 def _read_metadata(folder: Path, text_column: str | None) -> Iterator[tuple[dict[str, Any], str]]:
@@ -78,7 +74,7 @@ def _read_metadata(folder: Path, text_column: str | None) -> Iterator[tuple[dict
             "and transcription"
         )
     seen: set[str] = set()
-    for place, row in _read_jsonl(path) if path.suffix == ".jsonl" else _read_csv(path):
+    for place, row in (read_jsonl if path.suffix == ".jsonl" else read_csv)(path):
         name = row.get("file_name")
         if not isinstance(name, str) or not name:
             raise ValueError(f"{place}: file_name must be a str, got {name!r:.80}; give the path of the audio file")
@@ -86,27 +82,3 @@ def _read_metadata(folder: Path, text_column: str | None) -> Iterator[tuple[dict
             raise ValueError(f"{place}: file_name must appear once, got {name!r} again; remove one of the lines")
         seen.add(name)
         yield row, find_text_column(place, row, text_column)
-
-
-def _read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, start=1):
-            if not line.strip():
-                continue
-            place = f"{path.parent.name}/{path.name} line {number}"
-            try:
-                row = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise ValueError(
-                    f"{place} must be a JSON object, got {line.strip()!r:.80} ({error}); write it again"
-                ) from error
-            if not isinstance(row, dict):
-                raise ValueError(f"{place} must be a JSON object, got {line.strip()!r:.80}; write it again")
-            yield place, row
-
-
-def _read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    with path.open(encoding="utf-8", newline="") as lines:
-        reader = csv.DictReader(lines)
-        for row in reader:
-            yield f"{path.parent.name}/{path.name} line {reader.line_num}", row

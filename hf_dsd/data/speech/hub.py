@@ -1,7 +1,6 @@
 """Speech from a dataset on the Hub, or from any path that `datasets.load_dataset` reads.
 
-Layer: datasets and the data structures of speech.py. Audio stays encoded until a row is read: neither torchcodec nor
-torchaudio is needed.
+Audio stays encoded until a row is read: neither torchcodec nor torchaudio is needed.
 """
 
 from collections.abc import Mapping
@@ -9,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Audio, Dataset, DatasetDict, load_dataset
+from datasets import Audio, Dataset
+
+from hf_dsd.data.hub_splits import check_columns, load_splits
 
 from .audio import AudioSource
 from .columns import find_text_column
-from .utterances import DEFAULT_SAMPLING_RATE, SPLITS, SpeechData, Utterance, collect_utterances, report_skipped
+from .utterances import DEFAULT_SAMPLING_RATE, SpeechData, collect_speech
 
 
 @dataclass(frozen=True)
@@ -76,41 +77,18 @@ def load_speech_dataset(
             rate, or a transcript is empty.
         ValueError: If there is no train split, a column is missing or does not hold audio, or as `SpeechData`.
     """
-    splits: dict[str, list[Utterance]] = {}
-    skipped: dict[str, str] = {}
-    for split, rows in _load_splits(dataset_name, dataset_config_name, split_names, load_kwargs).items():
+    splits = {}
+    for split, rows in load_splits(dataset_name, dataset_config_name, split_names, load_kwargs).items():
         audio = _audio_rows(split, rows, audio_column)
         texts = rows[find_text_column(f"split {split!r}", rows.column_names, text_column)]
-        named = [(*_name_audio(split, audio, index), text) for index, text in enumerate(texts)]
-        splits[split], left_out = collect_utterances(
-            named, sampling_rate=sampling_rate, resample=resample, skip_bad_examples=skip_bad_examples
-        )
-        report_skipped(left_out, len(named), f"split {split!r} of {dataset_name}")
-        skipped.update(left_out)
-    return SpeechData(splits, sampling_rate, skipped)
-
-
-def _load_splits(
-    dataset_name: str, config: str | None, split_names: Mapping[str, str] | None, load_kwargs: Mapping[str, Any]
-) -> dict[str, Dataset]:
-    if split_names is not None:
-        return {
-            split: load_dataset(dataset_name, config, split=theirs, **load_kwargs)
-            for split, theirs in split_names.items()
-        }
-    loaded = load_dataset(dataset_name, config, **load_kwargs)
-    if not isinstance(loaded, DatasetDict) or "train" not in loaded:
-        found = list(loaded) if isinstance(loaded, DatasetDict) else type(loaded).__name__
-        raise ValueError(
-            f"dataset_name must name a dataset with the splits {SPLITS}, got {dataset_name!r} with {found}; "
-            "pass split_names, and load neither one split nor a stream"
-        )
-    return {split: loaded[split] for split in SPLITS if split in loaded}
+        splits[split] = [(*_name_audio(split, audio, index), text) for index, text in enumerate(texts)]
+    return collect_speech(
+        splits, dataset_name, sampling_rate=sampling_rate, resample=resample, skip_bad_examples=skip_bad_examples
+    )
 
 
 def _audio_rows(split: str, rows: Dataset, column: str) -> Dataset:
-    if column not in rows.column_names:
-        raise ValueError(f"split {split!r} must have the column {column!r}, got {rows.column_names}; pass audio_column")
+    check_columns(split, rows, [column], "pass audio_column")
     try:
         return rows.select_columns([column]).cast_column(column, Audio(decode=False))
     except (TypeError, ValueError, NotImplementedError) as error:  # the last is Arrow's

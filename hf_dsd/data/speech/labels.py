@@ -1,35 +1,10 @@
-"""Transcripts as CTC labels: which characters there are, and how many frames labels need.
-
-Layer: the data structures of speech.py.
-"""
+"""Transcripts as CTC labels, and how many frames labels need."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 
-from .utterances import SpeechData
-
 Encode = Callable[[str], list[int]]
 """From a raw transcript to its label ids; raises ValueError for a transcript that it cannot encode."""
-
-
-def transcript_characters(
-    data: SpeechData, normalize: Callable[[str], str] = str.lower, *, split: str = "train"
-) -> list[str]:
-    """The characters that a split's transcripts use: what a character vocabulary must have.
-
-    Args:
-        data: The speech.
-        normalize: What encoding does to a transcript first.
-        split: Split to read.
-
-    Returns:
-        Sorted characters, the space among them.
-
-    Raises:
-        ValueError: If the split is missing.
-    """
-    texts = (utterance.transcript for utterance in data.split(split))
-    return sorted({char for text in texts for char in normalize(text)})
 
 
 def required_frames(labels: Sequence[int]) -> int:

@@ -1,7 +1,4 @@
-"""SpecAugment: random stretches of time and bands of frequency of a spectrogram set to its mean.
-
-Layer: torch only.
-"""
+"""SpecAugment: random stretches of time and bands of frequency of a spectrogram set to its mean."""
 
 from dataclasses import dataclass
 

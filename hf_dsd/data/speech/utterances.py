@@ -1,28 +1,20 @@
 """Transcribed speech: audio files with transcripts, in splits.
 
-Layer: the audio files of speech_audio.py. Where utterances come from (files, a Hub dataset, synthesised digits) is the
-business of the modules next door; all of them build a `SpeechData`, and speech_dataset.py turns it into rows.
+Where utterances come from (files, a Hub dataset, synthesised digits) is the business of the modules next door; all of
+them build a `SpeechData`, and `SpeechDataset` turns it into rows.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from .audio import (
-    AudioHeader,
-    AudioSource,
-    BadUtteranceError,
-    Samples,
-    read_audio,
-    read_header,
-)
+from hf_dsd.data.splits import check_split_names, find_split
+
+from .audio import AudioHeader, AudioSource, BadUtteranceError, Samples, read_audio, read_header
 
 logger = logging.getLogger(__name__)
-
-SPLITS = ("train", "validation", "test")
-"""The split names every source uses."""
 
 DEFAULT_SAMPLING_RATE = 16_000
 """In Hz."""
@@ -59,7 +51,7 @@ class SpeechData:
     Attributes:
         splits: Split name ("train", "validation" or "test") -> its utterances.
         sampling_rate: In Hz; files with another one are resampled when read.
-        skipped: Name -> why, for every utterance that loading left out.
+        skipped: Split -> name -> why, for every utterance that loading left out.
 
     Raises:
         ValueError: If there is no train split, a split is empty or its name unknown, two utterances have the same name,
@@ -68,12 +60,10 @@ class SpeechData:
 
     splits: Mapping[str, Sequence[Utterance]]
     sampling_rate: int = DEFAULT_SAMPLING_RATE
-    skipped: Mapping[str, str] = field(default_factory=dict)
+    skipped: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        unknown = sorted(set(self.splits) - set(SPLITS))
-        if unknown or "train" not in self.splits:
-            raise ValueError(f"splits must be 'train' and any of {SPLITS[1:]}, got {list(self.splits)}; rename them")
+        check_split_names("splits", self.splits)
         for name, utterances in self.splits.items():
             if not utterances:
                 raise ValueError(f"split {name!r} must not be empty, got 0 utterances; leave it out or add some")
@@ -85,20 +75,8 @@ class SpeechData:
             raise ValueError(f"sampling_rate must be positive, got {self.sampling_rate}; 16000 is customary")
 
     def split(self, name: str) -> Sequence[Utterance]:
-        """One split by name.
-
-        Args:
-            name: "train", "validation" or "test".
-
-        Returns:
-            Its utterances.
-
-        Raises:
-            ValueError: If the data has no such split.
-        """
-        if name not in self.splits:
-            raise ValueError(f"split must be one of {list(self.splits)}, got {name!r}; this data has no other")
-        return self.splits[name]
+        """One split by name; ValueError if the data has no such split."""
+        return find_split(self.splits, name)
 
     def samples(self, utterance: Utterance) -> Samples:
         """Decodes one utterance.
@@ -115,42 +93,49 @@ class SpeechData:
         return read_audio(utterance.name, utterance.audio, self.sampling_rate)
 
 
-def collect_utterances(
-    rows: Iterable[tuple[str, AudioSource, Any]],
+def collect_speech(
+    splits: Mapping[str, Sequence[tuple[str, AudioSource, Any]]],
+    source: str,
     *,
     sampling_rate: int,
     resample: bool,
     skip_bad_examples: bool,
-) -> tuple[list[Utterance], dict[str, str]]:
+) -> SpeechData:
     """Checks recordings one by one: what every loader of speech does.
 
     Args:
-        rows: Name, audio and transcript of each.
+        splits: Split name -> name, audio and transcript of each recording.
+        source: Where they come from, for the log.
         sampling_rate: In Hz, what the files must have.
         resample: Whether files may have another sampling rate.
         skip_bad_examples: Whether to leave out what cannot be used instead of raising. Every file is then decoded once,
             because damage behind the header shows only there.
 
     Returns:
-        The utterances that can be used, and name -> why for those that cannot.
+        The utterances that can be used, and what was left out.
 
     Raises:
         BadUtteranceError: Unless `skip_bad_examples`: if a file is unreadable, empty or of another sampling rate, or a
             transcript is not text.
+        ValueError: As `SpeechData`.
     """
-    kept, skipped = [], {}
-    for name, audio, transcript in rows:
-        try:
-            utterance = _check_utterance(name, audio, transcript, None if resample else sampling_rate)
-            if skip_bad_examples:
-                read_audio(name, audio, utterance.header.sampling_rate)
-        except BadUtteranceError as error:
-            if not skip_bad_examples:
-                raise
-            skipped[name] = error.problem
-        else:
-            kept.append(utterance)
-    return kept, skipped
+    kept: dict[str, list[Utterance]] = {}
+    skipped: dict[str, dict[str, str]] = {}
+    for split, rows in splits.items():
+        kept[split], skipped[split] = [], {}
+        for name, audio, transcript in rows:
+            try:
+                utterance = _check_utterance(name, audio, transcript, None if resample else sampling_rate)
+                if skip_bad_examples:
+                    read_audio(name, audio, utterance.header.sampling_rate)
+            except BadUtteranceError as error:
+                if not skip_bad_examples:
+                    raise
+                skipped[split][name] = error.problem
+            else:
+                kept[split].append(utterance)
+        report_skipped(skipped[split], len(rows), f"split {split!r} of {source}")
+    return SpeechData(kept, sampling_rate, skipped)
 
 
 def _check_utterance(name: str, audio: AudioSource, transcript: Any, sampling_rate: int | None) -> Utterance:

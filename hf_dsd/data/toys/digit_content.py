@@ -1,7 +1,4 @@
-"""What is said in a spoken-digit recording, by whom, and how well it was recorded.
-
-Layer: numpy. Everything about a recording follows from the numbers in its `DigitString`.
-"""
+"""What is said in a spoken-digit recording, by whom, and how well it was recorded."""
 
 from dataclasses import dataclass
 

@@ -1,6 +1,6 @@
 """How the ten digits sound: the phones of each word, and where each phone's resonances and noise are.
 
-Layer: pure Python. Formants are typical of a man's voice; a speaker scales and bends them.
+Formants are typical of a man's voice; a speaker scales and bends them.
 """
 
 from dataclasses import dataclass

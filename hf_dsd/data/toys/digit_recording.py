@@ -1,7 +1,4 @@
-"""What becomes of a voice on its way to the file: echo, background noise, clipping.
-
-Layer: numpy and scipy.
-"""
+"""What becomes of a voice on its way to the file: echo, background noise, clipping."""
 
 import numpy as np
 import scipy.fft

@@ -1,7 +1,7 @@
 """A formant synthesiser: a buzz and a hiss, shaped by resonances that glide from phone to phone.
 
-Layer: numpy and scipy. The source-filter model of speech; the filter acts on overlapping windows in the frequency
-domain, so that all windows of an utterance are one array operation.
+The source-filter model of speech; the filter acts on overlapping windows in the frequency domain, so that all windows
+of an utterance are one array operation.
 
 References:
     Klatt, `Software for a cascade/parallel formant synthesizer <https://doi.org/10.1121/1.383940>`_, 1980.

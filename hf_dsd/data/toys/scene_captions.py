@@ -1,7 +1,4 @@
-"""Words a scene: a small grammar with synonyms, free word order, left-out details and the slips of human annotators.
-
-Layer: numpy and the scene's content.
-"""
+"""Words a scene: a small grammar with synonyms, free word order, left-out details and the slips of human annotators."""
 
 from typing import NamedTuple
 

@@ -1,7 +1,4 @@
-"""What is in a drawn scene: the choices, how one is drawn by lot, and when two scenes count as the same.
-
-Layer: numpy only. Drawing, wording and features are modules of their own.
-"""
+"""What is in a drawn scene: the choices, how one is drawn by lot, and when two scenes count as the same."""
 
 from dataclasses import dataclass
 

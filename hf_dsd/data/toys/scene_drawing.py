@@ -1,7 +1,4 @@
-"""Draws a scene with PIL, 64 x 64 pixels, with positions, tints, specks and noise that no caption mentions.
-
-Layer: numpy, pillow and the scene's content.
-"""
+"""Draws a scene with PIL, 64 x 64 pixels, with positions, tints, specks and noise that no caption mentions."""
 
 import math
 from typing import NamedTuple

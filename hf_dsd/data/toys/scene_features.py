@@ -1,7 +1,7 @@
 """Fixed image vectors of small pictures: which palette colours lie where, and what random filters see in them.
 
-Layer: torch and numpy. They stand in for the frozen network of a real captioner, without a download and without
-training: good enough to caption from, poor enough that a captioner prefers to learn its pictures by heart.
+They stand in for the frozen network of a real captioner, without a download and without training: good enough to
+caption from, poor enough that a captioner prefers to learn its pictures by heart.
 """
 
 import itertools

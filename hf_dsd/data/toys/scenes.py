@@ -1,7 +1,7 @@
 """The embedded data set: drawn scenes with five captions each, made on the spot, no download.
 
-Layer: torch and the scene modules next door. Hard on purpose: noisy pictures, untrained features, annotators who leave
-things out and make mistakes, so that a captioner can overfit and a score is neither 0 nor 100.
+Hard on purpose: noisy pictures, untrained features, annotators who leave things out and make mistakes, so that a
+captioner can overfit and a score is neither 0 nor 100.
 """
 
 from collections.abc import Mapping
@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from hf_dsd.data.captions.dataset import SPLITS, CaptionData, CaptionSplit
+from hf_dsd.data.captions.dataset import CaptionData, CaptionSplit
+from hf_dsd.data.splits import SPLITS, check_split_sizes
 
 from .scene_captions import write_captions
 from .scene_content import Scene, sample_scene
@@ -19,8 +20,6 @@ from .scene_drawing import draw_scene
 from .scene_features import extract_features, whiten
 
 DEFAULT_SPLIT_SIZES: Mapping[str, int] = {"train": 1500, "validation": 250, "test": 250}
-
-_LARGEST_SPLIT = 100_000  # keeps the search for unused content short
 
 
 @dataclass(frozen=True)
@@ -72,7 +71,7 @@ def make_scenes(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> 
         ValueError: If a split's name is unknown, a size is out of range, or the seed is negative.
     """
     sizes = dict(DEFAULT_SPLIT_SIZES if split_sizes is None else split_sizes)
-    _check_arguments(sizes, seed)
+    check_split_sizes(sizes, seed, smallest_train=2)
     used: set[tuple[object, ...]] = set()
     chosen: dict[str, list[Scene]] = {}
     for split in ("test", "validation", "train"):  # the smallest first: they must not depend on the others' size
@@ -83,21 +82,6 @@ def make_scenes(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> 
     features = extract_features(torch.from_numpy(pictures).permute(0, 3, 1, 2))
     features = whiten(features, slice(0, sizes["train"]))
     return SceneSet(CaptionData(features, _caption_splits(scenes)), scenes)
-
-
-def _check_arguments(sizes: Mapping[str, int], seed: int) -> None:
-    unknown = sorted(set(sizes) - set(SPLITS))
-    if unknown or "train" not in sizes:
-        raise ValueError(f"split_sizes must name 'train' and any of {SPLITS[1:]}, got {list(sizes)}; rename them")
-    for split, size in sizes.items():
-        smallest = 2 if split == "train" else 1
-        if not smallest <= size <= _LARGEST_SPLIT:
-            raise ValueError(
-                f"split_sizes[{split!r}] must be in [{smallest}, {_LARGEST_SPLIT}], got {size}; "
-                "leave a split out to skip it"
-            )
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
 
 
 def _unused_scenes(size: int, seed: tuple[int, ...], used: set[tuple[object, ...]]) -> list[Scene]:

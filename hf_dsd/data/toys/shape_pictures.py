@@ -1,14 +1,11 @@
-"""The embedded pictures for a classifier: one kind of shape in each, in any colour, size, number and background.
-
-Layer: the scene modules next door. Of the drawn scenes it takes those with a single group of shapes.
-"""
+"""The embedded pictures for a classifier: one kind of shape in each, in any colour, size, number and background."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
 
-from hf_dsd.data.captions.dataset import SPLITS
+from hf_dsd.data.splits import SPLITS, check_split_sizes
 
 from .scene_content import SHAPES, sample_scene
 from .scene_drawing import draw_scene
@@ -42,12 +39,7 @@ def make_shape_pictures(split_sizes: Mapping[str, int] | None = None, seed: int 
         ValueError: If a split's name is unknown, a size is not positive, or the seed is negative.
     """
     sizes = dict(DEFAULT_SPLIT_SIZES if split_sizes is None else split_sizes)
-    if wrong := {name: size for name, size in sizes.items() if name not in SPLITS or size < 1}:
-        raise ValueError(
-            f"split_sizes must be at least 1 for any of {SPLITS}, got {wrong}; leave a split out to skip it"
-        )
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
+    check_split_sizes(sizes, seed)
     return {split: _draw(size, (_SEED, seed, SPLITS.index(split))) for split, size in sizes.items()}
 
 

@@ -1,9 +1,9 @@
 """The embedded speech set: strings of spoken digits, synthesised on the spot, no download.
 
-Layer: soundfile and the digit modules next door. Hard on purpose: few voices to learn from, others to be tested on,
-words that run together, noise, echo and clipping, so that a small model's word error rate is neither 0 nor 100 %: two
-convolutions and two bidirectional GRU layers of 96 (0.33 million parameters) reach 16 % on the train, 28 % on the
-validation and 21 % on the test split after 18 epochs, 84 s on one core.
+Hard on purpose: few voices to learn from, others to be tested on, words that run together, noise, echo and clipping, so
+that a small model's word error rate is neither 0 nor 100 %: two convolutions and two bidirectional GRU layers of 96
+(0.33 million parameters) reach 16 % on the train, 28 % on the validation and 21 % on the test split after 18 epochs,
+84 s on one core.
 """
 
 import io
@@ -13,16 +13,16 @@ from dataclasses import dataclass
 import soundfile
 
 from hf_dsd.data.speech.audio import AudioHeader
-from hf_dsd.data.speech.utterances import SPLITS, SpeechData, Utterance
+from hf_dsd.data.speech.utterances import SpeechData, Utterance
+from hf_dsd.data.splits import SPLITS, check_split_sizes
 
-from .digit_content import DigitString, Speaker, sample_speaker, sample_string
+from .digit_content import DigitString, sample_speaker, sample_string
 from .digit_recording import record
 from .digit_voice import SAMPLING_RATE
 
 DEFAULT_DIGIT_SIZES: Mapping[str, int] = {"train": 600, "validation": 80, "test": 80}
 
 _SPEAKERS = {"train": 20, "validation": 16, "test": 16}
-_LARGEST_SPLIT = 100_000  # of a recording of 60 kB each
 
 
 @dataclass(frozen=True)
@@ -36,20 +36,6 @@ class DigitSet:
 
     data: SpeechData
     strings: Mapping[str, DigitString]
-
-    def speakers(self, split: str) -> set[Speaker]:
-        """Who speaks in a split; no two splits share a speaker.
-
-        Args:
-            split: "train", "validation" or "test".
-
-        Returns:
-            The speakers.
-
-        Raises:
-            ValueError: If the set has no such split.
-        """
-        return {self.strings[utterance.name].speaker for utterance in self.data.split(split)}
 
 
 def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> DigitSet:
@@ -70,7 +56,7 @@ def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int =
         ValueError: If a split's name is unknown, a size is out of range, or the seed is negative.
     """
     sizes = dict(DEFAULT_DIGIT_SIZES if split_sizes is None else split_sizes)
-    _check_arguments(sizes, seed)
+    check_split_sizes(sizes, seed)
     strings: dict[str, DigitString] = {}
     splits: dict[str, list[Utterance]] = {}
     for number, split in enumerate(SPLITS):
@@ -84,19 +70,6 @@ def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int =
         splits[split] = [_record_utterance(name, string) for name, string in chosen.items()]
         strings.update(chosen)
     return DigitSet(SpeechData(splits, SAMPLING_RATE), strings)
-
-
-def _check_arguments(sizes: Mapping[str, int], seed: int) -> None:
-    unknown = sorted(set(sizes) - set(SPLITS))
-    if unknown or "train" not in sizes:
-        raise ValueError(f"split_sizes must name 'train' and any of {SPLITS[1:]}, got {list(sizes)}; rename them")
-    for split, size in sizes.items():
-        if not 1 <= size <= _LARGEST_SPLIT:
-            raise ValueError(
-                f"split_sizes[{split!r}] must be in [1, {_LARGEST_SPLIT}], got {size}; leave a split out to skip it"
-            )
-    if seed < 0:
-        raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
 
 
 def _record_utterance(name: str, string: DigitString) -> Utterance:

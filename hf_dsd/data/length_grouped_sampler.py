@@ -1,7 +1,4 @@
-"""Batches of utterances of like length whose order survives a resume.
-
-Layer: torch, and transformers for the grouping itself.
-"""
+"""Batches of utterances of like length whose order survives a resume."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -13,22 +10,21 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 
 class GroupableRows(Protocol):
-    """What `LengthGroupedOrder` needs of a dataset; `SpeechDataset` has it."""
+    """What `LengthGroupedSampler` needs of a dataset; `SpeechDataset` has it."""
 
     @property
     def lengths(self) -> Sequence[int]:
         """Length of each row, in any unit."""
 
 
-class LengthGroupedOrder(Sampler[int]):
+class LengthGroupedSampler(Sampler[int]):
     """Shuffled rows in which each batch has rows of like length, the batch of the longest row first.
 
     The order depends on the seed and the epoch only, and rows that have a `set_epoch` are told the epoch with it.
     Return this from a Trainer's `_get_train_sampler`: the Trainer tells a sampler the epoch in every run. It does not
-    always tell a
-    dataset: accelerate leaves that out after a resume within an epoch and in distributed runs. transformers' own
-    `LengthGroupedSampler` reads every row to learn its length and draws the order from the global random state, so that
-    a resumed run gets another order than the unbroken one.
+    always tell a dataset: accelerate leaves that out after a resume within an epoch and in distributed runs.
+    transformers' own class of this name reads every row to learn its length and draws the order from the global random
+    state, so that a resumed run gets another order than the unbroken one.
 
     Args:
         rows: The dataset.

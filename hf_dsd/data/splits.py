@@ -1,0 +1,70 @@
+"""The splits of a data set: their names, and what every source checks of them."""
+
+from collections.abc import Iterable, Mapping
+from typing import TypeVar
+
+Rows = TypeVar("Rows")
+
+SPLITS = ("train", "validation", "test")
+"""The split names every source uses."""
+
+LARGEST_SPLIT = 100_000
+"""Of a set that is made on the spot: more would take hours or gigabytes."""
+
+
+def check_split_names(field: str, names: Iterable[str]) -> None:
+    """Refuses names other than `SPLITS`, and data to which nothing can be fitted.
+
+    Args:
+        field: What messages call the mapping.
+        names: The splits there are.
+
+    Raises:
+        ValueError: If a name is unknown, or there is no train split.
+    """
+    found = list(names)
+    if not {"train"} <= set(found) <= set(SPLITS):
+        raise ValueError(f"{field} must be 'train' and any of {SPLITS[1:]}, got {found}; rename them")
+
+
+def find_split(splits: Mapping[str, Rows], name: str) -> Rows:
+    """One split by name.
+
+    Raises:
+        ValueError: If there is no such split.
+    """
+    if name not in splits:
+        raise ValueError(f"split must be one of {list(splits)}, got {name!r}; this data has no other")
+    return splits[name]
+
+
+def check_split_sizes(sizes: Mapping[str, int], seed: int, *, smallest_train: int = 1) -> None:
+    """Checks what a set that is made on the spot is asked for.
+
+    Args:
+        sizes: Split name -> number of examples.
+        seed: Of the set.
+        smallest_train: Examples that the train split needs.
+
+    Raises:
+        ValueError: If a split's name is unknown, a size is out of range, or the seed is negative.
+    """
+    check_split_names("split_sizes", sizes)
+    for split, size in sizes.items():
+        smallest = smallest_train if split == "train" else 1
+        if not smallest <= size <= LARGEST_SPLIT:
+            raise ValueError(
+                f"split_sizes[{split!r}] must be in [{smallest}, {LARGEST_SPLIT}], got {size}; "
+                "leave a split out to skip it"
+            )
+    check_seed(seed)
+
+
+def check_seed(seed: int) -> None:
+    """Refuses what numpy's seed sequences do not take.
+
+    Raises:
+        ValueError: If the seed is negative.
+    """
+    if seed < 0:
+        raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")

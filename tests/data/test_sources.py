@@ -1,0 +1,57 @@
+"""One source of data, and no argument that it would ignore: in every script."""
+
+import re
+import runpy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+LOADERS = {
+    "run_captioning": "load_data",
+    "run_image_classification": "load_pictures",
+    "run_clm": "load_texts",
+    "run_speech_recognition_ctc": "load_data",
+}
+IGNORED = [
+    ("run_captioning", {"dataset_name": "x", "feature_columns": "0:2"}, "feature_columns belongs to data_dir"),
+    ("run_captioning", {"feature_columns": "0:2"}, "feature_columns belongs to data_dir, got '0:2' with no source"),
+    ("run_captioning", {"data_dir": "x", "scene_train_size": 5}, "scene_train_size belongs to the set that is made"),
+    ("run_speech_recognition_ctc", {"data_dir": "x", "audio_column": "sound"}, "audio_column belongs to dataset_name"),
+    ("run_speech_recognition_ctc", {"data_dir": "x", "dataset_config_name": "c"}, "dataset_config_name belongs to"),
+    ("run_speech_recognition_ctc", {"resample": True}, "resample belongs to data_dir, got True with no source"),
+    ("run_image_classification", {"data_dir": "x", "image_column": "img"}, "image_column belongs to dataset_name"),
+    ("run_image_classification", {"dataset_name": "x", "shapes": 5}, "shapes belongs to the set that is made"),
+    ("run_clm", {"train_file": "x", "text_column": "words"}, "text_column belongs to dataset_name"),
+    ("run_clm", {"validation_file": "x"}, "validation_file belongs to train_file"),
+]
+
+
+def load(script: str, changes: dict[str, Any]) -> Any:
+    """Reads data as a script does with these arguments."""
+    module = runpy.run_path(str(EXAMPLES / f"{script}.py"))
+    arguments = replace(module["DataArguments"](), **changes)
+    rest = [16_000] if script == "run_speech_recognition_ctc" else []
+    return module[LOADERS[script]](arguments, *rest)
+
+
+@pytest.mark.parametrize(("script", "changes", "message"), IGNORED)
+def test_an_argument_that_would_be_ignored_is_refused(script, changes, message):
+    with pytest.raises(ValueError, match=message):
+        load(script, changes)
+
+
+@pytest.mark.parametrize("script", LOADERS)
+def test_two_sources_are_refused(script):
+    first = "train_file" if script == "run_clm" else "data_dir"
+    with pytest.raises(ValueError, match=re.escape(f"data must come from one source, got {first} and dataset_name")):
+        load(script, {first: "x", "dataset_name": "y"})
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_hidden_labels_are_refused_before_the_training(split):
+    build_scorer = runpy.run_path(str(EXAMPLES / "run_image_classification.py"))["build_scorer"]
+    with pytest.raises(ValueError, match=f"split '{split}': labels must be at least 0 and below 2, got -1 in row 1"):
+        build_scorer(["cat", "dog"], split, [0, -1])
