@@ -2,7 +2,7 @@
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -12,7 +12,12 @@ from .command_error import errors_end_command
 
 # What a command needs is imported inside it: `hf-dsd --help` must not wait for torch.
 
-app = typer.Typer(help="Dense-Sparse-Dense training for Hugging Face models.", no_args_is_help=True)
+app = typer.Typer(
+    help="Dense-Sparse-Dense training for Hugging Face models.",
+    no_args_is_help=True,
+    # Every option in both spellings, `--repo-id` and `--repo_id`: scripts of transformers have the second.
+    context_settings={"token_normalize_func": lambda option: option.replace("_", "-")},
+)
 
 
 class DemoTask(str, Enum):
@@ -35,10 +40,11 @@ def demo(
     output_dir: Annotated[Path | None, typer.Option(help="Folder of the runs; default: runs/demo-TASK.")] = None,
 ) -> None:
     """Train DSD and its equal-budget dense control on a small embedded set, and compare them."""
-    from .demo import run_captioning_demo, run_speech_demo
+    from .demo import captioning_task, run_demo, speech_task
 
-    run = {DemoTask.CAPTIONING: run_captioning_demo, DemoTask.SPEECH: run_speech_demo}[task]
-    run(output_dir or Path(f"runs/demo-{task.value}"))
+    make_task = {DemoTask.CAPTIONING: captioning_task, DemoTask.SPEECH: speech_task}[task]
+    with errors_end_command({ValueError: 2, RuntimeError: 2, FileNotFoundError: 1}):
+        run_demo(make_task(), output_dir or Path(f"runs/demo-{task.value}"))
 
 
 @app.command("inspect")
@@ -117,29 +123,23 @@ def compare(
         bool | None,
         typer.Option("--smaller-is-better/--greater-is-better", help="Default: as the script says, or by --metric."),
     ] = None,
-    split: Annotated[str, typer.Option(help="Scored split to compare.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="Scored split to compare; default: test, else the one that the script scored.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Remove runs of another recipe and train anew.")] = False,
     collect: Annotated[bool, typer.Option("--collect", help="Train nothing, compare the runs in --out.")] = False,
 ) -> None:
     """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
-    from .compare.command import collect_command, compare_command
+    from .compare.command import collect_command, run_command
 
+    status = 0
+    if not collect:
+        seed_numbers = range(first_seed, first_seed + seeds)
+        status = run_command(script or [], arms or [], seed_numbers, out, num_processes, force=force)
     greater_is_better = None if smaller_is_better is None else not smaller_is_better
-    if collect:
-        status = collect_command(out, split, metric, greater_is_better=greater_is_better)
-    else:
-        status = compare_command(
-            script or [],
-            arms or [],
-            range(first_seed, first_seed + seeds),
-            out,
-            num_processes,
-            split,
-            metric,
-            force=force,
-            greater_is_better=greater_is_better,
-        )
-    report(out)
+    without_runs = 2 if collect else 1
+    runs = collect_command(out, split, metric, greater_is_better=greater_is_better, without_runs=without_runs)
+    _write_report(out, runs=runs)
     raise typer.Exit(status)
 
 
@@ -150,10 +150,14 @@ def report(
     layer: Annotated[str | None, typer.Option(help="Whose weights to draw; default: the largest pruned one.")] = None,
 ) -> None:
     """Write a run or a comparison as one self-contained HTML page, and its figures as PNG."""
+    _write_report(folder, out, layer=layer)
+
+
+def _write_report(folder: Path, out: Path | None = None, **options: Any) -> None:
     from .report import write_report
 
     with errors_end_command({FileNotFoundError: 2, ValueError: 2}):
-        path = write_report(folder, out, layer=layer)
+        path = write_report(folder, out, **options)
     Console().print(f"The report is in {escape(str(path))}.", highlight=False, soft_wrap=True)
 
 

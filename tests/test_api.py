@@ -62,6 +62,8 @@ def undocumented(tree: ast.Module) -> list[str]:
         for node in scope.body:
             if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) or node.name.startswith("_"):
                 continue
+            if any(getattr(decorator, "id", "") == "overload" for decorator in node.decorator_list):
+                continue  # the function itself says it
             if not ast.get_docstring(node):
                 found.append(prefix + node.name)
             if isinstance(node, ast.ClassDef):

@@ -1,6 +1,7 @@
 """The package's architecture as a test: who may import whom, and what from outside."""
 
 import ast
+import subprocess
 import sys
 from pathlib import Path
 
@@ -141,3 +142,87 @@ def test_no_file_is_named_after_nothing():
     empty_names = {"utils", "util", "common", "base", "helpers", "misc"}
     folders = [PACKAGE, ROOT / "tests", ROOT / "examples"]
     assert [str(f) for folder in folders for f in folder.rglob("*") if f.stem in empty_names] == []
+
+
+# Sizes: what a reader can hold in mind.
+
+
+def lines_of(file: Path) -> int:
+    return len(file.read_text(encoding="utf-8").splitlines())
+
+
+def test_the_root_is_a_hall_and_no_corridor():
+    assert len(list(PACKAGE.glob("*.py"))) <= 8
+
+
+def test_the_trainer_forwards():
+    assert lines_of(PACKAGE / "trainer" / "trainer.py") < 300
+
+
+def test_no_class_is_over_300_lines():
+    sizes = {
+        f"{file.relative_to(PACKAGE)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef)
+    }
+    assert {name: size for name, size in sizes.items() if size > 300} == {}
+
+
+def test_few_private_methods_of_the_trainer_are_overridden():
+    """Each is a promise that transformers never made."""
+    from transformers import Trainer
+
+    from hf_dsd import DSDMixin
+
+    ours = [base for base in DSDMixin.__mro__ if base.__module__.startswith("hf_dsd.")]
+    names = {name for base in ours for name in vars(base) if name.startswith("_") and not name.startswith("__")}
+    assert sorted(name for name in names if callable(getattr(Trainer, name, None))) == [
+        "_hp_search_setup",
+        "_load_from_checkpoint",
+        "_load_optimizer_and_scheduler",
+        "_push_from_checkpoint",
+        "_run_epoch",
+        "_save_rng_state",
+    ]
+
+
+# Circles: of files, function-level imports included.
+
+
+def file_of(module: str) -> Path | None:
+    """The file of one of our modules or of the module that holds a name; None for other packages."""
+    path = ROOT.joinpath(*module.split("."))
+    for found in (path.with_suffix(".py"), path / "__init__.py"):
+        if found.is_file():
+            return found
+    return file_of(module.rpartition(".")[0]) if "." in module else None
+
+
+def file_imports(file: Path) -> set[Path]:
+    """The files of ours that a file imports; packages' `__init__` only where a name of theirs is meant."""
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom):
+            above = file.relative_to(ROOT).parts[: -node.level] if node.level else ()
+            module = ".".join((*above, *filter(None, [node.module])))
+            if module.split(".")[0] == "hf_dsd":
+                found |= {file_of(f"{module}.{alias.name}") for alias in node.names}
+        elif isinstance(node, ast.Import):
+            found |= {file_of(alias.name) for alias in node.names if alias.name.split(".")[0] == "hf_dsd"}
+    return {path for path in found if path is not None and path != file}
+
+
+def test_no_file_is_in_a_circle():
+    waiting = {file: file_imports(file) for file in PACKAGE.rglob("*.py")}
+    while ready := [file for file, needed in waiting.items() if not needed & waiting.keys()]:
+        for file in ready:
+            del waiting[file]
+    assert sorted(str(file.relative_to(PACKAGE)) for file in waiting) == []
+
+
+@pytest.mark.parametrize("module", ["hf_dsd.engine.dsd", "hf_dsd.engine.zero_weights", "hf_dsd.files"])
+def test_the_engine_needs_neither_transformers_nor_datasets(module):
+    code = f"import sys, {module}; print([name for name in ('transformers', 'datasets') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,8 +1,9 @@
 """One recipe, several arms (DSD and its controls), several seeds, one honest table."""
 
+from .arms import ARMS
 from .comparison import ArmSummary, Comparison, Difference
 from .in_process import compare
-from .run_results import ARMS, RunResult
+from .run_results import RunResult, read_runs
 from .runner import ScriptRuns, compare_script
 from .table import print_comparison, to_markdown
 from .verdict import Verdict
@@ -18,5 +19,6 @@ __all__ = [
     "compare",
     "compare_script",
     "print_comparison",
+    "read_runs",
     "to_markdown",
 ]

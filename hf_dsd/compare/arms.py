@@ -1,7 +1,4 @@
-"""What each arm changes in the user's recipe: one thing, at an equal budget.
-
-Layer: the training arguments' rules.
-"""
+"""What each arm changes in the user's recipe: one thing, at an equal budget."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,7 +6,19 @@ from typing import Any
 
 from hf_dsd.runs.folder import AVERAGES
 
-from .run_results import ARMS
+ARMS: Mapping[str, tuple[str, str]] = {
+    "dense": ("dense", "dense control (same budget)"),
+    "sparse": ("dsd", "sparse phase of DSD"),
+    "random": ("random", "DSD with random masks"),
+    "ema": ("dense", "dense control, exponential average"),
+    "swa": ("dense", "dense control, equal average"),
+    "iterative": ("iterative", "iterative DSD"),
+    "dsd": ("dsd", "DSD"),
+}
+"""Arm -> (the arm whose run it is read off, label), in the order of a table."""
+
+EQUAL_BUDGET = tuple(arm for arm in ARMS if arm != "sparse")
+"""Arms that have trained as long as the control: only these are tested against it. `sparse` ends before DSD does."""
 
 _FIXED: Mapping[str, Mapping[str, Any]] = {
     "dsd": {},

@@ -1,7 +1,4 @@
-"""What `hf-dsd compare` does with its arguments: run, print, and end with a status that a script can test.
-
-Layer: the package next door; typer for the exit status.
-"""
+"""What `hf-dsd compare` does with its arguments: run, print, and end with a status that a script can test."""
 
 import signal
 import sys
@@ -14,30 +11,29 @@ from rich.console import Console
 from rich.markup import escape
 
 from hf_dsd.command_error import errors_end_command
+from hf_dsd.runs.run import Run
 
+from .arms import ARMS
 from .comparison import Comparison
-from .run_results import ARMS
-from .runner import ScriptRuns, compare_script
+from .run_results import read_runs
+from .runner import ScriptRuns
 from .table import print_comparison
 
 INTERRUPTED = 130
 
 
-def compare_command(
+def run_command(
     script: Sequence[str],
     arms: Sequence[str],
     seeds: Sequence[int],
     out: Path,
     num_processes: int | None,
-    split: str,
-    metric: str | None,
     *,
     force: bool,
-    greater_is_better: bool | None,
 ) -> int:
-    """Runs the comparison and returns its exit status, 1 if a run failed; ends with 130 if interrupted.
+    """Trains what has not finished, and says what failed; returns the command's exit status, 1 if a run failed.
 
-    Without a comparison it ends here: with 2 if the arguments are wrong, 1 if no run finished.
+    Ends the command here if the arguments are wrong (2), or if it is interrupted (130).
 
     Args:
         script: The positional arguments. `--arms a b c -- script` reaches typer as one arm and `b c script`, so arm
@@ -46,37 +42,37 @@ def compare_command(
         seeds: As at `ScriptRuns`, like the next two.
         out: Folder.
         num_processes: For accelerate.
-        split: Which score files to compare.
-        metric: Score to compare.
         force: Train anew what another recipe made.
-        greater_is_better: Direction of the score; None where the score file or its name tells.
     """
     console = Console()
     more = list(takewhile(lambda word: word in ARMS, script)) if arms else []
     runs = ScriptRuns(script[len(more) :], [*arms, *more] or ["dsd", "dense"], list(seeds), out, num_processes)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end the run at work, too
     try:
-        with errors_end_command({FileNotFoundError: 1, ValueError: 2, RuntimeError: 2}, console):
-            comparison, failed = compare_script(
-                runs, force=force, split=split, metric=metric, greater_is_better=greater_is_better, console=console
-            )
+        with errors_end_command({ValueError: 2, RuntimeError: 2}, console):
+            failed = runs.run(force=force, console=console)
     except KeyboardInterrupt:
         console.print("stopped: the same command goes on from the last checkpoints")
         raise typer.Exit(INTERRUPTED) from None
-    _show(comparison, out, console)
+    for job in failed:
+        log = escape(str(job.log))
+        console.print(f"\n[red]{job.arm}, seed {job.seed}, failed[/red]; the end of {log}:", highlight=False)
+        console.print(str(job.read_status()["error"]), markup=False, highlight=False)
     return 1 if failed else 0
 
 
-def collect_command(out: Path, split: str, metric: str | None, *, greater_is_better: bool | None) -> int:
-    """Compares the runs that are there, writes `comparison.json` and returns the exit status; ends with 2 without."""
+def collect_command(
+    out: Path, split: str | None, metric: str | None, *, greater_is_better: bool | None, without_runs: int = 2
+) -> list[Run]:
+    """Compares the runs that are there, prints the table and writes `comparison.json`; returns the runs.
+
+    Without a comparison it ends the command here, with 2, or with `without_runs` if no run has finished.
+    """
     console = Console()
-    with errors_end_command({ValueError: 2, FileNotFoundError: 2}, console):
-        comparison = Comparison.from_folder(out, split, metric, greater_is_better=greater_is_better)
-    comparison.write(out)
-    _show(comparison, out, console)
-    return 0
-
-
-def _show(comparison: Comparison, out: Path, console: Console) -> None:
+    with errors_end_command({ValueError: 2, FileNotFoundError: without_runs}, console):
+        runs = read_runs(out)
+        comparison = Comparison.from_folder(out, split, metric, greater_is_better=greater_is_better, runs=runs)
+    path = comparison.write(out)
     print_comparison(comparison, console)
-    console.print(f"Written to {escape(str(out / 'comparison.json'))}.", highlight=False)
+    console.print(f"Written to {escape(str(path))}.", highlight=False)
+    return runs

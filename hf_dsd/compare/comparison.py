@@ -1,24 +1,25 @@
-"""`comparison.json`: one recipe, several arms and seeds, and what can honestly be said about them.
-
-Layer: the runs, the tests and the verdict next door.
-"""
+"""`comparison.json`: one recipe, several arms and seeds, and what can honestly be said about them."""
 
 import os
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
 
 from hf_dsd.files import read_json, write_json
+from hf_dsd.runs.folder import seeds_in
+from hf_dsd.runs.run import Run
 
-from .example_significance import ExampleTest, compare_examples, example_counts
-from .recipe_file import read_recipe
-from .run_results import ARMS, COMPARISON_FILE_NAME, RunResult, ScoredRun, read_runs
-from .seed_significance import paired_t
-from .verdict import SeedCount, Verdict, has_learnt_nothing, judge, no_verdict
+from .arms import ARMS, EQUAL_BUDGET
+from .recipe import COMPARISON_FILE_NAME, read_recipe
+from .run_results import RunResult, passed_over, read_runs, run_results
+from .statistics import approximate_randomization, detectable_difference, example_counts, holm, paired_t
+from .verdict import Family, SeedCount, Verdict, has_learnt_nothing, judge, no_verdict
 
 CONTROL = "dense"
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,9 @@ class Difference:
         interval: 95 % interval of the mean, by Student's t; None for one seed.
         p_seeds: Paired t over seeds, two-sided; None where it says nothing.
         p_examples: Approximate randomisation over the examples, one p per seed; empty without texts to test.
-        p_bootstrap: Paired bootstrap over the examples, likewise.
-        bootstrap_intervals: 95 % intervals of each seed's difference, by paired bootstrap, likewise.
+        p_holm: `p_seeds` adjusted by Holm's rule for all arms that are tested against this control.
+        detectable: The smallest true difference that so many seeds of this spread find with 80 % power; None for one
+            seed, or without a spread.
     """
 
     arm: str
@@ -72,9 +74,9 @@ class Difference:
     sd: float | None
     interval: Sequence[float] | None
     p_seeds: float | None
-    p_examples: Sequence[float]
-    p_bootstrap: Sequence[float]
-    bootstrap_intervals: Sequence[Sequence[float]]
+    p_examples: Sequence[float] = ()
+    p_holm: float | None = None
+    detectable: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,10 +94,11 @@ class Comparison:
         seeds: All seeds that were started.
         arms: Every arm with a finished run, in the order of the table.
         runs: Every run, failed ones too, but no failure of an arm that is only read off a run and nobody asked for.
-        differences: Every arm against the dense control.
+        differences: Every arm of the same budget against the dense control.
         verdict: On DSD against the dense control, or on the first other arm; None without a pair.
         versions: Of Python and the packages that ran, in the first run.
         mixed_versions: Package -> its versions, where the runs differ.
+        passed_over: Other scores of these runs, where nobody asked for `metric`: `accuracy on validation`.
         version: Of this file's format.
     """
 
@@ -113,17 +116,19 @@ class Comparison:
     verdict: Verdict | None
     versions: Mapping[str, str | None]
     mixed_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
-    version: int = 1
+    passed_over: Sequence[str] = field(default_factory=list)
+    version: int = _FORMAT
 
     @classmethod
     def from_folder(
         cls,
         out: str | os.PathLike[str],
-        split: str = "test",
+        split: str | None = None,
         metric: str | None = None,
         arms: Sequence[str] | None = None,
         *,
         greater_is_better: bool | None = None,
+        runs: Iterable[Run] | None = None,
     ) -> "Comparison":
         """Compares the runs in `out/seed-S/ARM/`, whoever made them; trains and writes nothing.
 
@@ -132,24 +137,35 @@ class Comparison:
 
         Args:
             out: Folder of the comparison.
-            split: Which `SPLIT_PHASE.json` files to compare.
+            split: Which `SPLIT_PHASE.json` files to compare; None takes `test`, else the split that the script scored.
             metric: Score to compare: one of the score files, their `loss`, or `eval_...`, of the evaluations at the
                 phases' ends; None means the script's headline score, or `eval_loss`.
             arms: Only these arms; None means all that are there.
             greater_is_better: Direction of the score; None leaves it to the score file or, where it is not the
                 headline score, to its name.
+            runs: The runs in `out`, where the caller has read them; None reads them.
 
         Raises:
             FileNotFoundError: If there is no finished run.
-            ValueError: If the runs were scored differently, `metric` is not among the scores, or its direction is not
-                known.
+            ValueError: If a file is damaged, the runs were scored differently, `metric` is not among the scores, or
+                its direction is not known.
         """
         out = Path(out)
+        runs = read_runs(out) if runs is None else list(runs)
+        results = run_results(out, runs, split, metric, arms)
+        found = cls._of_results(out, results, greater_is_better)
+        if metric is not None:
+            return found
+        first = next(result for result in results if result.status == "finished")
+        return replace(found, passed_over=passed_over(runs, first))
+
+    @classmethod
+    def _of_results(cls, out: Path, results: Sequence[RunResult], greater_is_better: bool | None) -> "Comparison":
         recipe = read_recipe(out)
-        runs = [run for run in read_runs(out, split, metric, arms) if _counts(run, recipe)]
-        finished = [run for run in runs if run.result.status == "finished"]
+        results = [result for result in results if _counts(result, recipe)]
+        finished = [result for result in results if result.status == "finished"]
         if not finished:
-            errors = sorted({str(run.result.error) for run in runs})
+            errors = sorted({str(result.error) for result in results})
             raise FileNotFoundError(f"{out} holds no finished run seed-S/ARM: {errors or 'no run at all'}")
         first = finished[0]
         _check_alike(finished)
@@ -162,21 +178,50 @@ class Comparison:
             metric=str(first.metric),
             greater_is_better=greater,
             split=first.split,
-            signature=str((first.result.scores or {}).get("signature", "")),
-            seeds=sorted({run.result.seed for run in runs}),
+            signature=str((first.scores or {}).get("signature", "")),
+            seeds=sorted({result.seed for result in results}),
             arms=_arms(finished),
-            runs=[run.result for run in runs],
+            runs=results,
             differences=differences,
-            verdict=_verdict(runs, differences, str(first.metric), greater_is_better=greater),
-            versions=first.versions or {},
+            verdict=_verdict(results, differences, str(first.metric), greater_is_better=greater),
+            versions=first.versions,
             mixed_versions=_mixed_versions(finished),
         )
 
-    def to_markdown(self) -> str:
-        """The table, the verdict and how to read them, as markdown for a card."""
-        from .table import to_markdown
+    @classmethod
+    def current(cls, out: str | os.PathLike[str], runs: Iterable[Run] | None = None) -> tuple["Comparison", str]:
+        """The comparison of the runs that lie in a folder now, by the stored file's split and metric.
 
-        return to_markdown(self)
+        What is stored is taken as it is where it tells of these runs, or where the file alone was kept.
+
+        Args:
+            out: Folder of a comparison, as the user named it.
+            runs: The runs in it, where the caller has read them; None reads them.
+
+        Returns:
+            The comparison, and a note: what the stored file lacks, or "".
+
+        Raises:
+            FileNotFoundError: If the folder holds neither the file nor a finished run.
+            ValueError: If the runs cannot be compared, or a file of theirs is damaged.
+        """
+        out = Path(out)
+        runs = read_runs(out) if runs is None else list(runs)
+        try:
+            stored = cls.read(out) if (out / COMPARISON_FILE_NAME).is_file() else None
+        except ValueError as error:
+            if not seeds_in(out):
+                raise
+            again = shlex.join(["hf-dsd", "compare", "--collect", "--out", str(out)])
+            note = f"{COMPARISON_FILE_NAME} cannot be read ({error}): the table is computed from the runs that are here"
+            return cls.from_folder(out, runs=runs), f"{note}; {again} writes the file anew"
+        if stored is None:
+            return cls.from_folder(out, runs=runs), ""
+        results = run_results(out, runs, stored.split, stored.metric)
+        changed = sorted({(arm, seed) for arm, seed, *_ in _reached(stored.runs) ^ _reached(results)})
+        if not seeds_in(out) or not changed:
+            return stored, ""
+        return cls._of_results(out, results, stored.greater_is_better), _outdated(stored, out, changed)
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `comparison.json` into `folder`, atomically, and returns its path."""
@@ -184,7 +229,39 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """What `comparison.json` holds."""
-        return {"version": self.version, **asdict(self)}
+        content = {"version": self.version, **asdict(replace(self, runs=()))}
+        return {**content, "runs": [run.to_dict() for run in self.runs]}
+
+    def to_frame(self) -> Any:
+        """A pandas DataFrame with a row per arm: mean, sd, cost and the difference to the control."""
+        from pandas import DataFrame  # there with datasets, and slow to import
+
+        against = {one.arm: asdict(one) for one in self.differences}
+        of_pair = ("mean", "sd", "interval", "p_seeds", "p_holm", "per_seed")
+        rows = {
+            name: {**asdict(arm), **{f"difference_{key}": against.get(name, {}).get(key) for key in of_pair}}
+            for name, arm in self.arms.items()
+        }
+        return DataFrame.from_dict(rows, orient="index")
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Writes `to_frame` as a table of comma-separated values, unrounded."""
+        self.to_frame().to_csv(path, index_label="arm")
+
+    def to_latex(self, digits: int = 2) -> str:
+        """The arms' means, their differences to the control and both p values as a LaTeX table (`booktabs`)."""
+        columns = {
+            "label": "arm",
+            "n": "n",
+            "mean": "mean",
+            "sd": "sd",
+            "difference_mean": "difference",
+            "difference_p_seeds": "p",
+            "difference_p_holm": "p (Holm)",
+        }
+        frame = self.to_frame()[list(columns)].rename(columns=columns)
+        latex: str = frame.to_latex(index=False, escape=True, float_format=f"%.{digits}f", na_rep="--")
+        return latex
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "Comparison":
@@ -206,7 +283,7 @@ class Comparison:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: str = "the comparison") -> "Comparison":
-        """Makes a comparison of what `to_dict` returned.
+        """Makes a comparison of what `to_dict` returned, of this or an older version.
 
         Args:
             content: As `comparison.json` holds it.
@@ -215,26 +292,59 @@ class Comparison:
         Raises:
             ValueError: If a newer version of hf_dsd wrote it.
         """
-        if content["version"] != 1:
-            raise ValueError(f"{source} has format version {content['version']}, this hf_dsd reads 1: upgrade hf-dsd")
-        parts = {
+        version = content["version"]
+        if version not in range(1, _FORMAT + 1):
+            raise ValueError(
+                f"{source} has format version {version}, this hf_dsd reads up to {_FORMAT}: upgrade hf-dsd"
+            )
+        runs = [RunResult(**run) for run in content["runs"]]
+        parts: dict[str, Any] = {
             "arms": {name: ArmSummary(**arm) for name, arm in content["arms"].items()},
-            "runs": [RunResult(**run) for run in content["runs"]],
-            "differences": [Difference(**difference) for difference in content["differences"]],
-            "verdict": Verdict(**content["verdict"]) if content["verdict"] else None,
+            "runs": runs,
+            "version": _FORMAT,
         }
+        if version == 1:
+            return cls(**{**content, **parts, **_judged_anew(content, runs)})
+        parts["differences"] = [Difference(**difference) for difference in content["differences"]]
+        parts["verdict"] = Verdict(**content["verdict"]) if content["verdict"] else None
         return cls(**{**content, **parts})
 
 
-def _counts(run: ScoredRun, recipe: Mapping[str, Any]) -> bool:
+def _judged_anew(content: Mapping[str, Any], runs: Sequence[RunResult]) -> dict[str, Any]:
+    """Differences and verdict of a file of version 1, which compared `sparse`, too, and guessed numbers of seeds."""
+    known = {one.name for one in fields(Difference)}
+    old = [one for one in content["differences"] if one["arm"] in EQUAL_BUDGET]
+    differences = _adjusted([Difference(**{key: one[key] for key in known & one.keys()}) for one in old])
+    differences = [replace(one, detectable=detectable_difference(one.sd, one.n)) for one in differences]
+    runs = [replace(run, diverged="the run diverged" in (run.error or "")) for run in runs]
+    metric, greater = content["metric"], content["greater_is_better"]
+    verdict = _verdict(runs, differences, metric, greater_is_better=greater)
+    return {"runs": runs, "differences": differences, "verdict": verdict}
+
+
+def _reached(runs: Iterable[RunResult]) -> set[tuple[str, int, str, float]]:
+    """What tells whether a stored result is of this run; runs that have failed or not finished do not count."""
+    return {(run.arm, run.seed, run.folder, run.value) for run in runs if run.value is not None}
+
+
+def _outdated(stored: Comparison, out: Path, changed: Iterable[tuple[str, int]]) -> str:
+    runs = "; ".join(f"{arm}, seed {seed}" for arm, seed in changed)
+    words = ["hf-dsd", "compare", "--collect", "--out", str(out), "--split", stored.split, "--metric", stored.metric]
+    return (
+        f"{COMPARISON_FILE_NAME} does not say what {runs} reached: the table is computed from the runs that are here; "
+        f"{shlex.join(words)} writes the file anew"
+    )
+
+
+def _counts(result: RunResult, recipe: Mapping[str, Any]) -> bool:
     """Failures of an arm read off another's run count where it was asked for, or nobody knows what was."""
     calls = recipe.get("calls")
-    asked = not calls or any(run.result.arm in call["arms"] for call in calls)
-    return asked or run.result.status == "finished" or ARMS[run.result.arm][0] == run.result.arm
+    asked = not calls or any(result.arm in call["arms"] for call in calls)
+    return asked or result.status == "finished" or ARMS[result.arm][0] == result.arm
 
 
-def _check_alike(runs: Sequence[ScoredRun]) -> None:
-    kinds = {(run.metric, (run.result.scores or {}).get("signature"), len(run.examples)) for run in runs}
+def _check_alike(results: Sequence[RunResult]) -> None:
+    kinds = {(one.metric, (one.scores or {}).get("signature"), len(one.examples)) for one in results}
     if len(kinds) > 1:
         raise ValueError(
             f"the runs were scored differently (metric, signature, examples): {sorted(map(str, kinds))}; score them "
@@ -242,25 +352,24 @@ def _check_alike(runs: Sequence[ScoredRun]) -> None:
         )
 
 
-def _direction(run: ScoredRun) -> bool:
-    if run.greater_is_better is None:
+def _direction(result: RunResult) -> bool:
+    if result.greater_is_better is None:
         raise ValueError(
-            f"it is not known whether a greater or a smaller {run.metric!r} is better: give --greater-is-better or "
+            f"it is not known whether a greater or a smaller {result.metric!r} is better: give --greater-is-better or "
             "--smaller-is-better (in Python greater_is_better=True or False)"
         )
-    return run.greater_is_better
+    return result.greater_is_better
 
 
-def _arms(runs: Sequence[ScoredRun]) -> dict[str, ArmSummary]:
+def _arms(finished: Sequence[RunResult]) -> dict[str, ArmSummary]:
     arms = {}
     for arm, (_, label) in ARMS.items():
-        results = [run.result for run in runs if run.result.arm == arm]
-        if not results:
-            continue
-        values = [_number(result.value) for result in results]
-        sd = stdev(values) if len(values) > 1 else None
-        cost = {name: _mean([getattr(result, name) for result in results]) for name in ("epochs", "steps", "seconds")}
-        arms[arm] = ArmSummary(label, len(values), fmean(values), sd, **cost)
+        results = [result for result in finished if result.arm == arm]
+        if results:
+            values = [_number(result) for result in results]
+            sd = stdev(values) if len(values) > 1 else None
+            cost = {key: _mean([getattr(result, key) for result in results]) for key in ("epochs", "steps", "seconds")}
+            arms[arm] = ArmSummary(label, len(values), fmean(values), sd, **cost)
     return arms
 
 
@@ -269,78 +378,84 @@ def _mean(values: Sequence[float | None]) -> float | None:
     return fmean(known) if known else None
 
 
-def _number(value: float | None) -> float:
-    if value is None:
+def _number(result: RunResult) -> float:
+    if result.value is None:
         raise ValueError("a finished run must have a value; score it again")
-    return value
+    return result.value
 
 
-def _differences(runs: Sequence[ScoredRun]) -> list[Difference]:
-    by_arm: dict[str, dict[int, ScoredRun]] = {}
-    for run in runs:
-        by_arm.setdefault(run.result.arm, {})[run.result.seed] = run
-    control = by_arm.get(CONTROL, {})
-    pairs = {arm: [(control[seed], run) for seed, run in by_arm[arm].items() if seed in control] for arm in by_arm}
-    return [_difference(arm, pairs[arm]) for arm in ARMS if arm != CONTROL and pairs.get(arm)]
+def _differences(finished: Sequence[RunResult]) -> list[Difference]:
+    by_arm: dict[str, dict[int, RunResult]] = {}
+    for result in finished:
+        by_arm.setdefault(result.arm, {})[result.seed] = result
+    control = by_arm.pop(CONTROL, {})
+    pairs = {arm: [(own[seed], control[seed]) for seed in own if seed in control] for arm, own in by_arm.items()}
+    return _adjusted([_difference(arm, pairs[arm]) for arm in EQUAL_BUDGET if pairs.get(arm)])
 
 
-def _difference(arm: str, pairs: Sequence[tuple[ScoredRun, ScoredRun]]) -> Difference:
-    per_seed = [_number(run.result.value) - _number(control.result.value) for control, run in pairs]
+def _difference(arm: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Difference:
+    per_seed = [_number(own) - _number(control) for own, control in pairs]
     test = paired_t(per_seed)
-    examples = [found for control, run in pairs if (found := _example_test(run, control)) is not None]
     return Difference(
         arm,
         CONTROL,
         test.n,
-        [run.result.seed for _, run in pairs],
+        [own.seed for own, _ in pairs],
         per_seed,
         test.mean,
         test.sd,
         list(test.interval) if test.interval is not None else None,
         test.p,
-        [found.p_randomization for found in examples],
-        [found.p_bootstrap for found in examples],
-        [list(found.interval) for found in examples],
+        [p for own, control in pairs if (p := _p_of_examples(own, control)) is not None],
+        detectable=detectable_difference(test.sd, test.n),
     )
 
 
-def _example_test(run: ScoredRun, control: ScoredRun) -> ExampleTest | None:
-    if not run.examples or not control.examples:
+def _adjusted(differences: Sequence[Difference]) -> list[Difference]:
+    """With Holm's p values over all that have one."""
+    tested = [one for one in differences if one.p_seeds is not None]
+    adjusted = dict(zip((one.arm for one in tested), holm([float(one.p_seeds or 0) for one in tested]), strict=True))
+    return [replace(one, p_holm=adjusted.get(one.arm)) for one in differences]
+
+
+def _p_of_examples(own: RunResult, control: RunResult) -> float | None:
+    if not own.examples or not control.examples:
         return None
-    if [example.id for example in run.examples] != [example.id for example in control.examples]:
+    if [example.id for example in own.examples] != [example.id for example in control.examples]:
         raise ValueError(
-            f"{run.result.folder} and {control.result.folder} were scored on other examples or in another order: "
-            "score them on the same data"
+            f"{own.folder} and {control.folder} were scored on other examples or in another order: score them on the "
+            "same data"
         )
-    system = example_counts(str(run.metric), run.examples)
-    baseline = example_counts(str(control.metric), control.examples)
-    return compare_examples(system, baseline) if system is not None and baseline is not None else None
+    counts = [example_counts(str(one.metric), one.examples) for one in (own, control)]
+    system, baseline = counts
+    return approximate_randomization(system, baseline) if system is not None and baseline is not None else None
 
 
 def _verdict(
-    runs: Sequence[ScoredRun], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
+    results: Sequence[RunResult], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
 ) -> Verdict | None:
     if not differences:
         return None
     chosen = next((difference for difference in differences if difference.arm == "dsd"), differences[0])
-    counts = [_seed_count(runs, arm) for arm in (chosen.arm, chosen.to)]
-    values = {(run.result.arm, run.result.seed): run.result.value for run in runs if run.result.value is not None}
+    arm, to = (_seed_count(results, name) for name in (chosen.arm, chosen.to))
+    values = {(result.arm, result.seed): result.value for result in results if result.value is not None}
     if has_learnt_nothing(list(values.values()), metric, greater_is_better=greater_is_better):
-        return no_verdict(counts[0], counts[1], list(values.values()), metric)
+        return no_verdict(arm, to, list(values.values()), metric)
     own = [values[chosen.arm, seed] for seed in chosen.seeds]
+    family = Family([one.arm for one in differences if one.p_seeds is not None], chosen.p_holm)
     test = paired_t(chosen.per_seed)
-    return judge(counts[0], counts[1], test, own, metric=metric, greater_is_better=greater_is_better)
+    return judge(arm, to, test, own, family, metric=metric, greater_is_better=greater_is_better)
 
 
-def _seed_count(runs: Sequence[ScoredRun], arm: str) -> SeedCount:
-    own = [run for run in runs if run.result.arm == arm]
-    missing = sum(run.result.status == "failed" for run in own)
-    return SeedCount(arm, len(own), missing, sum(run.diverged for run in own))
+def _seed_count(results: Sequence[RunResult], arm: str) -> SeedCount:
+    own = [result for result in results if result.arm == arm]
+    missing = sum(result.status == "failed" for result in own)
+    return SeedCount(arm, len(own), missing, sum(result.diverged for result in own))
 
 
-def _mixed_versions(runs: Sequence[ScoredRun]) -> dict[str, list[str]]:
+def _mixed_versions(results: Sequence[RunResult]) -> dict[str, list[str]]:
     found: dict[str, set[str]] = {}
-    for run in runs:
-        for package, version in (run.versions or {}).items():
+    for result in results:
+        for package, version in result.versions.items():
             found.setdefault(package, set()).add(str(version))
     return {package: sorted(versions) for package, versions in found.items() if len(versions) > 1}

@@ -1,10 +1,6 @@
-"""A comparison from Python: the caller builds the trainers, one after the other in this process.
-
-Layer: the arms, the jobs and the comparison next door; transformers for the seed.
-"""
+"""A comparison from Python: the caller builds the trainers, one after the other in this process."""
 
 import os
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,11 +15,8 @@ from hf_dsd.trainer.trainer import DSDMixin
 
 from .arms import Recipe, arm_options, check_arms
 from .comparison import Comparison
-from .factory_digest import factory_name, factory_source, factory_values
-from .folder_lock import locked
-from .jobs import Job
-from .recipe_file import check_recipe, digest, note_call
-from .run_progress import RunProgress
+from .jobs import Job, locked, run_jobs
+from .recipe import factory_recipe, note_call, plan_jobs
 
 MakeTrainer = Callable[[dict[str, Any], str, int], DSDMixin]
 
@@ -35,7 +28,7 @@ def compare(
     out: str | os.PathLike[str],
     *,
     score: Callable[[DSDMixin], object] | None = None,
-    split: str = "test",
+    split: str | None = None,
     metric: str | None = None,
     greater_is_better: bool | None = None,
     force: bool = False,
@@ -60,7 +53,7 @@ def compare(
         out: Folder of the comparison.
         score: Called with each trained trainer, such as `lambda trainer: score_phases(trainer, test_set, scorer)`.
             Without it the arms are compared by `metric` of the evaluations at the phases' ends.
-        split: Which score files to compare.
+        split: Which score files to compare; None takes `test`, else the split that `score` has scored.
         metric: Score to compare; None means the scorer's headline score, or `eval_loss`.
         greater_is_better: Its direction; None where the score file or its name tells.
         force: Remove runs of another recipe instead of refusing.
@@ -77,45 +70,33 @@ def compare(
     """
     out = Path(out)
     with locked(out):
-        jobs = _jobs(make_trainer, arms, seeds, out, force=force)
+        jobs = _plan(make_trainer, arms, seeds, out, force=force)
         note_call(out, {"arms": arms, "seeds": seeds})
-        with RunProgress(jobs, console or Console()) as shown:
-            for job in jobs:
-                if not job.is_finished:
-                    _run(job, make_trainer, score, shown)
+        run_jobs(jobs, console or Console(), lambda job, _: _attempt(job, make_trainer, score))
     comparison = Comparison.from_folder(out, split, metric, greater_is_better=greater_is_better)
     comparison.write(out)
     return comparison
 
 
-def _jobs(make_trainer: MakeTrainer, arms: Sequence[str], seeds: Sequence[int], out: Path, *, force: bool) -> list[Job]:
+def _plan(make_trainer: MakeTrainer, arms: Sequence[str], seeds: Sequence[int], out: Path, *, force: bool) -> list[Job]:
     trained = check_arms(arms)
-    base: dict[str, Any] = {"script": [factory_name(make_trainer)], "source": digest(factory_source(make_trainer))}
-    values = factory_values(make_trainer)
-    if values:  # a function without any keeps the digest it always had
-        base["values"] = values
+    base = factory_recipe(make_trainer)
     recipe = None
     if "iterative" in trained:  # the phases are known to the arguments only
         with TemporaryDirectory() as folder:
             recipe = Recipe.from_training_arguments(make_trainer({}, folder, seeds[0]).args)
     options = {arm: arm_options(arm, arms, recipe) for arm in trained}
-    common = check_recipe(out, base, options, force=force)
-    return [Job(out, seed, arm, options[arm], digest(common, options[arm])) for seed in seeds for arm in trained]
+    return plan_jobs(out, base, options, seeds, force=force)
 
 
-def _run(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object] | None, shown: RunProgress) -> None:
-    job.forget_status()
-    job.folder.mkdir(parents=True, exist_ok=True)
-    shown.begin(job)
-    since = time.monotonic()
-    error = None
+def _attempt(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object] | None) -> str | None:
+    """Trains one run; returns what it raised, with its traceback in the log."""
     try:
         _train(job, make_trainer, score)
     except Exception as failure:  # whatever a run of the caller's code raises: the others go on
-        error = f"{type(failure).__name__}: {failure}"
         job.log.write_text(traceback.format_exc(), encoding="utf-8")
-    job.write_status(error, time.monotonic() - since)
-    shown.end(job, error)
+        return f"{type(failure).__name__}: {failure}"
+    return None
 
 
 def _train(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object] | None) -> None:

@@ -1,23 +1,32 @@
-"""One run of a comparison: where it lives, whether it has finished, and from which checkpoint it goes on.
+"""The runs of a comparison as jobs: which have finished, where one goes on, and one sitting that does the others."""
 
-Layer: files only.
-"""
-
+import os
 import shutil
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
-from hf_dsd.files import write_json
+from hf_dsd.files import read_json, write_json
 from hf_dsd.runs.checkpoints import read_trainer_state
-from hf_dsd.runs.folder import SUMMARY_FILE_NAME
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, kept_checkpoint
 
-from .run_files import read_status, status_file
-from .run_results import ARMS
+from .arms import ARMS
 
-_KEPT = "phase-0-dense-checkpoint"  # what keep_phase_checkpoints=[0] leaves
+try:
+    import fcntl
+except ImportError:  # Windows: no lock
+    fcntl = None  # type: ignore[assignment]
+
+_FIRST_PHASE = "phase-0-dense"
 
 
 @dataclass(frozen=True)
@@ -67,11 +76,12 @@ class Job:
         """Notes that the job has finished, or why it failed, and the seconds of this sitting."""
         status = "finished" if error is None else "failed"
         content = {"recipe": self.digest, "status": status, "error": error, "seconds": round(seconds, 3)}
-        write_json(status_file(self.out, self.seed, self.arm), content)
+        write_json(_status_file(self.out, self.seed, self.arm), content)
 
-    def forget_status(self) -> None:
-        """Called as the job begins: while it runs, and after it was killed, it has no status."""
-        status_file(self.out, self.seed, self.arm).unlink(missing_ok=True)
+    def begin(self) -> None:
+        """Makes the folder; while the job runs, and after it was killed, it has no status."""
+        _status_file(self.out, self.seed, self.arm).unlink(missing_ok=True)
+        self.folder.mkdir(parents=True, exist_ok=True)
 
     def checkpoint(self) -> Path | None:
         """Where the run goes on: its own last whole checkpoint, else the end of the seed's first phase; None: anew."""
@@ -80,8 +90,27 @@ class Job:
 
     def shared_checkpoint(self) -> Path | None:
         """The end of the first dense phase, as whichever arm of this seed trained it kept it."""
-        kept = [self.folder.with_name(arm) / _KEPT for arm in ARMS]
+        kept = [kept_checkpoint(self.folder.with_name(arm), _FIRST_PHASE) for arm in ARMS]
         return next((path for path in kept if _is_whole(path)), None)
+
+
+def _status_file(out: Path, seed: int, arm: str) -> Path:
+    return out / f"seed-{seed}" / f"{arm}.json"
+
+
+def read_status(out: Path, seed: int, arm: str) -> dict[str, Any]:
+    """How a run ended when it was last at work; empty if it never was.
+
+    Raises:
+        ValueError: If the file is damaged.
+    """
+    path, remedy = _status_file(out, seed, arm), "remove it, and the same command goes on with that run"
+    status = read_json(path, remedy) or {}
+    if status and status.get("status") not in ("finished", "failed"):
+        raise ValueError(f"{path} is damaged (its status is neither finished nor failed): {remedy}")
+    if not isinstance(status.get("error"), str | None):
+        raise ValueError(f"{path} is damaged (its error is no text): {remedy}")
+    return status
 
 
 def last_checkpoint(folder: Path) -> Path | None:
@@ -110,3 +139,107 @@ def remove_runs(out: Path, arm: str) -> None:
     for pattern in (f"seed-*/{arm}.log", f"seed-*/{arm}.json"):
         for file in out.glob(pattern):
             file.unlink()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[int | None]:
+    """Locks a folder: one comparison at a time, and none while a run that a killed one left still trains there.
+
+    Gives the lock's descriptor: a child process that inherits it keeps the folder locked while it lives.
+
+    Raises:
+        RuntimeError: If another process holds the lock.
+    """
+    if fcntl is None:
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise RuntimeError(
+                f"another comparison, or a run that a killed one left, is at work in {folder}: wait for it, or end it"
+            ) from error
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def run_jobs(jobs: Sequence[Job], console: Console, train: Callable[[Job, "RunProgress"], str | None]) -> list[Job]:
+    """Does the jobs that have not finished, one after the other; returns those that failed, which stop no other.
+
+    Args:
+        jobs: All jobs.
+        console: Where to show the progress.
+        train: Trains one, and returns what went wrong or None.
+    """
+    failed = []
+    with RunProgress(jobs, console) as shown:
+        for job in jobs:
+            if job.is_finished:
+                continue
+            job.begin()
+            shown.begin(job)
+            since = time.monotonic()
+            error = train(job, shown)
+            job.write_status(error, time.monotonic() - since)
+            shown.end(job, error)
+            if error is not None:
+                failed.append(job)
+    return failed
+
+
+class RunProgress:
+    """How far a comparison is: the run at work, runs done, time gone and time left. A context manager around all runs.
+
+    Args:
+        jobs: All runs, finished ones included.
+        console: Where to draw.
+    """
+
+    def __init__(self, jobs: Sequence[Job], console: Console) -> None:
+        self._console = console
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            speed_estimate_period=float("inf"),  # by all runs of this sitting: one may take hours
+        )
+        self._done = sum(job.is_finished for job in jobs)
+        self._task = self._bar.add_task("", total=len(jobs), completed=self._done)
+        self._since = 0.0
+
+    def __enter__(self) -> "RunProgress":
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()
+
+    def begin(self, job: Job) -> None:
+        """A run begins."""
+        self._since = time.monotonic()
+        self.update(job)
+
+    def update(self, job: Job) -> None:
+        """A run goes on; call this about once a second."""
+        done = progress(job.folder)
+        description = f"seed {job.seed} {job.arm} {done:.0%}"
+        self._bar.update(self._task, description=description, completed=self._done + min(done, 0.99))
+
+    def end(self, job: Job, error: str | None) -> None:
+        """A run has finished or failed; prints one line, also where there is no terminal to draw in."""
+        self._done += 1
+        self._bar.update(self._task, completed=self._done)
+        minutes, seconds = divmod(round(time.monotonic() - self._since), 60)
+        outcome = "finished" if error is None else "[red]failed[/red]"
+        line = f"seed {job.seed} {job.arm}: {outcome} after {minutes}:{seconds:02}, see {escape(str(job.log))}"
+        self._console.print(line, highlight=False)

@@ -1,13 +1,9 @@
-"""Runs a training script for every arm and seed, through `accelerate launch`, and compares what they reached.
-
-Layer: the arms, the jobs and the comparison next door.
-"""
+"""Runs a training script for every arm and seed, through `accelerate launch`."""
 
 import hashlib
 import shlex
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,18 +12,13 @@ from typing import Any
 
 import psutil
 from rich.console import Console
-from rich.markup import escape
 
 from hf_dsd.runs.privacy import without_secrets
 
-from .arms import Recipe, arm_options, as_arguments, check_arguments, check_arms, parse_options
+from .arms import ARMS, Recipe, arm_options, as_arguments, check_arguments, check_arms, parse_options
 from .comparison import Comparison
-from .folder_lock import locked
-from .jobs import Job
-from .local_modules import module_digests
-from .recipe_file import check_recipe, digest, note_call
-from .run_progress import RunProgress
-from .run_results import ARMS
+from .jobs import Job, RunProgress, locked, run_jobs
+from .recipe import module_digests, note_call, plan_jobs
 
 LOG_LINES = 15
 """How many of a failed run's last lines are shown."""
@@ -65,14 +56,9 @@ class ScriptRuns:
         console = console or Console()
         check_arguments(self.script[1:])
         with locked(self.out) as lock:
-            jobs = self._jobs(force=force)
+            jobs = self.plan(force=force)
             note_call(self.out, {"arms": self.arms, "seeds": self.seeds}, self.command)
-            failed = []
-            with RunProgress(jobs, console) as shown:
-                for job in jobs:
-                    if not job.is_finished and not self._run(job, shown, lock):
-                        failed.append(job)
-        return failed
+            return run_jobs(jobs, console, lambda job, shown: self._train(job, shown, lock))
 
     def command(self, arms: Sequence[str], seeds: Sequence[int]) -> str:
         """The command line that makes such runs; the folder is left to the reader."""
@@ -81,7 +67,8 @@ class ScriptRuns:
         script = shlex.join(without_secrets(self.script))
         return f"hf-dsd compare --arms {' '.join(arms)} {numbers}{processes} --out OUT -- {script}"
 
-    def _jobs(self, *, force: bool) -> list[Job]:
+    def plan(self, *, force: bool = False) -> list[Job]:
+        """The jobs of all arms and seeds, finished ones included; writes the recipe. Errors as at `run`."""
         trained = check_arms(self.arms)
         recipe = Recipe.from_arguments(self.script[1:]) if "iterative" in trained else None
         options = {arm: arm_options(arm, self.arms, recipe) for arm in trained}
@@ -93,23 +80,12 @@ class ScriptRuns:
             "num_processes": self.num_processes,
             **({"modules": modules} if modules else {}),  # a script without any keeps the digest it always had
         }
-        common = check_recipe(self.out, base, options, force=force)
-        return [
-            Job(self.out, seed, arm, options[arm], digest(common, options[arm]))
-            for seed in self.seeds
-            for arm in trained
-        ]
+        return plan_jobs(self.out, base, options, self.seeds, force=force)
 
-    def _run(self, job: Job, shown: RunProgress, lock: int | None) -> bool:
-        job.forget_status()
-        job.folder.mkdir(parents=True, exist_ok=True)
-        shown.begin(job)
-        since = time.monotonic()
+    def _train(self, job: Job, shown: RunProgress, lock: int | None) -> str | None:
+        """Runs the script; returns its exit status and last lines if it failed."""
         code = self._launch(job, shown, lock)
-        error = None if code == 0 else f"exit status {code}\n{_last_lines(job.log)}"
-        job.write_status(error, time.monotonic() - since)
-        shown.end(job, error)
-        return error is None
+        return None if code == 0 else f"exit status {code}\n{_last_lines(job.log)}"
 
     def _launch(self, job: Job, shown: RunProgress, lock: int | None) -> int:
         """Starts the script and waits for it; if interrupted, ends it and everything that it started."""
@@ -152,20 +128,20 @@ def compare_script(
     runs: ScriptRuns,
     *,
     force: bool = False,
-    split: str = "test",
+    split: str | None = None,
     metric: str | None = None,
     greater_is_better: bool | None = None,
-    console: Console,
+    console: Console | None = None,
 ) -> tuple[Comparison, list[Job]]:
     """Runs all arms and seeds and writes `comparison.json`; returns the comparison and the jobs that failed.
 
     Args:
-        runs: What to run.
-        force: See `ScriptRuns.run`.
-        split: See `Comparison.from_folder`, like the next two.
-        metric: Score to compare.
-        greater_is_better: Its direction.
-        console: Where to show the progress and failures.
+        runs: The arms, the seeds and the script.
+        force: Remove runs of another recipe instead of refusing.
+        split: Which score files to compare (see `Comparison.from_folder`).
+        metric: The score to compare; None means the script's headline score.
+        greater_is_better: Its direction; None where the score file or its name tells.
+        console: Where to show the progress.
 
     Raises:
         FileNotFoundError: If no run finished.
@@ -173,10 +149,6 @@ def compare_script(
         RuntimeError: As `ScriptRuns.run`.
     """
     failed = runs.run(force=force, console=console)
-    for job in failed:
-        log = escape(str(job.log))
-        console.print(f"\n[red]{job.arm}, seed {job.seed}, failed[/red]; the end of {log}:", highlight=False)
-        console.print(str(job.read_status()["error"]), markup=False, highlight=False)
     comparison = Comparison.from_folder(runs.out, split, metric, greater_is_better=greater_is_better)
     comparison.write(runs.out)
     return comparison, failed

@@ -1,15 +1,13 @@
-"""What a comparison says in one sentence.
-
-Layer: the names of scores, and the test next door.
-"""
+"""What a comparison says in one sentence."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from hf_dsd.runs.metric_names import is_rate, short_title
+from hf_dsd.runs.numbers import ALPHA, difference_text, p_text, score_text, score_with_unit, size_unit
 
-from .seed_significance import ALPHA, POWER, SeedTest, is_constant, seeds_needed
+from .statistics import POWER, SeedTest, detectable_difference, is_constant
 
 Outcome = Literal["better", "worse", "not distinguishable"]
 
@@ -22,15 +20,13 @@ class Verdict:
         arm: The arm judged.
         to: Its control.
         outcome: In words.
-        text: One sentence.
-        seeds_needed: Where the outcome is open: seeds for a decision, if the observed difference is the true one.
+        text: One sentence, and one more for each arm of which seeds are missing.
     """
 
     arm: str
     to: str
     outcome: Outcome
     text: str
-    seeds_needed: int | None
 
 
 @dataclass(frozen=True)
@@ -49,57 +45,116 @@ class SeedCount:
     missing: int = 0
     diverged: int = 0
 
+    @property
+    def missing_text(self) -> str:
+        """A sentence to put behind a verdict; "" where no seed is missing."""
+        verb = "has" if self.missing == 1 else "have"
+        return f" {self.missing} of {self.started} seeds of {self.arm} {verb} no result." if self.missing else ""
+
+
+@dataclass(frozen=True)
+class Family:
+    """The tests that a comparison makes at once: the more there are, the likelier one of them is small by chance.
+
+    Attributes:
+        arms: Every arm that is tested against the control.
+        p: Of the arm judged, adjusted by Holm's rule; None where its test says nothing.
+    """
+
+    arms: Sequence[str]
+    p: float | None
+
 
 def judge(
-    arm: SeedCount, to: SeedCount, test: SeedTest, values: Sequence[float], *, metric: str, greater_is_better: bool
+    arm: SeedCount,
+    to: SeedCount,
+    test: SeedTest,
+    values: Sequence[float],
+    family: Family,
+    *,
+    metric: str,
+    greater_is_better: bool,
 ) -> Verdict:
     """Applies the rule to one paired test over seeds.
 
-    The rule: `better` or `worse` if the paired t test over at least two seeds has p < 0.05 (two-sided), by the sign of
-    the mean difference and the metric's direction; `not distinguishable` otherwise. Tests across examples never
-    decide: they compare two models, not two methods. So one seed never gives `better`; nor do the seeds that are left
-    of an arm that diverged with others.
+    The rule: `better` or `worse` if the paired t test over at least two seeds has p < 0.05 (two-sided, adjusted by
+    Holm's rule where several arms are tested), by the sign of the mean difference and the metric's direction; `not
+    distinguishable` otherwise. Tests across examples never decide: they compare two models, not two methods. So one
+    seed never gives `better`; nor do the seeds that are left of an arm that diverged with others.
 
     Args:
         arm: The arm judged.
         to: Its control.
         test: Of the differences, arm - control, one per seed.
         values: The arm's own scores, one per seed of the test.
+        family: All arms that are tested with it.
         metric: How the sentence calls and formats the score.
         greater_is_better: Its direction.
     """
-    outcome, text, needed = _outcome(arm, to, test, values, metric, greater_is_better=greater_is_better)
-    return Verdict(arm.arm, to.arm, outcome, text + _missing(arm) + _missing(to), needed)
+    outcome, text = _outcome(arm, to, test, values, family, metric, greater_is_better=greater_is_better)
+    return Verdict(arm.arm, to.arm, outcome, text + arm.missing_text + to.missing_text)
 
 
 def _outcome(
-    arm: SeedCount, to: SeedCount, test: SeedTest, values: Sequence[float], metric: str, *, greater_is_better: bool
-) -> tuple[Outcome, str, int | None]:
-    size = format_difference(test.mean, metric)
+    arm: SeedCount,
+    to: SeedCount,
+    test: SeedTest,
+    values: Sequence[float],
+    family: Family,
+    metric: str,
+    *,
+    greater_is_better: bool,
+) -> tuple[Outcome, str]:
+    size = difference_text(test.mean, metric)
     seeds = f"{test.n} seeds" if test.n > 1 else "one seed"
     wins = (test.mean > 0) == greater_is_better
-    if test.p is None or test.p >= ALPHA:
-        needed = seeds_needed(test.mean, test.sd) if test.sd is not None else None
-        reason = _reason(test, needed) if test.p is not None else _no_test(arm.arm, test.n, values, wins=wins)
-        return "not distinguishable", f"{_open(arm, to)} with {seeds}: {size} on average{reason}.", needed
-    found = f"{size} on average over {seeds} (paired t, {_p_text(test.p)})"
+    is_open = f"{arm.arm} and {to.arm} are not distinguishable"
+    if test.n == 1:
+        return "not distinguishable", (
+            f"{is_open} with one seed: {size}, and one seed cannot tell a method from luck; run at least two, "
+            "better five."
+        )
+    if test.p is None:
+        reason = _no_spread(arm.arm, test.n, values, wins=wins)
+        return "not distinguishable", f"{is_open} with {seeds}: {size} on average, the same in every seed, {reason}."
+    tested = f"(paired t, {_p_words(test.p)}{_family_words(family)})"
+    if family.p is None or family.p >= ALPHA:
+        least = _least_words(test, metric)
+        return "not distinguishable", f"{is_open} with {seeds}: {size} on average {tested}{least}."
+    found = f"{size} on average over {seeds} {tested}"
     if wins and arm.diverged:
         diverged = f"{arm.arm} diverged with {arm.diverged} of {arm.started} seeds"
         remedy = "lower its learning rate and train every seed anew"
-        return "not distinguishable", f"{_open(arm, to)}: {found}, but {diverged}; {remedy}.", None
+        return "not distinguishable", f"{is_open}: {found}, but {diverged}; {remedy}."
     outcome: Outcome = "better" if wins else "worse"
-    return outcome, f"{arm.arm} is {outcome} than {to.arm}: {found}.", None
+    return outcome, f"{arm.arm} is {outcome} than {to.arm}: {found}."
 
 
-def _open(arm: SeedCount, to: SeedCount) -> str:
-    return f"{arm.arm} and {to.arm} are not distinguishable"
+def _p_words(p: float) -> str:
+    text = p_text(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
-def _missing(count: SeedCount) -> str:
-    if not count.missing:
+def _family_words(family: Family) -> str:
+    if len(family.arms) < 2 or family.p is None:
+        return ""
+    return f", {_p_words(family.p)} by Holm's rule over {', '.join(family.arms)}"
+
+
+def _no_spread(arm: str, n: int, values: Sequence[float], *, wins: bool) -> str:
+    """Why differences that are all the same have no p value, and what there is instead."""
+    if is_constant(values):
+        return "so the seeds seem to change nothing; check that the script uses --seed"
+    won = n if wins else 0
+    return f"so the differences have no spread and a t test says nothing; {arm} wins with {won} of {n} seeds"
+
+
+def _least_words(test: SeedTest, metric: str) -> str:
+    least = detectable_difference(test.sd, test.n)
+    if least is None:
         return ""
     return (
-        f" {count.missing} of {count.started} seeds of {count.arm} {'has' if count.missing == 1 else 'have'} no result."
+        f"; {test.n} such seeds detect {score_text(least, metric)} {size_unit(metric)} or more with {POWER:.0%} power"
     )
 
 
@@ -112,63 +167,9 @@ def has_learnt_nothing(values: Sequence[float], metric: str, *, greater_is_bette
 
 def no_verdict(arm: SeedCount, to: SeedCount, values: Sequence[float], metric: str) -> Verdict:
     """The verdict on models that have learnt nothing."""
-    best = f"{short_title(metric)} other than {format_value(min(values), metric)}"
+    best = f"{short_title(metric)} other than {score_with_unit(min(values), metric)}"
     text = (
         f"{arm.arm} and {to.arm} cannot be compared: no model reaches a {best}, so none has learnt anything; train "
         "longer, or with another learning rate."
     )
-    return Verdict(arm.arm, to.arm, "not distinguishable", text + _missing(arm) + _missing(to), None)
-
-
-def format_p(value: float | None) -> str:
-    """A p value in three digits, in more where three would round it onto the line; `-` where there is none."""
-    if value is None:
-        return "-"
-    if value < 0.001:
-        return "< 0.001"
-    digits = 3
-    while float(f"{value:.{digits}f}") == ALPHA and digits < 8:
-        digits += 1
-    return f"{value:.{digits}f}" if digits < 8 else f"{value:.3f}"
-
-
-def _p_text(p: float | None) -> str:
-    text = format_p(p)
-    return f"p {text}" if text.startswith("<") else f"p = {text}"
-
-
-def _no_test(arm: str, n: int, values: Sequence[float], *, wins: bool) -> str:
-    """Why there is no p value, and what there is instead."""
-    if n == 1:
-        return ", and one seed cannot tell a method from luck; run at least two, better five"
-    if is_constant(values):
-        return ", the same in every seed, so the seeds seem to change nothing; check that the script uses --seed"
-    won = n if wins else 0
-    return (
-        ", the same in every seed, so the differences have no spread and a t test says nothing; "
-        f"{arm} wins with {won} of {n} seeds"
-    )
-
-
-def _reason(test: SeedTest, needed: int | None) -> str:
-    found = f" (paired t, {_p_text(test.p)})"
-    if needed is None:
-        return f"{found}; no practical number of seeds would tell them apart"
-    return f"{found}; a difference of this size would need about {needed} seeds for {POWER:.0%} power"
-
-
-def format_value(value: float, metric: str) -> str:
-    """`31.4 %` for an error rate, `17.52` for BLEU (0..100), four digits for a loss."""
-    if is_rate(metric):
-        return f"{100 * value:.2f} %"
-    return f"{value:.4f}" if metric.endswith("loss") else f"{value:.2f}"
-
-
-def format_difference(value: float, metric: str) -> str:
-    """`-0.40 points of WER`: a signed difference with its unit."""
-    name = short_title(metric)
-    if is_rate(metric):
-        return f"{100 * value:+.2f} points of {name}"
-    if name.startswith("BLEU"):
-        return f"{value:+.2f} {name}"
-    return f"{value:+.4f} {name}"
+    return Verdict(arm.arm, to.arm, "not distinguishable", text + arm.missing_text + to.missing_text)

@@ -167,9 +167,7 @@ class DSD:
     def leave_phase(self, step: int) -> None:
         """Ends the current phase after `step` optimizer steps ("while not converged"); later phases move forward."""
         if self.phase is None or not self.phase.owns(step - 1):
-            raise ValueError(
-                f"leave_phase({step}) needs a phase that owns step {step - 1}, the current is {self.phase}"
-            )
+            raise ValueError(f"leave_phase({step}) needs a phase that owns step {step - 1}, not {self.phase}")
         self.schedule = self.schedule.cut(step)
         self.phase = self.schedule.phases[self.phase.index]
         self.left_early.append(self.phase.index)

@@ -9,13 +9,13 @@ from statistics import fmean
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from hf_dsd.compare.table import verdict_text
+from hf_dsd.compare.table import to_markdown, verdict_text
 from hf_dsd.runs.metric_names import is_rate, plain_name, score_title, short_title
+from hf_dsd.runs.numbers import percent, score_text
 
 from . import tables
 from .model_index import card_data
 from .results import Results
-from .score_text import percent, score_text
 
 LINE_WIDTH = 120
 
@@ -106,5 +106,5 @@ def _environment() -> Environment:
         keep_trailing_newline=True,
     )
     environment.filters |= {"percent": percent, "millions": _millions, "command": command_lines}
-    environment.globals |= {"tables": tables, "verdict_text": verdict_text}
+    environment.globals |= {"tables": tables, "to_markdown": to_markdown, "verdict_text": verdict_text}
     return environment

@@ -8,10 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from hf_dsd.compare import Comparison
 from hf_dsd.files import written_whole
 
 from .card import render_card, render_index
-from .comparison_folder import read_comparison
 from .results import FIGURES, RESULTS_FILE_NAME, Results
 from .studies import parse_study, with_comparison
 
@@ -55,7 +55,7 @@ def refresh_card(
     results = _results(folder, comparison, run)
     for study in studies:
         title, setting, out = parse_study(study)
-        results = replace(results, studies=with_comparison(results.studies, title, setting, read_comparison(out)))
+        results = replace(results, studies=with_comparison(results.studies, title, setting, Comparison.current(out)[0]))
     written = []
     if changes:
         folder.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from hf_dsd.compare import Comparison
 from hf_dsd.runs.metric_names import is_rate, plain_name, score_title
 
 from .results import Results
-from .score_text import in_order
+from .tables import in_order
 
 # Scores that the Hub knows as metrics, by our names; others stay in the card's tables.
 _METRICS = {"bleu1": "bleu", "bleu2": "bleu", "bleu3": "bleu", "bleu4": "bleu", "wer": "wer", "cer": "cer"}

@@ -17,7 +17,6 @@ from hf_dsd.compare import ARMS, Comparison
 from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
 from hf_dsd.files import write_json
 
-from .comparison_folder import read_comparison
 from .decoding import decode
 from .phase_scores import PhaseScore, count_examples, read_all_phase_scores, read_phase_scores
 from .public_comparison import public_comparison
@@ -203,7 +202,7 @@ class Results:
         Raises:
             FileNotFoundError: If it holds no finished run of DSD.
         """
-        found = read_comparison(out)
+        found = Comparison.current(out)[0]
         runs = [run for run in found.runs if run.arm == "dsd" and run.status == "finished"]
         if not runs:
             raise FileNotFoundError(f"{out} holds no finished run of the dsd arm; train it, then make the card")
@@ -212,7 +211,7 @@ class Results:
 
     def with_comparison(self, out: str | os.PathLike[str]) -> "Results":
         """These results with the numbers of a comparison's folder; title, prose and studies stay as they are."""
-        return self._with_comparison(Path(out), read_comparison(out))
+        return self._with_comparison(Path(out), Comparison.current(out)[0])
 
     def _with_comparison(self, out: Path, found: Comparison) -> "Results":
         scored = [run for run in found.runs if run.status == "finished"]

@@ -6,14 +6,23 @@ Layer: the results and their formats.
 from collections.abc import Iterable, Mapping, Sequence
 
 from hf_dsd.compare import ARMS, Comparison, Difference
-from hf_dsd.compare.table import format_p, markdown_table
+from hf_dsd.compare.table import markdown_table
 from hf_dsd.runs.metric_names import plain_name, score_title
+from hf_dsd.runs.numbers import interval_text, mean_text, p_text, percent, signed_text, spread_text
 
 from .phase_scores import PhaseScore, plain_scores
 from .results import Results
 from .run_facts import Recipe
-from .score_text import in_order, percent, score_text, signed_text, spread_text
 from .studies import Study
+
+_ORDER = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty", "bleu4_without_penalty", "wer", "cer", "error")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names of scores as a table has them: the known ones first, `loss` last."""
+    found = set(names)
+    known = [name for name in _ORDER if name in found]
+    return known + sorted(found - set(known) - {"loss"}) + (["loss"] if "loss" in found else [])
 
 
 def recipe_table(recipe: Recipe) -> list[str]:
@@ -120,14 +129,6 @@ def sparsity_text(results: Results) -> str:
     return ", then ".join(percent(phase.sparsity) for phase in phases if phase.kind == "sparse")
 
 
-def interval_text(difference: Difference, metric: str) -> str:
-    """`-0.66 .. +0.32`."""
-    if difference.interval is None:
-        return "-"
-    low, high = difference.interval
-    return f"{signed_text(low, metric)} .. {signed_text(high, metric)}"
-
-
 def _scores_by_seed(comparison: Comparison, arm: str) -> dict[int, dict[str, float]]:
     prefix = comparison.metric.removesuffix(plain_name(comparison.metric))
     found: dict[int, dict[str, float]] = {}
@@ -172,16 +173,12 @@ def _study_row(comparison: Comparison, difference: Difference) -> list[str]:
     return [
         comparison.arms[difference.arm].label,
         f"{comparison.split} {score_title(metric)}",
-        *(_mean_text(arm.mean, arm.sd, metric) for arm in arms),
+        *(mean_text(arm.mean, arm.sd, metric) for arm in arms),
         signed_text(difference.mean, metric),
-        interval_text(difference, metric),
-        format_p(difference.p_seeds),
+        interval_text(difference.interval, metric),
+        p_text(difference.p_seeds),
         str(difference.n),
     ]
-
-
-def _mean_text(mean: float, sd: float | None, metric: str) -> str:
-    return score_text(mean, metric) + (f" ± {score_text(sd, metric)}" if sd is not None else "")
 
 
 def _index_row(card: Results) -> list[str]:
@@ -197,8 +194,8 @@ def _index_row(card: Results) -> list[str]:
         ", ".join(filter(None, [recipe, seeds])),
         f"{comparison.split} {score_title(metric)}",
         comparison.verdict.outcome if comparison.verdict is not None else "none",
-        *(_mean_text(arm.mean, arm.sd, metric) if arm is not None else "-" for arm in arms),
+        *(mean_text(arm.mean, arm.sd, metric) if arm is not None else "-" for arm in arms),
         signed_text(against.mean, metric) if against is not None else "-",
-        interval_text(against, metric) if against is not None else "-",
-        format_p(against.p_seeds) if against is not None else "-",
+        interval_text(against.interval, metric) if against is not None else "-",
+        p_text(against.p_seeds) if against is not None else "-",
     ]

@@ -1,6 +1,7 @@
 """`report.html`: the sections of a report, rendered as one file that asks the network for nothing."""
 
 import os
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -8,8 +9,9 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from hf_dsd.compare.verdict import format_value
 from hf_dsd.files import written_whole
+from hf_dsd.runs.numbers import score_with_unit
+from hf_dsd.runs.run import Run
 
 from .example_choice import mark_words
 from .landscape import short_phase
@@ -28,7 +30,11 @@ from .svg_figure import COLOURS
 
 
 def write_report(
-    folder: str | os.PathLike[str], out: str | os.PathLike[str] | None = None, *, layer: str | None = None
+    folder: str | os.PathLike[str],
+    out: str | os.PathLike[str] | None = None,
+    *,
+    layer: str | None = None,
+    runs: Iterable[Run] = (),
 ) -> Path:
     """Writes a run's or a comparison's report and returns its path.
 
@@ -39,13 +45,14 @@ def write_report(
         folder: A run's `output_dir`, finished or not; a comparison's `out`; or a folder of runs.
         out: Where to write the page; None means `folder/report.html`.
         layer: Whose weights to draw; None means the largest pruned one.
+        runs: Runs in a comparison's `out` that the caller has read: they are not read again.
 
     Raises:
         FileNotFoundError: If the folder holds no run.
         ValueError: If `layer` cannot be drawn, or no run's summary can be read; other damage is named on the page.
     """
     path = Path(out) if out is not None else Path(folder) / REPORT_FILE_NAME
-    found = read_report_folder(Path(folder))
+    found = read_report_folder(Path(folder), runs)
     figures = path.parent / FIGURES_FOLDER_NAME
     landscape = landscape_section(found, figures)
     content = {
@@ -81,7 +88,7 @@ def _render(content: dict[str, Any]) -> str:
         "short": lambda value: f"{value:.3g}",
         "shape": lambda sizes: " × ".join(map(str, sizes)),
         "phase": short_phase,
-        "score": format_value,
+        "score": score_with_unit,
         "duration": _duration,
         "marked": mark_words,
     }

@@ -8,8 +8,6 @@ from hf_dsd.compare import ARMS, Comparison
 from hf_dsd.runs.folder import seeds_in
 from hf_dsd.runs.run import Run, is_run, run_label
 
-from .current_comparison import read_current_comparison
-
 REPORT_FILE_NAME = "report.html"
 FIGURES_FOLDER_NAME = "figures"
 FIGURES = ("timeline", "weights", "fate", "landscape")
@@ -45,8 +43,12 @@ class ReportFolder:
         return min(self.runs, key=lambda run: (run.arm != "dsd", not run.prunes, self.runs.index(run)))
 
 
-def read_report_folder(folder: Path) -> ReportFolder:
+def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
     """Finds the runs in a folder: itself, `seed-S/ARM/`, or its subfolders.
+
+    Args:
+        folder: The folder.
+        known: Runs of a comparison that have been read already, and are not read again.
 
     Raises:
         FileNotFoundError: If there is no run.
@@ -58,7 +60,8 @@ def read_report_folder(folder: Path) -> ReportFolder:
         return ReportFolder(folder, [Run.read(folder)])
     seeded = [(path, path.name, seed) for seed in seeds_in(folder) for path in _runs_in(folder / f"seed-{seed}")]
     if seeded:
-        return ReportFolder(folder, *_read_runs(seeded), *read_current_comparison(folder))
+        runs, problems = _read_runs(seeded, known)
+        return ReportFolder(folder, runs, problems, *_comparison(folder, runs if not problems else None))
     paths = _runs_in(folder)
     if not paths:
         raise FileNotFoundError(
@@ -68,16 +71,25 @@ def read_report_folder(folder: Path) -> ReportFolder:
     return ReportFolder(folder, *_read_runs((path, _ARM_ALIASES.get(path.name, path.name), None) for path in paths))
 
 
+def _comparison(folder: Path, runs: Iterable[Run] | None) -> tuple[Comparison | None, str]:
+    """The comparison with a note, or None and why there is none."""
+    try:
+        return Comparison.current(folder, runs)
+    except (FileNotFoundError, ValueError) as error:
+        return None, str(error)
+
+
 def _runs_in(folder: Path) -> list[Path]:
     return sorted((path for path in folder.iterdir() if path.is_dir() and is_run(path)), key=_arm_order)
 
 
-def _read_runs(found: Iterable[tuple[Path, str, int | None]]) -> tuple[list[Run], list[str]]:
+def _read_runs(found: Iterable[tuple[Path, str, int | None]], known: Iterable[Run] = ()) -> tuple[list[Run], list[str]]:
     """Reads (folder, arm, seed) of every run that can be read, and says which cannot."""
     runs, errors = [], {}
+    already = {run.folder: run for run in known}
     for path, arm, seed in found:
         try:
-            runs.append(Run.read(path, arm))
+            runs.append(already.get(path) or Run.read(path, arm))
         except (FileNotFoundError, ValueError) as error:
             errors[run_label(arm, seed)] = str(error)
     if not runs:

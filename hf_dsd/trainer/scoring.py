@@ -13,18 +13,29 @@ from .trainer import DSDMixin
 
 
 class Scorer(Protocol):
-    """What turns the predictions of one split into texts and scores; see `hf_dsd.metrics.TextScorer`, which is one."""
+    """What turns the predictions of one split into texts and scores; `hf_dsd.metrics.TextScorer` is one."""
 
     @property
-    def metric(self) -> str: ...  # noqa: D102 (see there, as all the others)
+    def metric(self) -> str:
+        """The headline score, a key of the scores."""
+
     @property
-    def greater_is_better(self) -> bool: ...  # noqa: D102
+    def greater_is_better(self) -> bool:
+        """Its direction."""
+
     @property
-    def ids(self) -> Sequence[str]: ...  # noqa: D102
+    def ids(self) -> Sequence[str]:
+        """Name of each example, in the order of the evaluation rows."""
+
     @property
-    def references(self) -> Sequence[Sequence[str]]: ...  # noqa: D102
-    def decode(self, predictions: Any, /) -> list[str]: ...  # noqa: D102
-    def score(self, texts: Sequence[str], /) -> Mapping[str, Any]: ...  # noqa: D102
+    def references(self) -> Sequence[Sequence[str]]:
+        """Reference texts of each example."""
+
+    def decode(self, predictions: Any, /) -> list[str]:
+        """One text per example of a Trainer's predictions."""
+
+    def score(self, texts: Sequence[str], /) -> Mapping[str, Any]:
+        """The scores of the texts."""
 
 
 def score_phases(

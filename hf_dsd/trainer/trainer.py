@@ -29,21 +29,15 @@ from hf_dsd.runs.run import finished_models
 
 from .callback import DSDCallback
 from .checks import check_label_smoothing, check_model, check_optimizer, refuse_unsupported, uses_zero3
-from .facts import check_optimizer_state, run_facts
-from .lifecycle import Host, Lifecycle
+from .facts import check_optimizer_state
+from .host import begin_life
+from .lifecycle import Lifecycle
 from .loading import restore_weights_
 from .loss_scaling import LossScaling
 from .lr_scheduler import PhasedLR
-from .phase_monitor import PhaseMonitor
 from .push import PushMixin
 from .restart import Start, begin_anew
-from .sharding import (
-    is_sharded,
-    load_whole_optimizer,
-    on_main_process,
-    replicas_of_trainer,
-    save_whole_model,
-)
+from .sharding import load_whole_optimizer, on_main_process, replicas_of_trainer
 from .summary import RunSummary
 from .training_args import DSDArgumentsMixin
 
@@ -194,7 +188,7 @@ class DSDMixin(PushMixin, Trainer):
                 lr_scheduler_kwargs=self.args.lr_scheduler_kwargs,
             )
             self._created_lr_scheduler = True
-        self.life = self._begin_life(engine, None if own_scheduler else self.lr_scheduler)
+        self.life = begin_life(self, engine, None if own_scheduler else self.lr_scheduler, self._steps_per_epoch)
         return self.lr_scheduler
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
@@ -289,41 +283,6 @@ class DSDMixin(PushMixin, Trainer):
                 "own must set self.lr_scheduler and return super().create_scheduler(num_training_steps, optimizer)"
             )
         return self.life
-
-    def _begin_life(self, engine: DSD, rates: PhasedLR | None) -> Lifecycle:
-        args = self.args
-        if args.weight_averages and is_sharded(self.model):
-            raise ValueError("weight_averages needs whole weights on every rank: train without FSDP, or leave it out")
-        model = type(self.accelerator.unwrap_model(self.model, keep_torch_compile=False)).__name__
-        metric, greater_is_better = args.monitored_metric
-        host = Host(
-            folder=self.run_folder,
-            writes=args.should_save,
-            save_model=self._save_whole_model,
-            load_model=lambda folder: self._load_from_checkpoint(str(folder)),
-            wait=self.accelerator.wait_for_everyone,
-            total=self.accelerator.reduce,
-        )
-        return Lifecycle(
-            engine,
-            PhaseMonitor(metric, greater_is_better, args.phase_patience),
-            host,
-            # fully_shard renames the class
-            run_facts(args, model.removeprefix("FSDP"), self.optimizer, self._steps_per_epoch),
-            rates=rates,
-            start_from_best=args.phase_start == "best",
-            averages=args.weight_averages or (),
-            kept=args.keep_phase_checkpoints or (),
-        )
-
-    def _save_whole_model(self, folder: Path, model: nn.Module | None) -> None:
-        """Saves the model that trains, or has the Trainer save another one of its class as if it were its own."""
-        own = self.model
-        try:
-            self.model = own if model is None else model
-            save_whole_model(self, folder)
-        finally:
-            self.model = own
 
 
 class DSDTrainer(DSDMixin, Trainer):

@@ -269,17 +269,17 @@ def test_the_command_makes_all_runs_not_only_the_last_ones(tmp_path: Path, scrip
 def test_another_tokenizer_is_another_recipe(tmp_path: Path, script: Path) -> None:
     """Its name is no secret, though it begins with `token`."""
     runs = [ScriptRuns([str(script), "--tokenizer_name", name], ["dsd"], [1], tmp_path) for name in ("gpt2", "opt")]
-    runs[0]._jobs(force=False)
+    runs[0].plan()
     (tmp_path / "seed-1" / "dsd").mkdir(parents=True)
     assert runs[0].command(["dsd"], [1]).endswith("--tokenizer_name gpt2")
     with pytest.raises(ValueError, match=r"holds runs of another recipe \(script: \S+ --tokenizer_name gpt2 -> "):
-        runs[1]._jobs(force=False)
+        runs[1].plan()
 
 
 def test_the_users_own_saving_is_kept(tmp_path: Path, script: Path) -> None:
     def arguments(*given: str) -> str:
         runs = ScriptRuns([str(script), *given], ["dsd"], [1], tmp_path / "out")
-        return " ".join(runs.launch_command(runs._jobs(force=True)[0]))
+        return " ".join(runs.launch_command(runs.plan(force=True)[0]))
 
     assert "--save_strategy epoch --save_total_limit 1 " in arguments()
     own = arguments("--save_steps", "7", "--save_total_limit", "3")

@@ -6,15 +6,14 @@ from sacrebleu.metrics import BLEU as SacreBLEU
 from sacrebleu.significance import PairedTest
 from scipy import stats
 
-from hf_dsd.compare.example_significance import (
+from hf_dsd.compare.statistics import (
     ExampleCounts,
     approximate_randomization,
-    bootstrap_differences,
-    bootstrap_p,
-    compare_examples,
+    detectable_difference,
     example_counts,
+    holm,
+    paired_t,
 )
-from hf_dsd.compare.seed_significance import paired_t, seeds_needed
 from hf_dsd.runs.scores import ScoredExample
 
 DSD = [18.4, 18.9, 17.6, 18.8, 18.1]
@@ -120,29 +119,46 @@ def test_paired_t_refuses_what_is_no_number(differences: list[float]) -> None:
         paired_t(differences)
 
 
-@pytest.mark.parametrize(("effect", "seeds"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10), (-1.0, 10), (50.0, 2)])
-def test_seeds_needed_are_those_of_the_power_tables(effect: float, seeds: int) -> None:
-    assert seeds_needed(effect, 1.0) == seeds  # Cohen's d of a paired t test, 80 % power, alpha 0.05 two-sided
+@pytest.mark.parametrize(("effect", "n"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_what_seeds_can_detect_is_that_of_the_power_tables(effect: float, n: int) -> None:
+    """Cohen's d of a paired t test, 80 % power, alpha 0.05 two-sided: the smallest n that finds it."""
+    assert (detectable_difference(1.0, n) or 0) <= effect < (detectable_difference(1.0, n - 1) or 0)
 
 
-def test_seeds_needed_without_an_answer() -> None:
-    assert [seeds_needed(0.0, 1.0), seeds_needed(1.0, 0.0), seeds_needed(0.001, 1.0)] == [None] * 3
+@pytest.mark.parametrize("n", [2, 3, 5, 30])
+def test_what_few_seeds_can_detect_by_integration(n: int) -> None:
+    least = detectable_difference(1.0, n)
+    assert least is not None
+    spread = stats.chi2(n - 1).ppf((np.arange(200_000) + 0.5) / 200_000) / (n - 1)  # of n seeds' variance
+    limit, shift = stats.t.isf(0.025, n - 1) * np.sqrt(spread), least * n**0.5
+    assert (stats.norm.sf(limit - shift) + stats.norm.cdf(-limit - shift)).mean() == pytest.approx(0.8, abs=1e-4)
+    assert detectable_difference(0.25, n) == pytest.approx(0.25 * least)
 
 
-def test_resampled_differences_are_those_of_sacrebleu() -> None:
-    theirs, difference = sacrebleu_p("bs", 1000)
-    system, baseline = counts("bleu4", SYSTEM), counts("bleu4", BASELINE)
-    assert system.value - baseline.value == pytest.approx(difference)
-    distances = np.abs(bootstrap_differences(system, baseline, 1000, seed=12345))  # sacrebleu's seed
-    far = (distances - distances.mean() > difference).sum()
-    assert 0.02 < theirs < 0.9  # where a wrong test would show
-    assert (far + 1) / 1001 == theirs
+def test_without_a_spread_nothing_can_be_said() -> None:
+    assert [detectable_difference(None, 1), detectable_difference(1.0, 1), detectable_difference(0.0, 5)] == [None] * 3
 
 
-def test_bootstrap_p_is_two_sided() -> None:
-    differences = np.random.default_rng(0).normal(3.0, 1.0, 100_000)
-    assert bootstrap_p(differences, 1.959964) == pytest.approx(0.05, abs=0.003)  # the normal's two-sided 5 % point
-    assert bootstrap_p(differences, -1.959964) == pytest.approx(0.05, abs=0.003)
+@pytest.mark.parametrize(
+    ("p_values", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.2], [0.2]),
+        ([0.6, 0.5], [1.0, 1.0]),
+        ([0.02, 0.02, 0.9], [0.06, 0.06, 0.9]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(p_values: list[float], adjusted: list[float]) -> None:
+    assert holm(p_values) == pytest.approx(adjusted)
+
+
+def test_holm_keeps_the_chance_of_a_false_finding() -> None:
+    """Six arms without any effect: at least one raw p below 0.05 is common, an adjusted one is not."""
+    p_values = stats.ttest_1samp(np.random.default_rng(0).normal(size=(4000, 6, 3)), 0.0, axis=-1).pvalue
+    raw, adjusted = (p_values < 0.05).any(axis=1).mean(), np.mean([min(holm(row)) < 0.05 for row in p_values])
+    assert raw == pytest.approx(1 - 0.95**6, abs=0.02)
+    assert adjusted == pytest.approx(0.05, abs=0.01)
 
 
 def test_approximate_randomization_agrees_with_sacrebleu() -> None:
@@ -165,24 +181,16 @@ def test_approximate_randomization_of_wer_agrees_with_every_swap() -> None:
     assert approximate_randomization(system, baseline) == pytest.approx(exact.pvalue, abs=0.02)
 
 
-def test_bootstrap_interval_of_wer_is_paired() -> None:
+def test_clear_and_no_differences() -> None:
     system = counts("wer", SYSTEM)
-    same = compare_examples(system, counts("wer", SYSTEM))
-    assert same.interval == (0.0, 0.0)  # unpaired resamples would differ
-    assert (same.p_bootstrap, same.p_randomization) == (1.0, 1.0)
-
-
-def test_a_clear_difference_is_found() -> None:
+    assert approximate_randomization(system, counts("wer", SYSTEM)) == 1.0
     perfect, empty = counts("wer", [line.split("|")[0] for line in REFERENCES]), counts("wer", [""] * 12)
-    test = compare_examples(perfect, empty)
-    assert test.interval == (-1.0, -1.0)
-    assert test.p_randomization < 0.002  # 2 of 4096 swaps
-    assert test.p_bootstrap == pytest.approx(1 / 1001)
+    assert approximate_randomization(perfect, empty) < 0.002  # 2 of 4096 swaps
 
 
 def test_other_numbers_of_examples_are_refused() -> None:
     with pytest.raises(ValueError, match="scored on the same examples, got 12 and 2"):
-        compare_examples(
+        approximate_randomization(
             counts("wer", SYSTEM), ExampleCounts(counts("wer", SYSTEM).counts[:2], counts("wer", SYSTEM).score)
         )
 

@@ -1,7 +1,10 @@
 """From run folders to comparison.json, its table and its verdict."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -10,9 +13,11 @@ from scipy import stats
 from typer.testing import CliRunner
 
 from hf_dsd.cli import app
-from hf_dsd.compare import Comparison, print_comparison
-from hf_dsd.compare.seed_significance import SeedTest
-from hf_dsd.compare.verdict import SeedCount, format_difference, has_learnt_nothing, judge
+from hf_dsd.compare import Comparison, print_comparison, to_markdown
+from hf_dsd.compare.statistics import SeedTest
+from hf_dsd.compare.verdict import Family, SeedCount, has_learnt_nothing, judge
+from hf_dsd.runs.numbers import difference_text
+from hf_dsd.runs.scores import PhaseScores
 
 LAST, SPARSE = "phase-2-dense", "phase-1-sparse"
 ARMS = SeedCount("dsd"), SeedCount("dense")
@@ -33,6 +38,7 @@ def test_arms_differences_and_verdict(tmp_path: Path) -> None:
     assert list(found.arms) == ["dense", "sparse", "ema", "dsd"]
     assert (found.metric, found.greater_is_better, found.split, found.seeds) == ("wer", False, "test", [1, 2, 3, 4])
     assert found.signature.startswith("nrefs:1")
+    assert [d.arm for d in found.differences] == ["ema", "dsd"]  # sparse has trained for less: it is not tested
     dsd, sparse = found.arms["dsd"], found.arms["sparse"]
     assert (dsd.n, dsd.mean, dsd.sd) == (4, pytest.approx(4.75 / 12), pytest.approx(1.5 / 12))
     assert (dsd.epochs, dsd.steps, dsd.seconds) == (4, 40, 180)
@@ -40,11 +46,13 @@ def test_arms_differences_and_verdict(tmp_path: Path) -> None:
     difference = next(d for d in found.differences if d.arm == "dsd")
     assert difference.per_seed == pytest.approx([-2 / 12, -1 / 12, -3 / 12, -2 / 12])
     assert difference.p_seeds == pytest.approx(stats.ttest_rel(DSD_ERRORS, DENSE_ERRORS).pvalue)
-    assert len(difference.p_examples) == len(difference.p_bootstrap) == len(difference.bootstrap_intervals) == 4
+    assert difference.p_holm == pytest.approx(2 * (difference.p_seeds or 0))  # ema is tested, too
+    assert len(difference.p_examples) == 4
     assert found.verdict is not None
     assert found.verdict.outcome == "better"
     assert found.verdict.text == (
-        "dsd is better than dense: -16.67 points of WER on average over 4 seeds (paired t, p = 0.016)."
+        "dsd is better than dense: -16.67 points of WER on average over 4 seeds (paired t, p = 0.016, p = 0.033 by "
+        "Holm's rule over ema, dsd)."
     )
     equal = next(d for d in found.differences if d.arm == "ema")
     assert (equal.mean, equal.p_seeds, list(equal.interval or [])) == (0.0, 1.0, [0.0, 0.0])
@@ -62,10 +70,10 @@ def test_written_and_read(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert content.keys() == {
         *("version", "command", "recipe", "script", "metric", "greater_is_better", "split", "signature", "seeds"),
-        *("arms", "runs", "differences", "verdict", "versions", "mixed_versions"),
+        *("arms", "runs", "differences", "verdict", "versions", "mixed_versions", "passed_over"),
     }
-    (tmp_path / "comparison.json").write_text(json.dumps({**content, "version": 2}))
-    with pytest.raises(ValueError, match="format version 2, this hf_dsd reads 1"):
+    (tmp_path / "comparison.json").write_text(json.dumps({**content, "version": 3}))
+    with pytest.raises(ValueError, match="format version 3, this hf_dsd reads up to 2"):
         Comparison.read(tmp_path)
 
 
@@ -74,8 +82,11 @@ def test_one_seed_is_never_better(tmp_path: Path) -> None:
     write_run(tmp_path, 1, "dsd", {LAST: heard(0)})
     found = Comparison.from_folder(tmp_path)
     assert found.verdict is not None
-    assert (found.verdict.outcome, found.verdict.seeds_needed) == ("not distinguishable", None)
-    assert "one seed cannot tell a method from luck" in found.verdict.text
+    assert found.verdict.outcome == "not distinguishable"
+    assert found.verdict.text == (
+        "dsd and dense are not distinguishable with one seed: -100.00 points of WER, and one seed cannot tell a method "
+        "from luck; run at least two, better five."
+    )
     assert found.arms["dsd"].sd is None
 
 
@@ -103,7 +114,7 @@ def test_unfinished_failed_and_unscored_runs_are_said(tmp_path: Path) -> None:
     assert failed[("dsd", 3)] == "the run has not finished"
     assert failed[("dense", 4)] == "exit status 1\nboom"
     assert found.arms["dsd"].n == 2
-    assert "Failed: dense, seed 4: boom (seed-4/dense)" in found.to_markdown()
+    assert "Failed: dense, seed 4: boom (seed-4/dense)" in to_markdown(found)
 
 
 def test_a_run_that_diverged_is_said_and_the_others_are_compared(tmp_path: Path) -> None:
@@ -117,7 +128,7 @@ def test_a_run_that_diverged_is_said_and_the_others_are_compared(tmp_path: Path)
     found = Comparison.from_folder(tmp_path)
     assert [d.seeds for d in found.differences if d.arm == "dsd"] == [[1, 2]]
     line = "dsd, seed 3: wer is nan after phase-2-dense: the run diverged; lower its learning rate (seed-3/dsd)"
-    assert f"- Failed: {line}\n" in found.to_markdown()
+    assert f"- Failed: {line}\n" in to_markdown(found)
 
 
 def test_runs_of_different_versions_are_said(tmp_path: Path) -> None:
@@ -127,7 +138,7 @@ def test_runs_of_different_versions_are_said(tmp_path: Path) -> None:
     assert found.mixed_versions == {"a": ["1", "2"]}
     console = Console(width=200, record=True)
     print_comparison(found, console)
-    for text in (found.to_markdown(), console.export_text()):
+    for text in (to_markdown(found), console.export_text()):
         assert "The runs were made with different versions of a (1, 2)." in text
 
 
@@ -199,7 +210,7 @@ def test_collect_prints_the_same_as_the_card_says(tmp_path: Path) -> None:
     found = Comparison.read(tmp_path)
     console = Console(width=200, record=True)
     print_comparison(found, console)
-    printed, card = console.export_text(), found.to_markdown()
+    printed, card = console.export_text(), to_markdown(found)
     for number in ("39.58", "12.50", "-16.67", "0.016", "40"):
         assert number in printed
         assert number in card
@@ -223,23 +234,149 @@ def test_collect_prints_the_same_as_the_card_says(tmp_path: Path) -> None:
     ],
 )
 def test_verdict(differences: SeedTest, greater: bool, outcome: str) -> None:
-    verdict = judge(*ARMS, differences, [3.0, 4.0], metric="bleu4", greater_is_better=greater)
+    verdict = judge(*ARMS, differences, [3.0, 4.0], alone(differences), metric="bleu4", greater_is_better=greater)
     assert verdict.outcome == outcome
 
 
-def test_verdict_says_how_many_seeds_would_be_needed() -> None:
+def alone(test: SeedTest) -> Family:
+    return Family(["dsd"], test.p)
+
+
+def test_verdict_says_what_so_many_seeds_can_detect() -> None:
     test = SeedTest(5, 1.0, 2.0, (-1.5, 3.5), 0.33)
-    verdict = judge(*ARMS, test, [3.0, 4.0], metric="bleu4", greater_is_better=True)
-    assert verdict.seeds_needed == 34
+    verdict = judge(*ARMS, test, [3.0, 4.0], alone(test), metric="bleu4", greater_is_better=True)
     assert verdict.text == (
         "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.330); "
-        "a difference of this size would need about 34 seeds for 80% power."
+        "5 such seeds detect 3.36 BLEU-4 or more with 80% power."
     )
     test = SeedTest(3, 0.2, 0.0, (0.2, 0.2), None)
-    same = judge(*ARMS, test, [1.2, 1.2, 1.2], metric="eval_loss", greater_is_better=False)
+    same = judge(*ARMS, test, [1.2, 1.2, 1.2], alone(test), metric="eval_loss", greater_is_better=False)
     assert "+0.2000 loss on average, the same in every seed" in same.text
 
 
+def test_several_arms_are_judged_by_holms_rule() -> None:
+    """A p of 0.03 among four tests is what chance gives: the verdict says the family that it counts."""
+    test = SeedTest(5, 1.0, 0.7, (0.1, 1.9), 0.03)
+    arms = ["random", "ema", "swa", "dsd"]
+    verdict = judge(*ARMS, test, [3.0, 4.0], Family(arms, 0.12), metric="bleu4", greater_is_better=True)
+    assert verdict.outcome == "not distinguishable"
+    assert verdict.text.startswith(
+        "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.030, p = 0.120 "
+        "by Holm's rule over random, ema, swa, dsd); 5 such seeds detect "
+    )
+
+
 def test_differences_are_read_with_their_unit() -> None:
-    assert format_difference(-0.004, "wer") == "-0.40 points of WER"
-    assert format_difference(0.004, "eval_cer") == "+0.40 points of CER"
+    assert difference_text(-0.004, "wer") == "-0.40 points of WER"
+    assert difference_text(0.004, "eval_cer") == "+0.40 points of CER"
+
+
+def test_every_seeds_difference_is_shown(tmp_path: Path) -> None:
+    write_arms(tmp_path)
+    found = Comparison.from_folder(tmp_path)
+    console = Console(width=80, record=True)
+    print_comparison(found, console)
+    assert "dsd - dense by seed: -16.67, -8.33, -25.00, -16.67; better with 4 of 4" in console.export_text()
+    assert "| -16.67, -8.33, -25.00, -16.67 | 0.016 | 0.033 |" in to_markdown(found)
+    sparse = next(line for line in to_markdown(found).splitlines() if line.startswith("| sparse phase"))
+    assert sparse == "| sparse phase of DSD | 41.67 | 0.00 | 4 | - | - | - | - | - | - | 3 | 30 | 2.0 |"
+
+
+def test_as_a_frame_as_csv_and_as_latex(tmp_path: Path) -> None:
+    write_arms(tmp_path)
+    found = Comparison.from_folder(tmp_path)
+    frame = found.to_frame()
+    assert list(frame.index) == ["dense", "sparse", "ema", "dsd"]
+    assert frame.loc["dsd", "difference_mean"] == pytest.approx(-2 / 12)
+    assert frame.loc["dsd", "n"] == 4
+    found.to_csv(tmp_path / "table.csv")
+    lines = (tmp_path / "table.csv").read_text().splitlines()
+    assert lines[0].startswith("arm,label,n,mean,sd,epochs,steps,seconds,difference_mean,")
+    assert float(lines[4].split(",")[3]) == found.arms["dsd"].mean
+    assert "DSD & 4 & 0.396 & 0.125 & -0.167 & 0.016 & 0.033 \\\\" in found.to_latex(digits=3)
+
+
+def version_1(content: dict[str, Any]) -> dict[str, Any]:
+    """As version 1 wrote it: a test of the sparse phase, the bootstrap, and a guess at how many seeds it takes."""
+    old = {key: value for key, value in content.items() if key != "passed_over"}
+    old["version"] = 1
+    old["runs"] = [{key: value for key, value in run.items() if key != "diverged"} for run in content["runs"]]
+    old["differences"] = [
+        {**{key: value for key, value in one.items() if key not in ("p_holm", "detectable")}, "p_bootstrap": [0.1]}
+        for one in [{**content["differences"][-1], "arm": "sparse"}, *content["differences"]]
+    ]
+    old["verdict"] = {"arm": "dsd", "to": "dense", "outcome": "better", "text": "it is", "seeds_needed": 13}
+    return old
+
+
+def test_a_file_of_version_1_is_judged_by_the_rules_of_today(tmp_path: Path) -> None:
+    write_arms(tmp_path)
+    found = Comparison.from_folder(tmp_path)
+    content = json.loads(json.dumps(found.to_dict()))
+    old = Comparison.from_dict(version_1(content))
+    assert old == Comparison.from_dict(content)
+    assert old.verdict == found.verdict
+
+
+def score_on(folder: Path, split: str, metric: str, value: float) -> None:
+    """What a script without texts writes, as run_clm.py."""
+    scores = {metric: value, f"{metric}_ci": [value - 1, value + 1], "signature": "block:8"}
+    PhaseScores(LAST, split, metric, metric == "accuracy", scores, 2.0, []).write(folder, None)
+
+
+def test_the_scripts_own_score_is_compared_whichever_split_it_wrote(tmp_path: Path) -> None:
+    for seed, (dense, dsd) in enumerate([(30.0, 28.0), (31.0, 28.5)], start=1):
+        for arm, value in (("dense", dense), ("dsd", dsd)):
+            folder = write_run(tmp_path, seed, arm, evaluations={"eval_loss": 3.0})
+            score_on(folder, "validation", "perplexity", value)
+    found = Comparison.from_folder(tmp_path)
+    assert (found.metric, found.split, found.greater_is_better) == ("perplexity", "validation", False)
+    assert [one.per_seed for one in found.differences] == [[-2.0, -2.5]]
+    assert (found.signature, found.passed_over) == ("block:8", [])
+    with pytest.raises(ValueError, match="no run was scored on its test split, but on validation: give one as --split"):
+        Comparison.from_folder(tmp_path, split="test")
+    assert Comparison.from_folder(tmp_path, metric="eval_loss").arms["dsd"].mean == 3.0
+    (tmp_path / "seed-1" / "dsd" / f"validation_{LAST}.json").write_text("{")
+    with pytest.raises(ValueError, match=f"validation_{LAST}.json is damaged"):
+        Comparison.from_folder(tmp_path)
+
+
+def test_what_is_passed_over_is_said(tmp_path: Path) -> None:
+    for arm in ("dense", "dsd"):
+        folder = write_run(tmp_path, 1, arm, {LAST: heard(3)})
+        score_on(folder, "validation", "accuracy", 0.5)
+    found = Comparison.from_folder(tmp_path)
+    assert (found.metric, found.passed_over) == ("wer", ["accuracy on validation"])
+    assert "- Passed over: accuracy on validation; --metric and --split compare by another score." in to_markdown(found)
+    assert Comparison.from_folder(tmp_path, metric="wer").passed_over == []
+    out = tmp_path / "evaluated"
+    for arm in ("dense", "dsd"):
+        write_run(out, 1, arm, evaluations={"eval_loss": 1.0, "eval_accuracy": 0.5, "eval_runtime": 3.0, "epoch": 4.0})
+    assert Comparison.from_folder(out).passed_over == ["eval_accuracy"]
+
+
+COUNTED = """
+import sys
+from collections import Counter
+opened = Counter()
+def note(event, arguments):
+    if event == "open" and str(arguments[0]).endswith(sys.argv[1]):
+        opened[str(arguments[0])] += 1
+sys.addaudithook(note)
+from typer.testing import CliRunner
+from hf_dsd.cli import app
+result = CliRunner().invoke(app, sys.argv[2:])
+assert result.exit_code == 0, result.output
+print(sorted(opened.values()))
+"""
+
+
+@pytest.mark.parametrize("command", [["compare", "--collect", "--out"], ["report"]])
+def test_a_command_reads_each_runs_summary_once(tmp_path: Path, command: list[str]) -> None:
+    """Counted by Python itself, in a process of its own; `compare` writes the report, too."""
+    write_arms(tmp_path, 2)
+    Comparison.from_folder(tmp_path).write(tmp_path)
+    for name in ("dsd_summary.json", f"test_{LAST}.json"):
+        call = [sys.executable, "-c", COUNTED, name, *command, str(tmp_path)]
+        done = subprocess.run(call, capture_output=True, text=True, check=False, timeout=300)
+        assert done.stdout == "[1, 1, 1, 1]\n", done.stdout + done.stderr

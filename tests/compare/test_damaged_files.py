@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from run_folders import heard, write_run
@@ -12,7 +13,7 @@ from typer.testing import CliRunner
 from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
 from hf_dsd.compare.jobs import Job
-from hf_dsd.compare.recipe_file import check_recipe
+from hf_dsd.compare.recipe import check_recipe
 
 LAST = "phase-2-dense"
 TRUNCATED, OBJECT = r"is damaged \(.*char \d+\)\)", r"is damaged \(it must hold a JSON object, got"
@@ -91,7 +92,22 @@ def test_dsd_summary_json(out: Path, text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [('{"status": "fin', TRUNCATED), ("", r"is damaged \("), ('"finished"', f"{OBJECT} str")]
+    "content", [{"calls": 5}, {"calls": [{"arms": 1, "seeds": []}]}, {"script": "x"}, {"command": 1}]
+)
+def test_recipe_json_of_another_shape(out: Path, content: dict[str, Any]) -> None:
+    said, remedy = rf"is damaged \('{next(iter(content))}' is no ", "restore it, or remove it, and compare by --collect"
+    refused(out / "recipe.json", json.dumps(content), said, remedy, lambda: Comparison.from_folder(out))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{"status": "fin', TRUNCATED),
+        ("", r"is damaged \("),
+        ('"finished"', f"{OBJECT} str"),
+        ('{"status": 5}', r"is damaged \(its status"),
+        ('{"status": "failed", "error": 7}', r"is damaged \(its error"),
+    ],
 )
 def test_the_status_of_a_run(out: Path, text: str, said: str) -> None:
     path, remedy = out / "seed-1" / "dsd.json", "remove it, and the same command goes on with that run"
@@ -110,5 +126,5 @@ def test_the_command_says_it_in_one_line(out: Path) -> None:
 
 def test_what_is_whole_is_read(out: Path) -> None:
     Comparison.from_folder(out).write(out)
-    assert json.loads((out / "comparison.json").read_text())["version"] == 1
+    assert json.loads((out / "comparison.json").read_text())["version"] == 2
     assert Comparison.read(out).arms["dsd"].n == 1

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from hf_dsd import DSDTrainer
 from hf_dsd.compare import compare
-from hf_dsd.compare.factory_digest import factory_name, factory_source, factory_values
+from hf_dsd.compare.recipe import digest, factory_recipe
 
 Factory = Callable[..., Any]
 
@@ -42,13 +42,13 @@ def recursive() -> Factory:
 
 
 def test_a_function_by_itself_has_no_values() -> None:
-    assert factory_name(plain) == factory_name(partial(plain, {})) == "plain"
-    assert (
-        factory_source(plain)
-        == factory_source(partial(plain))
-        == ("def plain(options: dict[str, Any], folder: str, seed: int) -> Any:\n    return options, folder, seed\n")
-    )
-    assert factory_values(plain) == {}
+    text = "def plain(options: dict[str, Any], folder: str, seed: int) -> Any:\n    return options, folder, seed\n"
+    assert factory_recipe(plain) == factory_recipe(partial(plain)) == {"script": ["plain"], "source": digest(text)}
+    assert factory_recipe(partial(plain, {})).keys() == {"script", "source", "values"}
+
+
+def factory_values(factory: Factory) -> dict[str, str]:
+    return factory_recipe(factory)["values"]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from run_folders import heard, write_run
 
-from hf_dsd.compare import Comparison
+from hf_dsd.compare import Comparison, to_markdown
 from hf_dsd.compare.jobs import Job
 
 LAST = "phase-2-dense"
@@ -43,5 +43,5 @@ def test_a_finished_run_without_its_summary_is_in_the_table_as_failed(tmp_path: 
     (job.folder / "dsd_summary.json").unlink() if kept else shutil.rmtree(job.folder)
     found = Comparison.from_folder(tmp_path, arms=["dsd", "dense"])
     assert [(run.arm, run.seed, run.error) for run in found.runs if run.status == "failed"] == [("dsd", 2, error)]
-    assert f"- Failed: dsd, seed 2: {error} (seed-2/dsd)\n" in found.to_markdown()
+    assert f"- Failed: dsd, seed 2: {error} (seed-2/dsd)\n" in to_markdown(found)
     assert json.loads((tmp_path / "seed-2" / "dsd.json").read_text())["status"] == "finished"  # nothing is written

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from hf_dsd.compare import ScriptRuns
-from hf_dsd.compare.local_modules import local_modules
+from hf_dsd.compare.recipe import module_digests
 
 FILES = {
     "train.py": "import json, helper as h\nfrom package.part import x\ndef f():\n    from late import y\n",
@@ -33,20 +33,20 @@ def script(tmp_path: Path) -> Path:
 
 
 def test_imported_files_of_the_scripts_folder(script: Path) -> None:
-    found = [path.relative_to(script.parent).as_posix() for path in local_modules(script)]
+    found = list(module_digests(script))
     parts = ["package/__init__.py", "package/beside.py", "package/other.py", "package/part.py"]
     assert found == ["above.py", "deep/er.py", "helper.py", "late.py", *parts]
 
 
 def test_a_script_by_itself_has_none(tmp_path: Path) -> None:
     (tmp_path / "train.py").write_text("import json, torch.nn\nfrom hf_dsd import DSDTrainer\n")
-    assert local_modules(tmp_path / "train.py") == []
+    assert module_digests(tmp_path / "train.py") == {}
 
 
 def test_a_changed_module_is_another_recipe(script: Path, tmp_path: Path) -> None:
     def look() -> list[str]:
         runs = ScriptRuns([str(script), "--lr", "0.1"], ["dsd"], [1], tmp_path / "out")
-        return [job.digest for job in runs._jobs(force=False)]
+        return [job.digest for job in runs.plan()]
 
     first = look()
     (tmp_path / "out" / "seed-1" / "dsd").mkdir(parents=True)

@@ -8,7 +8,7 @@ import pytest
 from run_folders import heard, write_run
 
 from hf_dsd.compare import Comparison
-from hf_dsd.compare.recipe_file import check_recipe
+from hf_dsd.compare.recipe import check_recipe
 
 LAST = "phase-2-dense"
 

@@ -9,9 +9,9 @@ import pytest
 from run_folders import heard, write_run
 
 from hf_dsd.compare import Comparison
-from hf_dsd.compare.seed_significance import SeedTest
-from hf_dsd.compare.table import format_p
-from hf_dsd.compare.verdict import SeedCount, Verdict, judge
+from hf_dsd.compare.statistics import SeedTest
+from hf_dsd.compare.verdict import Family, SeedCount, Verdict, judge
+from hf_dsd.runs.numbers import p_text
 
 LAST = "phase-2-dense"
 
@@ -60,7 +60,7 @@ def test_an_arm_that_diverged_is_not_better(tmp_path: Path) -> None:
     write_better(tmp_path)
     write_seed(tmp_path, 5, 5, 0, diverged=["dsd"])
     verdict = verdict_of(tmp_path)
-    assert (verdict.outcome, verdict.seeds_needed) == ("not distinguishable", None)
+    assert verdict.outcome == "not distinguishable"
     assert verdict.text == (
         "dsd and dense are not distinguishable: -16.67 points of WER on average over 4 seeds (paired t, p = 0.016), "
         "but dsd diverged with 1 of 5 seeds; lower its learning rate and train every seed anew. "
@@ -159,7 +159,7 @@ def test_failures_of_trained_arms_are_always_listed(tmp_path: Path) -> None:
     ],
 )
 def test_p_is_never_rounded_onto_the_line(p: float | None, text: str) -> None:
-    assert format_p(p) == text
+    assert p_text(p) == text
 
 
 @pytest.mark.parametrize(
@@ -169,11 +169,13 @@ def test_p_is_never_rounded_onto_the_line(p: float | None, text: str) -> None:
         (0.0001, "dsd is better than dense: +1.00 BLEU-4 on average over 5 seeds (paired t, p < 0.001)."),
         (
             0.0501,
-            "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.0501); a",
+            "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.0501); 5",
         ),
     ],
 )
 def test_the_verdict_says_p_as_the_table_does(p: float, text: str) -> None:
     test = SeedTest(5, 1.0, 0.8, (0.0, 2.0), p)
     arms = SeedCount("dsd"), SeedCount("dense")
-    assert judge(*arms, test, [3.0, 4.0], metric="bleu4", greater_is_better=True).text.startswith(text)
+    assert judge(*arms, test, [3.0, 4.0], Family(["dsd"], p), metric="bleu4", greater_is_better=True).text.startswith(
+        text
+    )

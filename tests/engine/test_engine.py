@@ -314,7 +314,7 @@ def test_state_of_another_version() -> None:
 
 def test_leaving_a_phase_that_is_not_current() -> None:
     dsd = make()
-    with pytest.raises(ValueError, match=r"^leave_phase\(2\) needs a phase that owns step 1, the current is None$"):
+    with pytest.raises(ValueError, match=r"^leave_phase\(2\) needs a phase that owns step 1, not None$"):
         dsd.leave_phase(2)
 
 

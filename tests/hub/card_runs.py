@@ -8,6 +8,8 @@ from hf_dsd.metrics import score_transcripts
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 REFERENCES = ["one two three four", "five six seven eight", "nine zero one two"]
+PLANNED = ("index", "start", "end", "sparsity")
+LAYER = {"name": "a.weight", "shape": [30, 20], "weights": 600, "pruned": 300, "sparsity": 0.5, "threshold": 0.1}
 SPARSITY = {"dsd": 0.5, "dense": 0.0}
 # Wrong words of 12 on the test split, by seed: after each phase.
 DSD_ERRORS = {1: (8, 7, 4), 2: (8, 6, 6), 3: (8, 7, 3)}
@@ -30,12 +32,14 @@ def write_run(folder: Path, errors: tuple[int, ...], arm: str = "dsd", seed: int
         "steps_per_epoch": 10,
         "mask_criterion": "magnitude",
         "reset_optimizer_state": "masked",
-        "schedule": [{"index": index, "kind": kind} for index, kind in enumerate(kinds)],
+        "schedule": [
+            {key: one[key] for key in PLANNED} | {"kind": kind} for one, kind in zip(records, kinds, strict=True)
+        ],
         "phases": records,
         "evaluations": {},
         "parameters": [
-            {"name": "a.weight", "weights": 600, "dense_reason": None},
-            {"name": "a.bias", "weights": 20, "dense_reason": "bias or vector"},
+            {"name": "a.weight", "shape": [30, 20], "weights": 600, "override": None, "dense_reason": None},
+            {"name": "a.bias", "shape": [20], "weights": 20, "override": None, "dense_reason": "bias or vector"},
         ],
         "command": ["run_speech.py", "--data_dir", "/home/me/data/digits", "--output_dir=/home/me/runs/x"],
         "versions": {"python": "3.11.7", "torch": "2.13.0", "sacrebleu": None},
@@ -60,6 +64,7 @@ def write_comparison(out: Path, seeds: int = 3) -> Path:
 def _phase(index: int, kind: str, sparsity: float) -> dict[str, Any]:
     start, end = [(0, 20), (20, 30), (30, 40)][index]
     return {
+        "index": index,
         "name": f"phase-{index}-{kind}",
         "start": start,
         "end": end,
@@ -68,7 +73,7 @@ def _phase(index: int, kind: str, sparsity: float) -> dict[str, Any]:
         "seconds": 60.0,
         "finished": True,
         "metrics": {"eval_wer": 0.5 - index / 10, "eval_loss": 1.5, "eval_runtime": 3.0, "epoch": end / 10},
-        "layers": [{"pruned": 300}] if sparsity else [],
+        "layers": [LAYER] if sparsity else [],
     }
 
 
@@ -80,4 +85,4 @@ def _write_scores(folder: Path, phase: str, wrong: int) -> None:
     rows = zip("abc", heard, REFERENCES, strict=True)
     PhaseScores(
         phase, "test", "wer", False, scores, 1.25, [ScoredExample(name, text, [r]) for name, text, r in rows]
-    ).write(folder)
+    ).write(folder, None)

@@ -12,7 +12,6 @@ from card_runs import write_comparison, write_run
 
 from hf_dsd.compare import Comparison
 from hf_dsd.hub import DatasetFacts, Prose, Results, Study
-from hf_dsd.hub.comparison_folder import read_comparison
 from hf_dsd.hub.results import _comparison_around, as_id
 from hf_dsd.hub.studies import parse_study, with_comparison
 from hf_dsd.runs.privacy import without_folders
@@ -49,7 +48,7 @@ def test_folders_of_the_machine_stay_there(tmp_path: Path) -> None:
     out = write_comparison(tmp_path / "out", 1)
     recipe = {"command": "compare --out /a/b -- /c/run.py", "script": ["/c/run.py"]}
     (out / "recipe.json").write_text(json.dumps(recipe))
-    write_run(out / "seed-2" / "dense", (8, 7, 6))
+    write_run(out / "seed-2" / "dense", (8, 7, 6), "dense", 2)
     (out / "seed-2" / "dense.json").write_text(json.dumps({"status": "failed", "error": "no file '/home/me/x.bin'"}))
     compared = Results.from_comparison(out).comparison
     assert compared is not None
@@ -85,8 +84,8 @@ def test_a_run_inside_a_comparison_finds_it(tmp_path: Path) -> None:
     assert found.comparison is not None
     assert found.comparison.verdict is not None
     assert found.comparison.verdict.text == (
-        "dsd and dense are not distinguishable with 3 seeds: -16.67 points of WER on average (paired t, p = 0.074); a "
-        "difference of this size would need about 5 seeds for 80% power."
+        "dsd and dense are not distinguishable with 3 seeds: -16.67 points of WER on average (paired t, p = 0.074); 3 "
+        "such seeds detect 27.20 points of WER or more with 80% power."
     )
     assert {(s.arm, s.seed) for s in found.phase_scores} == {(a, s) for a in ("dsd", "dense") for s in (1, 2, 3)}
     assert len(found.phase_scores) == 2 * 3 * 3 * 2
@@ -97,16 +96,16 @@ def test_a_comparison_json_older_than_the_runs_is_made_anew(tmp_path: Path) -> N
     out = write_comparison(tmp_path / "out", 2)
     kept = Comparison.from_folder(out)
     kept.write(out)
-    assert read_comparison(out) == Comparison.read(out)
+    assert Comparison.current(out)[0] == Comparison.read(out)
     write_run(out / "seed-3" / "dsd", (8, 7, 3), "dsd", 3)
-    assert read_comparison(out).arms["dsd"].n == 3
+    assert Comparison.current(out)[0].arms["dsd"].n == 3
     shutil.rmtree(out / "seed-1")
-    assert read_comparison(out).seeds == [2, 3]
+    assert Comparison.current(out)[0].seeds == [2, 3]
     for seed in (2, 3):
         shutil.rmtree(out / f"seed-{seed}")
-    assert read_comparison(out).seeds == [1, 2]  # the file alone was kept
+    assert Comparison.current(out)[0].seeds == [1, 2]  # the file alone was kept
     with pytest.raises(FileNotFoundError, match="holds no finished run"):
-        read_comparison(tmp_path / "nothing")
+        Comparison.current(tmp_path / "nothing")
 
 
 def test_a_comparison_of_another_run_is_refused(tmp_path: Path) -> None:
@@ -217,7 +216,10 @@ def test_what_is_no_results_json(tmp_path: Path) -> None:
 def test_a_run_must_have_finished(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="give the output folder of a DSDTrainer run"):
         Results.from_run(tmp_path)
-    longer = [{"index": index, "kind": kind} for index, kind in enumerate(("dense", "sparse", "dense", "sparse"))]
+    ends = {"start": 40, "end": 40, "sparsity": 0.0}
+    longer = [
+        {**ends, "index": index, "kind": kind} for index, kind in enumerate(("dense", "sparse", "dense", "sparse"))
+    ]
     run = write_run(tmp_path / "run", (8, 7, 4), schedule=longer)
     with pytest.raises(ValueError, match="has not finished its last phase"):
         Results.from_run(run)

@@ -6,10 +6,10 @@ import torch
 from scipy import stats
 from transformers import EvalPrediction
 
-from hf_dsd.compare.example_significance import compare_examples, example_counts
-from hf_dsd.compare.verdict import format_difference, format_value
+from hf_dsd.compare.statistics import approximate_randomization, example_counts
 from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer, score_labels
 from hf_dsd.runs.metric_names import greater_is_better, score_title
+from hf_dsd.runs.numbers import difference_text, score_with_unit
 from hf_dsd.runs.scores import ScoredExample
 
 
@@ -47,15 +47,14 @@ def test_two_classifiers_are_told_apart_as_the_sign_test_does() -> None:
     assert counts[0] is not None
     assert counts[1] is not None
     assert (counts[0].value, counts[1].value) == (0.2, 0.1)
-    found = compare_examples(counts[1], counts[0])
-    assert found.p_randomization == pytest.approx(stats.binomtest(4, 18).pvalue, abs=0.01)
-    assert found.interval[0] < -0.1 < found.interval[1] < 0
+    p = approximate_randomization(counts[1], counts[0])
+    assert p == pytest.approx(stats.binomtest(4, 18).pvalue, abs=0.01)
 
 
 def test_its_name_and_unit() -> None:
     assert (score_title("eval_error"), score_title("error")) == ("top-1 error [%]", "top-1 error [%]")
-    assert format_value(0.175, "error") == "17.50 %"
-    assert format_difference(-0.0125, "error") == "-1.25 points of top-1 error"
+    assert score_with_unit(0.175, "error") == "17.50 %"
+    assert difference_text(-0.0125, "error") == "-1.25 points of top-1 error"
     assert greater_is_better("error") is False
 
 

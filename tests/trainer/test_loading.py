@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 from tiny import TinyCNN, TinyGPT2, TinyLSTM, arguments, build, make_trainer
 from torch import Tensor, nn
 from torch.nn.parallel import DataParallel
-from transformers import GPT2LMHeadModel, ViTForImageClassification
+from transformers import GPT2LMHeadModel, TrainerCallback, ViTForImageClassification
 
 from hf_dsd import DSDTrainer
 from hf_dsd.report.weights import read_run_weights
@@ -84,15 +84,16 @@ def test_the_best_evaluation_comes_back(tmp_path: Path) -> None:
     options = {"eval_strategy": "steps", "eval_steps": 1, "phase_start": "best", "learning_rate": 0.3}
     trainer = vit_trainer(tmp_path, phase_steps=[4, 2, 2], **options)
     begun: list[dict[str, Tensor]] = []
-    begin = trainer._begin_step
 
-    def watch(step: int) -> None:
-        if step == 4:
-            trainer._return_to_best(trainer.dsd.phase)
-            begun.append(state_of(trainer.model))
-        begin(step)
+    class Watch(TrainerCallback):
+        """Sees the weights of the sparse phase's first step before they are pruned, as the engine is told of it."""
 
-    trainer._begin_step = watch
+        def on_step_begin(self, args, state, control, **kwargs):
+            if state.global_step == 4:
+                trainer.life._return_to_best(trainer.dsd.phase)
+                begun.append(state_of(trainer.model))
+
+    trainer.callback_handler.callbacks.insert(0, Watch())
     trainer.train()
     best = next(tmp_path.glob("phase-0-dense-best-*"))  # the rate is so high that the first step is the best
     assert best.name != "phase-0-dense-best-4"

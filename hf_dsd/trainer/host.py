@@ -1,0 +1,65 @@
+"""How a Trainer serves the life cycle of its run: where files go, how models are saved and come back."""
+
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+from transformers import Trainer
+
+from hf_dsd.engine.dsd import DSD
+
+from .facts import run_facts
+from .lifecycle import Host, Lifecycle
+from .lr_scheduler import PhasedLR
+from .phase_monitor import PhaseMonitor
+from .sharding import is_sharded, save_whole_model
+
+
+def begin_life(trainer: Any, engine: DSD, rates: PhasedLR | None, steps_per_epoch: int) -> Lifecycle:
+    """The life cycle of a run that a `DSDMixin` begins.
+
+    Args:
+        trainer: The `DSDMixin`, with its model and optimizer prepared.
+        engine: The run's masks and schedule.
+        rates: The phases' learning rates; None with a scheduler of the user's own.
+        steps_per_epoch: Optimizer steps of one epoch.
+
+    Raises:
+        ValueError: If averages are asked for of sharded weights.
+    """
+    args = trainer.args
+    if args.weight_averages and is_sharded(trainer.model):
+        raise ValueError("weight_averages needs whole weights on every rank: train without FSDP, or leave it out")
+    model = type(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)).__name__
+    metric, greater_is_better = args.monitored_metric
+    return Lifecycle(
+        engine,
+        PhaseMonitor(metric, greater_is_better, args.phase_patience),
+        _host(trainer),
+        run_facts(args, model.removeprefix("FSDP"), trainer.optimizer, steps_per_epoch),  # fully_shard renames classes
+        rates=rates,
+        start_from_best=args.phase_start == "best",
+        averages=args.weight_averages or (),
+        kept=args.keep_phase_checkpoints or (),
+    )
+
+
+def _host(trainer: Any) -> Host:
+    return Host(
+        folder=trainer.run_folder,
+        writes=trainer.args.should_save,
+        save_model=lambda folder, model: _save_model(trainer, folder, model),
+        load_model=lambda folder: trainer._load_from_checkpoint(str(folder)),
+        wait=trainer.accelerator.wait_for_everyone,
+        total=trainer.accelerator.reduce,
+    )
+
+
+def _save_model(trainer: Trainer, folder: Path, model: nn.Module | None) -> None:
+    """Saves the model that trains, or has the Trainer save another one of its class as if it were its own."""
+    own = trainer.model
+    try:
+        trainer.model = own if model is None else model
+        save_whole_model(trainer, folder)
+    finally:
+        trainer.model = own
