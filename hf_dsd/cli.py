@@ -170,7 +170,7 @@ def card(
         list[str] | None, typer.Option(help="'TITLE: SETTING=OUT': put another comparison into a table; repeatable.")
     ] = None,
 ) -> None:
-    """Render README.md from results.json; first take new numbers from runs, where given. Your words stay."""
+    """Render README.md from results.json and your words.md; first take new numbers from runs, where given."""
     from .hub.card_command import refresh_card
 
     with errors_end_command({FileNotFoundError: 2, ValueError: 2}):
@@ -204,7 +204,9 @@ def publish(
     license: Annotated[str | None, typer.Option(help="Of the weights, as the Hub calls it: apache-2.0.")] = None,
     language: Annotated[list[str] | None, typer.Option(help="Code for the card, such as en; may be repeated.")] = None,
     dataset: Annotated[str | None, typer.Option(help="Name for the card; default: from the run's command.")] = None,
-    results: Annotated[Path | None, typer.Option(help="A card's results.json whose words to keep.")] = None,
+    results: Annotated[
+        Path | None, typer.Option(help="A card's folder, or its results.json: its words and studies stay.")
+    ] = None,
     image_encoder: Annotated[
         bool,
         typer.Option(

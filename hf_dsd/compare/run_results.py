@@ -80,8 +80,12 @@ class RunResult:
 _UNWRITTEN = {"metric", "greater_is_better", "split", "is_scored", "examples", "versions"}
 
 
-def read_runs(out: Path) -> list[Run]:
+def read_runs(out: Path, known: Iterable[Run] = ()) -> list[Run]:
     """Reads the runs of a comparison that have written their summary, each once, in the order of seeds and arms.
+
+    Args:
+        out: Folder of the comparison.
+        known: Runs that the caller has read: they are not read again.
 
     Raises:
         ValueError: If a summary is damaged, or says another arm or seed than its place.
@@ -89,7 +93,9 @@ def read_runs(out: Path) -> list[Run]:
     trained = [arm for arm, (source, _) in ARMS.items() if arm == source]
     folders = [out / f"seed-{seed}" / arm for seed in seeds_in(out) for arm in trained]
     # A link to nowhere is there, too: reading it says what is wrong.
-    return [Run.read(folder) for folder in folders if os.path.lexists(folder / SUMMARY_FILE_NAME)]
+    already = {os.path.abspath(run.folder): run for run in known}
+    there = [folder for folder in folders if os.path.lexists(folder / SUMMARY_FILE_NAME)]
+    return [already.get(os.path.abspath(folder)) or Run.read(folder) for folder in there]
 
 
 def run_results(

@@ -4,20 +4,18 @@ The only code of hf_dsd that uploads.
 """
 
 from .card import render_card, render_index
+from .contents import Revision, plan_revisions
 from .publish import publish
 from .push_trainer import publish_trainer
 from .repository import PublishError
-from .results import DatasetFacts, Prose, Results
-from .revisions import Revision, plan_revisions
-from .studies import Study
+from .results import Results
+from .words import Words
 
 __all__ = [
-    "DatasetFacts",
-    "Prose",
     "PublishError",
     "Results",
     "Revision",
-    "Study",
+    "Words",
     "plan_revisions",
     "publish",
     "publish_trainer",

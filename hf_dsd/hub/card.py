@@ -1,12 +1,13 @@
-"""The model card: README.md rendered from `results.json` and from nothing else; generated, never edited.
+"""The model card: README.md rendered from results.json and words.md and from nothing else; generated, never edited."""
 
-Layer: the results, their tables, and the templates beside.
-"""
-
+import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
 from statistics import fmean
+from typing import Any
 
+from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hf_dsd.compare.table import to_markdown, verdict_text
@@ -14,10 +15,15 @@ from hf_dsd.runs.metric_names import is_rate, plain_name, score_title, short_tit
 from hf_dsd.runs.numbers import percent, score_text
 
 from . import tables
-from .model_index import card_data
 from .results import Results
+from .words import STUDY, Words
 
 LINE_WIDTH = 120
+# Scores that the Hub knows as metrics, by our names; others stay in the card's tables.
+_METRICS = {"bleu1": "bleu", "bleu2": "bleu", "bleu3": "bleu", "bleu4": "bleu", "wer": "wer", "cer": "cer"}
+_METRICS |= {"accuracy": "accuracy", "perplexity": "perplexity", "f1": "f1"}
+_TAGS = ("dsd", "dense-sparse-dense", "hf_dsd")
+_AS_THEY_ARE = {"command", "script", "repo_id"}  # shown in blocks of code, where nothing is marked up, or checked
 
 
 def render_card(results: Results) -> str:
@@ -26,21 +32,54 @@ def render_card(results: Results) -> str:
     Raises:
         ValueError: If huggingface_hub refuses the head, such as an invalid evaluation result.
     """
+    head = card_data(results).to_yaml()
+    shown: Results = _escaped(results)
     text = (
         _environment()
         .get_template("card.md.jinja")
         .render(
-            results=results,
-            comparison=results.comparison,
-            recipe=results.recipe,
-            model=results.model,
-            prose=results.prose,
+            results=shown,
+            comparison=shown.comparison,
+            recipe=shown.recipe,
+            model=shown.model,
+            words=results.words,
+            title=results.words.title or escape(results.title),
+            dataset=results.words.dataset or escape(results.dataset),
+            studies=[
+                (escape(title), results.words.section(STUDY + title), shown.studies[escape(title)])
+                for title in results.studies
+            ],
             name=results.repo_id or "FOLDER",
             example_interval=example_interval(results),
-            validation_title=score_title(results.comparison.metric) if results.comparison is not None else "",
+            validation_title=score_title(shown.comparison.metric) if shown.comparison is not None else "",
         )
     )
-    return f"---\n{card_data(results).to_yaml()}\n---\n\n{text.strip()}\n"
+    return f"---\n{head}\n---\n\n{text.strip()}\n"
+
+
+def card_data(results: Results) -> ModelCardData:
+    """The YAML head of a card: what the Hub searches and shows; of scores the model's own alone.
+
+    Raises:
+        ValueError: If huggingface_hub refuses it.
+    """
+    evaluations = list(_evaluations(results))
+    model, words = results.model, results.words
+    of_run = f"{model.class_name} on {results.dataset}"
+    return ModelCardData(
+        library_name="peft" if model.base_model else "transformers",
+        base_model=model.base_model,
+        language=words.language or None,
+        license=words.license,
+        license_name=words.license_name,
+        license_link=words.license_link,
+        tags=[*_TAGS, *([model.model_type] if model.model_type else [])],
+        pipeline_tag=model.task,
+        datasets=[results.dataset_id],
+        metrics=sorted({evaluation.metric_type for evaluation in evaluations}) or None,
+        model_name=(results.repo_id.rpartition("/")[2] if results.repo_id else of_run) if evaluations else None,
+        eval_results=evaluations or None,
+    )
 
 
 def render_index(cards: Mapping[str, Results], notes: str = "") -> str:
@@ -50,7 +89,8 @@ def render_index(cards: Mapping[str, Results], notes: str = "") -> str:
         cards: Name of a card's folder -> its results, in the order of the rows.
         notes: What a person says about them all, in markdown.
     """
-    text = _environment().get_template("index.md.jinja").render(cards=cards, notes=notes.strip())
+    shown = {name: (results.words.title or escape(results.title), _escaped(results)) for name, results in cards.items()}
+    text = _environment().get_template("index.md.jinja").render(cards=shown, notes=notes.strip())
     return f"{text.strip()}\n"
 
 
@@ -68,8 +108,62 @@ def example_interval(results: Results) -> str | None:
     return f"±{score_text(half, name)} {unit}"
 
 
+def _evaluations(results: Results) -> Iterator[EvalResult]:
+    """The published model's scores; in a card of a comparison DSD's means over its seeds."""
+    for score in results.own_scores():
+        if score.phase == results.phase and score.split == "test":
+            yield from _of_scores(results, score.split, score.scores, "this model")
+    comparison = results.comparison
+    if results.phase is None and comparison is not None and (arm := comparison.arms.get("dsd")) is not None:
+        runs = [run for run in comparison.runs if run.arm == "dsd" and run.status == "finished"]
+        scores = [{plain_name(name): value for name, value in (run.scores or {}).items()} for run in runs]
+        names = [name for name in _METRICS if scores and all(name in one for one in scores)]
+        means = {name: fmean(one[name] for one in scores) for name in names} | {plain_name(comparison.metric): arm.mean}
+        of_seeds = f"mean of {arm.n} seeds" if arm.n > 1 else "one seed"
+        yield from _of_scores(results, comparison.split, means, f"DSD, {of_seeds}")
+
+
+def _of_scores(results: Results, split: str, scores: Mapping[str, float], whose: str) -> Iterator[EvalResult]:
+    for name in tables.in_order(scores):
+        if name in _METRICS:
+            value = 100 * scores[name] if is_rate(name) else scores[name]
+            yield EvalResult(
+                task_type=results.model.task or "other",
+                dataset_type=results.dataset_id,
+                dataset_name=results.dataset,
+                dataset_split=split,
+                metric_type=_METRICS[name],
+                metric_name=f"{score_title(name)} ({whose})",
+                metric_value=round(value, 2 if abs(value) > 1 else 4),
+            )
+
+
+def _escaped(value: Any) -> Any:
+    """Results whose texts mark up nothing: the names in a run's files may be anybody's."""
+    if isinstance(value, Words):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        texts = {one.name: getattr(value, one.name) for one in fields(value) if one.name not in _AS_THEY_ARE}
+        return replace(value, **{name: _escaped(item) for name, item in texts.items()})
+    if isinstance(value, Mapping):
+        return {escape(key) if isinstance(key, str) else key: _escaped(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_escaped(item) for item in value]
+    return escape(value) if isinstance(value, str) else value
+
+
+def escape(text: str) -> str:
+    """One line of text that Markdown and HTML take for text."""
+    text = re.sub(r"[\r\n\u2028\u2029]+", " ", text).replace("`", "'")
+    text = re.sub(r"<(?=[A-Za-z/!?])", "&lt;", re.sub(r"&(?=#?\w+;)", "&amp;", text))
+    return re.sub(r"([][*\\]|(?<!\w)_|_(?!\w)|^[#>+-](?= )|~~)", r"\\\1", text)
+
+
 def command_lines(command: Sequence[str] | str) -> str:
-    """A command as it can be pasted, broken between options so that lines stay short."""
+    """A command as it can be pasted, broken between options so that lines stay short.
+
+    A line break within an argument becomes a space: three backticks after it would end the block of code.
+    """
     words = shlex.split(command) if isinstance(command, str) else list(command)
     if "&&" in words:  # runs that were made by several calls
         place = words.index("&&")
@@ -89,7 +183,7 @@ def _options(words: Sequence[str]) -> list[str]:
     for word in words:
         if not groups or word.startswith("--"):
             groups.append([])
-        groups[-1].append(shlex.quote(word))
+        groups[-1].append(shlex.quote(" ".join(word.splitlines())))
     return [" ".join(group) for group in groups]
 
 

@@ -1,7 +1,4 @@
-"""What `hf-dsd card` does: refresh the numbers of a card's results.json, and render README.md from it.
-
-Layer: the results and the card next door.
-"""
+"""What `hf-dsd card` does: refresh the numbers of a card's results.json, and render README.md from it and words.md."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -12,8 +9,9 @@ from hf_dsd.compare import Comparison
 from hf_dsd.files import written_whole
 
 from .card import render_card, render_index
-from .results import FIGURES, RESULTS_FILE_NAME, Results
-from .studies import parse_study, with_comparison
+from .contents import read_finished_run
+from .results import FIGURES, RESULTS_FILE_NAME, Results, parse_study
+from .words import WORDS_FILE_NAME, Words
 
 README = "README.md"
 NOTES = "notes.md"
@@ -28,11 +26,12 @@ def refresh_card(
 ) -> list[Path]:
     """Brings a card's numbers up to date and renders it, or renders every card of a folder and their index.
 
-    What a person wrote in results.json stays as it is. Where there is no results.json yet, it is made of the
-    comparison, or of the run. The card shows `figures/weights.png` where its folder holds one.
+    What a person wrote stays as it is: words.md is written where there is none, with its headings, and never again.
+    Where there is no results.json yet, it is made of the comparison, or of the run. The card shows
+    `figures/weights.png` where its folder holds one.
 
     Args:
-        folder: Of a card; or of cards, each a folder with a results.json.
+        folder: A card's folder; or a folder of cards, each a folder with a results.json.
         comparison: Folder of runs, `OUT/seed-S/ARM`: its numbers replace the card's.
         run: A finished run; the card becomes the card of its model.
         studies: `TITLE: SETTING=FOLDER`, folders of further comparisons.
@@ -42,7 +41,7 @@ def refresh_card(
 
     Raises:
         FileNotFoundError: If there is no results.json and nothing to make it of, or a folder holds no runs.
-        ValueError: If results.json is not as it should be, or numbers are given for a folder of cards.
+        ValueError: If a file is not as it should be, or numbers are given for a folder of cards.
     """
     folder = Path(folder)
     changes = comparison is not None or run is not None or bool(studies)
@@ -50,18 +49,20 @@ def refresh_card(
     if cards:
         if changes:
             raise ValueError(f"{folder} holds {len(cards)} cards: name the one that the numbers are for")
-        written = [_write_card(folder / name, results) for name, results in cards.items()]
+        written = [_write(folder / name / README, render_card(results)) for name, results in cards.items()]
         return [*written, _write(folder / README, _index(folder, cards))]
     results = _results(folder, comparison, run)
     for study in studies:
         title, setting, out = parse_study(study)
-        results = replace(results, studies=with_comparison(results.studies, title, setting, Comparison.current(out)[0]))
+        results = results.with_study(title, setting, Comparison.current(out)[0])
     written = []
     if changes:
         folder.mkdir(parents=True, exist_ok=True)
         results = replace(results, figures=[figure for figure in FIGURES if (folder / figure).is_file()])
-        written.append(results.write(folder / RESULTS_FILE_NAME))
-    return [*written, _write_card(folder, results)]
+        written.append(results.write(folder))
+        if not (folder / WORDS_FILE_NAME).exists():
+            written.append(results.words.write(folder))
+    return [*written, _write(folder / README, render_card(results))]
 
 
 def rendered_index(folder: str | os.PathLike[str]) -> str:
@@ -70,8 +71,7 @@ def rendered_index(folder: str | os.PathLike[str]) -> str:
 
 
 def _cards_in(folder: Path) -> dict[str, Results]:
-    paths = sorted(folder.glob(f"*/{RESULTS_FILE_NAME}"))
-    return {path.parent.name: Results.read(path) for path in paths}
+    return {path.parent.name: Results.read(path.parent) for path in sorted(folder.glob(f"*/{RESULTS_FILE_NAME}"))}
 
 
 def _index(folder: Path, cards: Mapping[str, Results]) -> str:
@@ -80,18 +80,14 @@ def _index(folder: Path, cards: Mapping[str, Results]) -> str:
 
 
 def _results(folder: Path, comparison: str | os.PathLike[str] | None, run: str | os.PathLike[str] | None) -> Results:
-    path = folder / RESULTS_FILE_NAME
-    old = Results.read(path) if path.is_file() else None
+    is_new = not (folder / RESULTS_FILE_NAME).exists()
     if run is not None:
-        new = Results.from_run(run, comparison=comparison)
-        return new if old is None else old.with_run(new)
-    if comparison is not None:
-        return Results.from_comparison(comparison) if old is None else old.with_comparison(comparison)
-    return Results.read(path) if old is None else old  # where there is none, reading says how to make it
-
-
-def _write_card(folder: Path, results: Results) -> Path:
-    return _write(folder / README, render_card(results))
+        new = Results.from_run(read_finished_run(Path(run)), words=Words.read(folder), comparison=comparison)
+        return new if is_new else Results.read(folder).with_run(new)
+    if comparison is not None and is_new:
+        return Results.from_comparison(comparison, Words.read(folder))
+    results = Results.read(folder)  # where there is none, this says how to make it
+    return results if comparison is None else results.with_comparison(comparison)
 
 
 def _write(path: Path, text: str) -> Path:

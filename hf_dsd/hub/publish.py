@@ -6,16 +6,45 @@ whose card speaks of them, then the tag. Each is whole or not there, and the sam
 
 import os
 import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, HfApi
 from huggingface_hub.utils import validate_repo_id
 from rich.console import Console
+from rich.filesize import decimal
+from rich.table import Table
 
-from .listing import Listing, print_listing
+from .contents import MAIN, is_our_branch, plan_revisions, read_finished_run, release_tag
 from .repository import HubRepository
-from .revisions import MAIN, is_our_branch, plan_revisions, release_tag
 from .staging import CARD_FILE_NAME, read_results, stage_run
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What will be in the repository.
+
+    Attributes:
+        repo_id: `user/name`.
+        folders: Revision -> folder that holds exactly its files, in the order in which they are sent.
+        tag: The tag set on `main` at the very end.
+    """
+
+    repo_id: str
+    folders: Mapping[str, Path]
+    tag: str
+
+    def files(self, revision: str) -> dict[str, int]:
+        """Path in the repository -> size in bytes."""
+        folder = self.folders[revision]
+        found = sorted(path for path in folder.rglob("*") if path.is_file())
+        return {path.relative_to(folder).as_posix(): path.stat().st_size for path in found}
+
+    @property
+    def size(self) -> int:
+        """Bytes of all revisions."""
+        return sum(sum(self.files(revision).values()) for revision in self.folders)
 
 
 def publish(
@@ -43,11 +72,11 @@ def publish(
         repo_id: `user/name`; made if it does not exist.
         private: Make the repository private.
         dry_run: Print the list and end; needs no network and no token.
-        results: A card's results.json whose words, dataset and licence to keep; the numbers are the run's own.
-        license: Of the weights, as the Hub calls it: `apache-2.0`.
+        results: A card's folder, or its results.json: its words and studies are kept, the numbers are the run's own.
+        license: Licence of the weights, as the Hub calls it: `apache-2.0`.
         language: Code or codes for the card.
-        dataset: Its name for the card; None takes it from the run's command.
-        message: Of `main`'s commit.
+        dataset: The data's name for the card; None takes it from the run's command.
+        message: Message of `main`'s commit.
         token: For programs that hold one; None takes HF_TOKEN or the login. It is never written anywhere.
         image_encoder: Give every model of a captioner EfficientNet-Lite0, so that it takes pictures: for captioners of
             that encoder's vectors (see `attach_image_encoder`).
@@ -66,10 +95,11 @@ def publish(
     """
     _check_repo_id(repo_id)
     console = console or Console()
-    revisions = plan_revisions(run_dir)
-    content = read_results(run_dir, repo_id, results=results, license=license, language=language, dataset=dataset)
+    run = read_finished_run(Path(run_dir))
+    revisions = plan_revisions(run)
+    content = read_results(run, repo_id, card=results, license=license, language=language, dataset=dataset)
     with tempfile.TemporaryDirectory(prefix="hf-dsd-publish-") as folder:
-        staged = stage_run(run_dir, revisions, content, Path(folder), image_encoder=image_encoder, token=token)
+        staged = stage_run(run, revisions, content, Path(folder), image_encoder=image_encoder, token=token)
         listing = Listing(repo_id, staged, release_tag())
         print_listing(listing, console)
         if dry_run:
@@ -103,3 +133,16 @@ def _check_repo_id(repo_id: str) -> None:
     validate_repo_id(repo_id)
     if repo_id.count("/") != 1:
         raise ValueError(f"repo_id must be user/name or organisation/name, got {repo_id!r}")
+
+
+def print_listing(listing: Listing, console: Console) -> None:
+    """Prints every file with its size, revision by revision."""
+    table = Table("revision", "file", "bytes", title=f"{listing.repo_id}, tagged {listing.tag}", title_justify="left")
+    table.columns[2].justify = "right"
+    table.columns[1].overflow = table.columns[0].overflow = "fold"
+    for revision in listing.folders:
+        for path, size in listing.files(revision).items():
+            table.add_row(revision, path, f"{size:,}")
+        table.add_section()
+    console.print(table)
+    console.print(f"{decimal(listing.size)} in all", highlight=False)

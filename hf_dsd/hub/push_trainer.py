@@ -29,7 +29,7 @@ def publish_trainer(
 
     Args:
         trainer: After `train()`.
-        message: Of `main`'s commit.
+        message: Message of `main`'s commit.
         blocking: False publishes in the background.
         token: None takes the arguments' `hub_token`, HF_TOKEN or the login.
         private: Make a new repository private; None takes `hub_private_repo`.

@@ -1,6 +1,6 @@
 """A repository on the Hub as publishing needs it, and what to do when the Hub says no.
 
-Layer: huggingface_hub. Every revision is one commit, so a reader never finds half of one, whenever the connection ends.
+Every revision is one commit, so a reader never finds half of one, whenever the connection ends.
 """
 
 import json
@@ -22,8 +22,7 @@ from huggingface_hub.errors import (
 from hf_dsd.report.report_folder import FIGURE_FILES
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
-from .model_files import MODEL_FILES
-from .revisions import MAIN
+from .contents import MAIN, MODEL_FILES
 
 # A repository with nothing else holds no work of anybody's: the Hub's pages make these.
 _MADE_BY_THE_HUB = {".gitattributes", "README.md", "LICENSE", ".gitignore"}

@@ -1,319 +1,329 @@
-"""`results.json`: everything that a model card says, what runs measured and what a person wrote.
+"""`results.json`: the numbers of a card, measured by runs and written by code; the words lie beside, in `words.md`."""
 
-Layer: the comparison, and the facts of runs next door.
-"""
-
-import json
 import os
-import re
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from itertools import starmap
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from huggingface_hub.dataclasses import strict
 from huggingface_hub.utils import validate_repo_id
 
 from hf_dsd.compare import ARMS, Comparison
-from hf_dsd.compare.comparison import COMPARISON_FILE_NAME
-from hf_dsd.files import write_json
+from hf_dsd.compare.recipe import COMPARISON_FILE_NAME
+from hf_dsd.compare.run_results import read_runs
+from hf_dsd.files import read_json, write_json
+from hf_dsd.report.report_folder import FIGURE_FILES
+from hf_dsd.runs.run import Run
 
-from .decoding import decode
-from .phase_scores import PhaseScore, count_examples, read_all_phase_scores, read_phase_scores
-from .public_comparison import public_comparison
-from .revisions import earlier_branches
-from .run_facts import ModelFacts, Recipe, data_name, read_model, read_recipe, read_summary
-from .studies import Study
+from .card_facts import (
+    ModelFacts,
+    PhaseScore,
+    Recipe,
+    RecipePhase,
+    count_examples,
+    data_name,
+    read_model,
+    read_phase_scores,
+    read_recipe,
+)
+from .contents import earlier_branches
+from .privacy import public_comparison
+from .words import STUDY, Words, as_id
 
 RESULTS_FILE_NAME = "results.json"
-FIGURES = ("figures/weights.png",)
-_ID = re.compile(r"\w[\w.-]*(/\w[\w.-]*)?", re.ASCII)
+FIGURES = tuple(name for name in FIGURE_FILES if name.endswith("/weights.png"))
+"""The figures that a card shows."""
+
+_FORMAT = 2
 _HOW = {"dense": "the equal-budget dense control", "random": "trained dense-sparse-dense with random masks"}
 
 
-@strict
-@dataclass
-class Prose:
-    """What a person writes; markdown. Code fills in none of it and changes none of it.
-
-    Attributes:
-        description: What the model is.
-        findings: What is in the numbers, one point each.
-        paper: What the paper reports for this model.
-        training: How settings were chosen, and on which split.
-        limits: What the model or the numbers are not good for, one point each.
-        commands: How to make the runs, where they were not made by one recorded command.
-    """
-
-    description: str = ""
-    findings: list[str] = field(default_factory=list)
-    paper: str = ""
-    training: str = ""
-    limits: list[str] = field(default_factory=list)
-    commands: str = ""
-
-
-@strict
-@dataclass
-class DatasetFacts:
-    """What the model was trained and scored on.
-
-    Attributes:
-        name: For readers: `CMU AN4`.
-        id: The Hub's name of the dataset, or a short one: `an4`; letters, digits, `.`, `_`, `-`, at most one `/`.
-        text: Where it is from, its splits and its terms, in markdown.
-    """
-
-    name: str
-    id: str
-    text: str = ""
-
-    def __post_init__(self) -> None:
-        if not _ID.fullmatch(self.id):
-            raise ValueError(
-                f"dataset id must be a name as on the Hub (letters, digits, '.', '_', '-', at most one '/'), got "
-                f"{self.id!r}; give a short one such as 'an4'"
-            )
-
-
-@strict
-@dataclass
+@dataclass(frozen=True)
 class Results:
-    """All that a card says; its attributes are the keys of `results.json`.
+    """The numbers of a card, and the words about them; all but `words` are the keys of `results.json`.
 
     Attributes:
-        title: The card's heading.
         model: What the weights are weights of.
-        dataset: What it was trained and scored on.
         recipe: How the run trained whose model this is; in a card of a comparison, DSD's run of its first seed.
-        branches: Phase or average -> the branch that holds its model, beside `main`.
         phase: Whose weights are published; None in a card of a comparison, which is about no single run.
+        branches: Phase or average -> the branch that holds its model, beside `main`.
         repo_id: Where they are published, `user/name`.
-        license: Of the weights, as the Hub calls it: `apache-2.0`; `other` where none of its own fits.
-        license_name: Of another licence.
-        license_link: To another licence's text.
-        language: Codes as the Hub has them: `en`.
         examples: Number of examples of the scored split.
         comparison: DSD and its controls over seeds; None where no control was run.
         phase_scores: Scores at the ends of phases.
-        studies: Further comparisons.
+        studies: Further comparisons: title -> setting -> its comparison, each with an equal-budget control of its own.
         figures: Pictures beside the card.
-        prose: What a person wrote.
-        version: Of this file's format.
+        words: What a person wrote.
     """
 
-    title: str
     model: ModelFacts
-    dataset: DatasetFacts
-    recipe: Recipe | None = None
+    recipe: Recipe
     phase: str | None = None
     branches: dict[str, str] = field(default_factory=dict)
     repo_id: str | None = None
-    license: str | None = None
-    license_name: str | None = None
-    license_link: str | None = None
-    language: list[str] = field(default_factory=list)
     examples: int | None = None
     comparison: Comparison | None = None
     phase_scores: list[PhaseScore] = field(default_factory=list)
-    studies: list[Study] = field(default_factory=list)
+    studies: dict[str, dict[str, Comparison]] = field(default_factory=dict)
     figures: list[str] = field(default_factory=list)
-    prose: Prose = field(default_factory=Prose)
-    version: int = 1
+    words: Words = field(default_factory=Words)
 
     def __post_init__(self) -> None:
         if self.repo_id is not None:
             validate_repo_id(self.repo_id)
 
+    @property
+    def dataset(self) -> str:
+        """The data's name, for readers."""
+        return " ".join((self.words.dataset or data_name(self.recipe)).split()) or "data of the user's own"
+
+    @property
+    def dataset_id(self) -> str:
+        """The data's name as the Hub could have it."""
+        return self.words.dataset_id or as_id(self.dataset)
+
     @classmethod
     def from_run(
         cls,
-        run_dir: str | os.PathLike[str],
+        run: Run,
         *,
+        words: Words | None = None,
         repo_id: str | None = None,
-        license: str | None = None,
-        language: str | list[str] | None = None,
-        dataset: str | None = None,
         comparison: str | os.PathLike[str] | None = None,
     ) -> "Results":
-        """Reads a finished run's folder.
+        """The results of a finished run.
 
         Args:
-            run_dir: Output folder of a `DSDTrainer` run.
+            run: From `read_finished_run`.
+            words: What a person says.
             repo_id: Where the model will be published, `user/name`.
-            license: Of the weights, as the Hub calls it.
-            language: One code or several.
-            dataset: Its name; None takes the recorded command's `--dataset_name` or `--data_dir`.
-            comparison: Folder of a comparison with the run in it. None takes `run_dir/../..` where `run_dir` is
-                `OUT/seed-S/ARM` and OUT holds a comparison.json; without one the card says that no control was run.
+            comparison: Folder of a comparison with the run in it. None takes the folder that holds the run as
+                `seed-S/ARM` and a comparison.json; without one the card says that no control was run.
 
         Raises:
-            FileNotFoundError: If the folder is not a run's, or `comparison` holds no run.
-            ValueError: If the run has not finished, an argument is not as the Hub wants it, or the comparison's run of
-                this arm and seed is another one.
+            FileNotFoundError: If `comparison` holds no run.
+            ValueError: If a file is damaged, or the comparison's run of this arm and seed is another one.
         """
-        results = cls._of_run(Path(run_dir), repo_id, license, language, dataset)
+        phase = run.last_phase
+        results = cls(
+            read_model(run),
+            read_recipe(run),
+            phase,
+            earlier_branches(run),
+            repo_id,
+            count_examples(run, "test"),
+            phase_scores=read_phase_scores(run),
+            figures=[figure for figure in FIGURES if (run.folder / figure).is_file()],
+            words=words or Words(),
+        )
         if comparison is None:
-            comparison = _comparison_around(Path(run_dir))
+            comparison = _comparison_around(run)
         if comparison is None:
             return results
-        compared = results.with_comparison(comparison)
-        if results.recipe is not None and compared.own_scores() != results.own_scores():
+        compared = results.with_comparison(comparison, [run])
+        if compared.own_scores() != results.own_scores():
             raise ValueError(
-                f"{comparison} holds another run as {results.recipe.arm} of seed {results.recipe.seed} than {run_dir}: "
-                "give the run's own comparison, or none"
+                f"{comparison} holds another run as {results.recipe.arm} of seed {results.recipe.seed} than "
+                f"{run.folder}: give the run's own comparison, or none"
             )
         return compared
 
     @classmethod
-    def _of_run(
-        cls,
-        run: Path,
-        repo_id: str | None = None,
-        license: str | None = None,
-        language: str | list[str] | None = None,
-        dataset: str | None = None,
-    ) -> "Results":
-        """The run alone, whatever comparison it is in."""
-        summary = read_summary(run)
-        model, recipe = read_model(run, summary), read_recipe(summary)
-        if (arm := _arm_of(run)) is not None:  # an iterative run calls itself dsd
-            recipe = replace(recipe, arm=arm)
-        data = " ".join((dataset or data_name(recipe)).split()) or "data of the user's own"
-        phase = recipe.phases[-1].name
-        return cls(
-            f"{model.class_name} on {data}, {_HOW.get(recipe.arm, 'trained dense-sparse-dense')}",
-            model,
-            DatasetFacts(data, as_id(data)),
-            recipe,
-            phase,
-            earlier_branches(run, summary),
-            repo_id,
-            license,
-            language=[language] if isinstance(language, str) else list(language or ()),
-            examples=count_examples(run, phase, "test"),
-            phase_scores=read_phase_scores(run, recipe.arm, recipe.seed),
-            figures=[figure for figure in FIGURES if (run / figure).is_file()],
-        )
-
-    @classmethod
-    def from_comparison(cls, out: str | os.PathLike[str], *, dataset: str | None = None) -> "Results":
+    def from_comparison(cls, out: str | os.PathLike[str], words: Words | None = None) -> "Results":
         """Reads a comparison's folder: a card of the comparison, not of one of its models.
 
         Raises:
             FileNotFoundError: If it holds no finished run of DSD.
         """
-        found = Comparison.current(out)[0]
-        runs = [run for run in found.runs if run.arm == "dsd" and run.status == "finished"]
-        if not runs:
+        runs = read_runs(Path(out))
+        run = next((run for run in runs if run.arm == "dsd" and run.is_finished), None)
+        if run is None:
             raise FileNotFoundError(f"{out} holds no finished run of the dsd arm; train it, then make the card")
-        results = cls._of_run(Path(out) / runs[0].folder, dataset=dataset)
-        return replace(results, phase=None, branches={})._with_comparison(Path(out), found)
+        return cls(read_model(run), read_recipe(run), words=words or Words()).with_comparison(out, runs)
 
-    def with_comparison(self, out: str | os.PathLike[str]) -> "Results":
-        """These results with the numbers of a comparison's folder; title, prose and studies stay as they are."""
-        return self._with_comparison(Path(out), Comparison.current(out)[0])
+    def with_comparison(self, out: str | os.PathLike[str], known: Iterable[Run] = ()) -> "Results":
+        """These results with the numbers of a comparison's folder; words and studies stay as they are.
 
-    def _with_comparison(self, out: Path, found: Comparison) -> "Results":
-        scored = [run for run in found.runs if run.status == "finished"]
-        folder = out / scored[0].folder
-        dsd = next((run for run in scored if run.arm == "dsd"), None)
+        Args:
+            out: The comparison's folder.
+            known: Runs in it that have been read.
+
+        Raises:
+            FileNotFoundError: If the folder holds neither a comparison nor a finished run.
+            ValueError: If a file is damaged.
+        """
+        runs = read_runs(Path(out), known)
+        found = Comparison.current(out, runs)[0]
+        finished = {(one.arm, one.seed) for one in found.runs if one.status == "finished"}
+        trained = [run for run in runs if (run.arm, run.seed) in finished and run.arm in ARMS]
+        dsd = next((run for run in trained if run.arm == "dsd"), None)
         changes: dict[str, Any] = {}
         if self.phase is None and dsd is not None:
-            summary = read_summary(out / dsd.folder)
-            changes = {"recipe": read_recipe(summary), "model": read_model(out / dsd.folder, summary)}
-        of_all = read_all_phase_scores(out, found)
-        known = {(score.arm, score.seed) for score in of_all}
+            changes = {"recipe": read_recipe(dsd), "model": read_model(dsd)}
+        of_all = [score for run in trained for score in read_phase_scores(run)]
         return replace(
             self,
             comparison=public_comparison(found),
-            examples=count_examples(folder, scored[0].phase, found.split),
-            phase_scores=of_all + [score for score in self.own_scores() if (score.arm, score.seed) not in known],
+            examples=count_examples(trained[0], found.split) if trained else self.examples,
+            phase_scores=_merged(of_all, self.own_scores()),
             **changes,
         )
 
     def with_run(self, new: "Results") -> "Results":
-        """These results as those of another run: what a person wrote here stays, the numbers are the new ones'.
+        """The results of another run under this card's words and studies.
 
         A run that lies in no comparison of its own keeps this one, of which it is one run more.
 
         Raises:
             ValueError: If the comparison here is of another recipe than the run's.
         """
-        written = ("title", "dataset", "repo_id", "license", "license_name", "license_link", "language")
-        kept = {name: getattr(self, name) for name in (*written, "studies", "prose")}
+        kept: dict[str, Any] = {"words": self.words, "studies": self.studies, "repo_id": self.repo_id}
         if new.comparison is not None or self.comparison is None:
             return replace(new, **kept)
         differences = _differences(self, new)
         if differences:
             raise ValueError(
-                f"these results compare runs of another recipe than the run's ({'; '.join(differences)}): give words "
+                f"these results compare runs of another recipe than the run's ({'; '.join(differences)}): give a card "
                 "without a comparison, or a run inside its own comparison, OUT/seed-S/ARM"
             )
-        own = new.own_scores()
-        runs = {(score.arm, score.seed) for score in own}
-        others = [score for score in self.phase_scores if (score.arm, score.seed) not in runs]
-        return replace(new, **kept, comparison=self.comparison, phase_scores=others + own)
+        scores = _merged(new.own_scores(), self.phase_scores)
+        return replace(new, **kept, comparison=self.comparison, phase_scores=scores)
+
+    def with_study(self, title: str, setting: str, comparison: Comparison) -> "Results":
+        """These results with a comparison put under a study's title, in place of the one that had this setting."""
+        study = {**self.studies.get(title, {}), setting: public_comparison(comparison)}
+        return replace(self, studies={**self.studies, title: study})
 
     def own_scores(self) -> list[PhaseScore]:
         """Scores of the run whose model is published; none in a card of a comparison."""
-        if self.phase is None or self.recipe is None:
-            return []
-        run = (self.recipe.arm, self.recipe.seed)
-        return [score for score in self.phase_scores if (score.arm, score.seed) == run]
+        own = (self.recipe.arm, self.recipe.seed)
+        return [one for one in self.phase_scores if self.phase is not None and (one.arm, one.seed) == own]
 
-    def write(self, path: str | os.PathLike[str]) -> Path:
-        """Writes the file, atomically, and returns its path."""
-        return write_json(Path(path), {"version": self.version, **asdict(self)}, ensure_ascii=False)
+    @property
+    def title(self) -> str:
+        """The card's heading: a person's, else the model's class, the data and the recipe."""
+        how = _HOW.get(self.recipe.arm, "trained dense-sparse-dense")
+        return self.words.title or f"{self.model.class_name} on {self.dataset}, {how}"
+
+    def write(self, folder: Path) -> Path:
+        """Writes results.json into a folder, atomically, and returns its path; words.md is a person's."""
+        content = {"version": _FORMAT, **asdict(replace(self, words=Words(), comparison=None, studies={}))}
+        del content["words"]
+        content["comparison"] = self.comparison.to_dict() if self.comparison is not None else None
+        content["studies"] = {
+            title: {setting: found.to_dict() for setting, found in study.items()}
+            for title, study in self.studies.items()
+        }
+        return write_json(folder / RESULTS_FILE_NAME, content, ensure_ascii=False)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> "Results":
-        """Reads what `write` wrote, or a person edited.
+    def read(cls, folder: str | os.PathLike[str]) -> "Results":
+        """Reads a card's folder: what `write` wrote, and `words.md`.
 
         Raises:
-            FileNotFoundError: If there is no such file.
-            ValueError: If it is not JSON, a newer hf_dsd wrote it, or a field is missing, unknown or of the wrong kind.
+            FileNotFoundError: If there is no results.json.
+            ValueError: If a file is damaged, another version of hf_dsd wrote it, or a value is of the wrong kind.
         """
-        path = Path(path)
-        if not path.is_file():
-            raise FileNotFoundError(f"{path} is missing: make it by `hf-dsd card {path.parent} --comparison FOLDER`")
+        path = Path(folder) / RESULTS_FILE_NAME
+        remedy = f"make it anew by `hf-dsd card {folder} --comparison FOLDER` (or --run), or restore it"
+        content = read_json(path, remedy)
+        if content is None:
+            raise FileNotFoundError(f"{path} is missing: make it by `hf-dsd card {folder} --comparison FOLDER`")
+        version = content.pop("version", None)
+        if version != _FORMAT:
+            raise ValueError(f"{path} has format version {version}, this hf_dsd reads {_FORMAT}: {remedy}")
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except json.JSONDecodeError as error:
-            raise ValueError(f"{path} is not JSON ({error}): mend it, or take it from version control") from error
-        if not isinstance(content, dict) or content.get("version") != 1:
-            version = content.get("version") if isinstance(content, dict) else None
-            raise ValueError(f"{path} has format version {version}, this hf_dsd reads 1: upgrade hf-dsd")
-        results: Results = decode(cls, content, str(path))
+            results = cls(**{**content, **_parts(content)}, words=Words.read(Path(folder)))
+            wrong = _misfit(cls, results, "results")
+        except (KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"{path} is not as hf_dsd writes it ({error!r}): {remedy}") from error
+        if wrong:
+            raise ValueError(f"{path} is damaged ({wrong} is of the wrong kind): {remedy}")
+        studies = [name for name in results.words.sections if name.startswith(STUDY)]
+        if unknown := [name for name in studies if name.removeprefix(STUDY) not in results.studies]:
+            raise ValueError(
+                f"{folder} has words on {unknown[0]!r}, and no such study: there are {list(results.studies)}"
+            )
         return results
+
+
+def parse_study(argument: str) -> tuple[str, str, str]:
+    """Splits `TITLE: SETTING=FOLDER` into its three parts; without a colon the setting is the title.
+
+    Raises:
+        ValueError: If a part is empty.
+    """
+    name, equals, folder = argument.partition("=")
+    title, colon, setting = (part.strip() for part in name.partition(":"))
+    if not (title and equals and folder) or (colon and not setting):
+        raise ValueError(f"--study must be 'TITLE: SETTING=FOLDER' or 'TITLE=FOLDER', got {argument!r}")
+    return title, setting or title, folder
+
+
+def _merged(first: Sequence[PhaseScore], others: Iterable[PhaseScore]) -> list[PhaseScore]:
+    """The scores of two lists, those of a run that both know by the first."""
+    known = {(score.arm, score.seed) for score in first}
+    return [*first, *(score for score in others if (score.arm, score.seed) not in known)]
 
 
 def _differences(compared: Results, run: Results) -> list[str]:
     """What the runs of a comparison and another run were not trained alike in."""
-    facts: dict[str, tuple[Any, Any]] = {"model": (compared.model.class_name, run.model.class_name)}
     one, other = compared.recipe, run.recipe
-    if one is not None and other is not None:
-        for name in ("optimizer", "lr_scheduler_type", "batch_size"):
-            facts[name] = (getattr(one, name), getattr(other, name))
-        facts["steps"] = ([phase.steps for phase in one.phases], [phase.steps for phase in other.phases])
-        facts["learning rates"] = ([p.learning_rate for p in one.phases], [p.learning_rate for p in other.phases])
-        if one.arm == other.arm:
-            facts["sparsity"] = ([phase.sparsity for phase in one.phases], [phase.sparsity for phase in other.phases])
+    facts: dict[str, tuple[Any, Any]] = {"model": (compared.model.class_name, run.model.class_name)}
+    for name in ("optimizer", "lr_scheduler_type", "batch_size"):
+        facts[name] = (getattr(one, name), getattr(other, name))
+    per_phase = {"steps": "steps", "learning rates": "learning_rate"}
+    per_phase |= {"sparsity": "sparsity"} if one.arm == other.arm else {}
+    for name, key in per_phase.items():
+        facts[name] = ([getattr(p, key) for p in one.phases], [getattr(p, key) for p in other.phases])
     return [f"{name} {first} against {second}" for name, (first, second) in facts.items() if first != second]
 
 
-def as_id(name: str) -> str:
-    """A dataset's name as the Hub could have it: `CMU AN4` becomes `cmu-an4`; names that it could have stay."""
-    if _ID.fullmatch(name):
-        return name
-    return re.sub(r"[^a-z0-9_.-]+", "-", name.lower()).strip("-._") or "data"
+def _comparison_around(run: Run) -> Path | None:
+    place = run.place
+    is_compared = place is not None and place.arm in ARMS and (place.out / COMPARISON_FILE_NAME).is_file()
+    return place.out if place is not None and is_compared else None
 
 
-def _arm_of(run: Path) -> str | None:
-    """The arm that a run is by its place, `OUT/seed-S/ARM`; None elsewhere."""
-    run = Path(os.path.abspath(run))  # not resolved: the arm may be a link to a run elsewhere
-    return run.name if run.name in ARMS and re.fullmatch(r"seed-\d+", run.parent.name) else None
+def _parts(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The objects in results.json, built of their JSON; a wrong shape is a TypeError, KeyError or AttributeError."""
+    recipe = content["recipe"]
+    comparison = content.get("comparison")
+    return {
+        "model": ModelFacts(**content["model"]),
+        "recipe": Recipe(**{**recipe, "phases": [RecipePhase(**phase) for phase in recipe["phases"]]}),
+        "phase_scores": [PhaseScore(**score) for score in content.get("phase_scores", [])],
+        "comparison": None if comparison is None else Comparison.from_dict(comparison, "its comparison"),
+        "studies": {
+            title: {setting: Comparison.from_dict(found, f"{title}, {setting}") for setting, found in study.items()}
+            for title, study in content.get("studies", {}).items()
+        },
+    }
 
 
-def _comparison_around(run: Path) -> Path | None:
-    out = Path(os.path.abspath(run)).parent.parent  # of the root, the root
-    return out if _arm_of(run) is not None and (out / COMPARISON_FILE_NAME).is_file() else None
+def _misfit(kind: Any, value: Any, name: str) -> str:
+    """The path to the first value that is not of its annotated type, or ""."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if is_dataclass(kind):
+        hints = get_type_hints(kind)
+        found = [(hints[one.name], getattr(value, one.name), f"{name}.{one.name}") for one in fields(kind)]
+        return next(filter(None, starmap(_misfit, found)), "")
+    if origin in (Union, UnionType):
+        wrong = [_misfit(part, value, name) for part in parts if value is not None or part is type(None)]
+        return "" if "" in wrong else next(iter(wrong), name)
+    if origin is Literal:
+        return "" if value in parts else name
+    if origin in (dict, Mapping):
+        return next(filter(None, (_misfit(parts[1], item, f"{name}[{key!r}]") for key, item in value.items())), "")
+    if origin in (list, tuple) or origin is not None:  # or another kind of sequence
+        is_pair = origin is tuple or name.endswith(".interval")
+        if not isinstance(value, list | tuple) or (is_pair and len(value) != 2):
+            return name
+        return next(filter(None, (_misfit(parts[0], item, f"{name}[{at}]") for at, item in enumerate(value))), "")
+    if kind is float:
+        return "" if isinstance(value, int | float) and not isinstance(value, bool) else name
+    if kind is int:
+        return "" if isinstance(value, int) and not isinstance(value, bool) else name
+    return "" if kind is Any or isinstance(value, kind) else name

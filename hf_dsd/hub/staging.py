@@ -1,37 +1,47 @@
-"""Puts what is to be published into a temporary folder, one per revision: what lies there is sent, and nothing else.
+"""Puts what is to be published into a temporary folder, one per revision: what lies there is sent, and nothing else."""
 
-Layer: the report, the card and the models' code; no network.
-"""
-
-import json
 import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import torch
 from huggingface_hub import get_token
+from huggingface_hub.errors import StrictDataclassError
+from safetensors import SafetensorError, safe_open
 from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, PreTrainedModel
+from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
 import hf_dsd.models
+from hf_dsd.files import write_json
 from hf_dsd.models import NeuralTalkForConditionalGeneration
 from hf_dsd.models.picture_captioner import save_picture_captioner
 from hf_dsd.models.remote_code import save_with_code
 from hf_dsd.report import write_report
 from hf_dsd.report.report_folder import FIGURE_FILES
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
+from hf_dsd.runs.run import Run
+from hf_dsd.runs.weights import has_weights
 
 from .card import render_card
-from .model_files import ADAPTER, CODE_FILES, MODEL_FILES
-from .public_files import check_public, clean_json
-from .results import RESULTS_FILE_NAME, Results
-from .revisions import MAIN, Revision
+from .contents import ADAPTER, CODE_FILES, MAIN, MODEL_FILES, Revision, read_model_json
+from .privacy import check_public, clean_json, public_command
+from .results import Results
+from .words import Words, as_id
 
 CARD_FILE_NAME = "README.md"
+# What transformers raises on a configuration that is JSON and makes no model or processor.
+_UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, StrictDataclassError)
+_PROCESSORS = {
+    "processor_config.json": AutoProcessor,
+    "preprocessor_config.json": AutoFeatureExtractor,
+    "tokenizer_config.json": AutoTokenizer,
+}
 
 
 def stage_run(
-    run_dir: str | os.PathLike[str],
+    run: Run,
     revisions: list[Revision],
     results: Results,
     folder: Path,
@@ -39,10 +49,10 @@ def stage_run(
     image_encoder: bool = False,
     token: str | None = None,
 ) -> dict[str, Path]:
-    """Writes every revision's files into a folder of its own.
+    """Writes every revision's files into a folder of its own; weights are linked, not copied.
 
     Args:
-        run_dir: A finished run's `output_dir`; its report is drawn anew, nothing else is changed.
+        run: A finished run.
         revisions: From `plan_revisions`.
         results: What the card says.
         folder: An empty folder.
@@ -53,48 +63,55 @@ def stage_run(
         Revision -> folder with exactly its files.
 
     Raises:
-        ValueError: If a file holds a token or a path of this machine, or the encoder fits no such model.
+        ValueError: If a file is damaged, holds a token or a path of this machine, or the encoder fits no such model.
         ImportError: If the encoder's weights are not installed.
     """
-    run = Path(run_dir)
     staged = {}
     for revision in revisions:
+        if damage := run.damage(revision.phase):
+            raise ValueError(
+                f"{run.folder / revision.phase} cannot be published ({damage}): restore it, train that phase again, or "
+                "remove its folder"
+            )
         staged[revision.name] = folder / revision.name
-        _stage_model(run / revision.phase, staged[revision.name], image_encoder=image_encoder)
+        _stage_model(run.folder / revision.phase, staged[revision.name], image_encoder=image_encoder)
     model = replace(results.model, reads_pixels=results.model.reads_pixels or image_encoder)
     _stage_card(run, replace(results, model=model), staged[MAIN])
     for path in staged.values():
         clean_json(path)
-        check_public(path, [token or "", get_token() or ""], [run.resolve(), Path.home()])
+        check_public(path, [token or "", get_token() or ""], [run.folder.resolve(), Path.home()])
     return staged
 
 
 def read_results(
-    run_dir: str | os.PathLike[str],
+    run: Run,
     repo_id: str,
     *,
-    results: str | os.PathLike[str] | None = None,
+    card: str | os.PathLike[str] | None = None,
     license: str | None = None,
     language: str | list[str] | None = None,
     dataset: str | None = None,
 ) -> Results:
-    """What the card will say: the run's numbers, with the words of a results.json where one is given.
+    """What the card will say: the run's numbers, under the words of another card where one is given.
 
     The run's report is drawn first if it is missing or older than the run's numbers: the card shows its figures.
 
     Raises:
-        ValueError: If `language` or `dataset` is given besides a results.json, which says them, too.
+        ValueError: If `language` or `dataset` is given besides a card, whose words say them, too.
     """
-    run = Path(run_dir)
-    if not _is_drawn(run):
-        write_report(run)
-    new = Results.from_run(run, repo_id=repo_id, license=license, language=language, dataset=dataset)
-    if results is None:
+    if not _is_drawn(run.folder):
+        write_report(run.folder, runs=[run])
+    languages = [language] if isinstance(language, str) else list(language or ())
+    name = " ".join((dataset or "").split())
+    words = Words("", name, as_id(name) if name else "", license, language=languages)
+    new = Results.from_run(run, words=words, repo_id=repo_id)
+    if card is None:
         return new
     if language is not None or dataset is not None:
-        raise ValueError(f"language and dataset are what {results} says: change them there")
-    words = Results.read(results)
-    return replace(words.with_run(new), repo_id=repo_id, license=license or words.license)
+        raise ValueError(f"language and dataset are what the words of {card} say: change them there")
+    old = Results.read(card if Path(card).is_dir() else Path(card).parent)
+    words = replace(old.words, license=license or old.words.license)
+    return replace(old.with_run(new), repo_id=repo_id, words=words)
 
 
 def _is_drawn(run: Path) -> bool:
@@ -108,30 +125,62 @@ def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
     if image_encoder and model_class is not NeuralTalkForConditionalGeneration:
         raise ValueError(f"an image encoder is for a NeuralTalk captioner, and {source} holds none: leave it out")
     if model_class is None:
-        _copy_model(source, target)
-        return
-    if image_encoder:
+        _check_base_model(source / ADAPTER)
+        _copy(source, target, (*MODEL_FILES, *CODE_FILES))
+    elif image_encoder:
         save_picture_captioner(source, target)
-        return
-    save_with_code(model_class.from_pretrained(source, dtype="auto"), _read_processor(source), target)
-
-
-def _copy_model(source: Path, target: Path) -> None:
-    _check_base_model(source / ADAPTER)
-    for pattern in (*MODEL_FILES, *CODE_FILES):
-        for path in source.glob(pattern):
-            copy = target / path.relative_to(source)
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(path, copy)
-    if not list(target.glob("*.safetensors")):
+    else:
+        _stage_own_model(model_class, source, target)
+    weights = list(target.rglob("*.safetensors"))
+    if not has_weights(source):  # an adapter, or a model of parts; of others `Run.damage` has looked
+        for path in weights:
+            _check_whole(path, source)
+    if not weights:
         raise ValueError(f"{source} holds no weights (*.safetensors): train the phase again, or remove the folder")
 
 
+def _check_whole(path: Path, source: Path) -> None:
+    try:
+        with safe_open(path, framework="pt"):
+            pass
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f"{path.name} of {source} is damaged ({error}): restore it, or train the phase again"
+        ) from error
+
+
+def _stage_own_model(model_class: type[PreTrainedModel], source: Path, target: Path) -> None:
+    """A model of hf_dsd: its configuration and processor are saved anew, with their code; its weights are not read."""
+    processor = _read_processor(source)
+    try:
+        with torch.device("meta"):
+            model = model_class(model_class.config_class.from_pretrained(source))
+        save_with_code(model, processor, target, state_dict={})
+    except _UNUSABLE as error:
+        raise ValueError(
+            f"{source / CONFIG_NAME} makes no {model_class.__name__} ({type(error).__name__}: {error}): restore it, or "
+            "train the phase again"
+        ) from error
+    _copy(source, target, (*(name for name in MODEL_FILES if "safetensors" in name), GENERATION_CONFIG_NAME))
+
+
+def _copy(source: Path, target: Path, patterns: tuple[str, ...]) -> None:
+    """Copies the files of the patterns, weights as links where the system has links: nothing changes them here."""
+    for pattern in patterns:
+        for path in filter(Path.is_file, source.glob(pattern)):
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                if path.suffix != ".safetensors":
+                    raise OSError("it may be changed")
+                copy.symlink_to(path.resolve())
+            except OSError:
+                shutil.copyfile(path, copy)
+
+
 def _check_base_model(config: Path) -> None:
-    if not config.is_file():
-        return
-    base = json.loads(config.read_text(encoding="utf-8")).get("base_model_name_or_path") or ""
-    if Path(base).is_absolute() or Path(base).is_dir():
+    base = read_model_json(config).get("base_model_name_or_path") or ""
+    if not isinstance(base, str) or (base and (Path(base).is_absolute() or Path(base).is_dir())):
         raise ValueError(
             f"{config} has base_model_name_or_path {base!r}, a folder of this machine: set it to the base model's name "
             "on the Hub, which whoever loads the adapter needs"
@@ -139,33 +188,51 @@ def _check_base_model(config: Path) -> None:
 
 
 def _read_processor(source: Path) -> Any:
-    """What the run's `processing_class` left in a phase's folder: a processor, or a part of one, or None."""
-    parts = {
-        "processor_config.json": AutoProcessor,
-        "preprocessor_config.json": AutoFeatureExtractor,
-        "tokenizer_config.json": AutoTokenizer,
-    }
-    found = next((auto_class for name, auto_class in parts.items() if (source / name).is_file()), None)
-    return None if found is None else found.from_pretrained(source)
+    """What the run's `processing_class` left in a phase's folder: a processor, or a part of one, or None.
+
+    Raises:
+        ValueError: If a file is damaged, or names a file that is not beside it, which would be read and published.
+    """
+    contents = {name: read_model_json(source / name) for name in _PROCESSORS if (source / name).exists()}
+    for name, content in contents.items():
+        for key, value in content.items():
+            if key.endswith("_file") and value is not None and value != Path(str(value)).name:
+                raise ValueError(f"{source / name} has {key} {value!r}, which is not beside it: take that entry out")
+    if not contents:
+        return None
+    name = next(iter(contents))
+    try:
+        return _PROCESSORS[name].from_pretrained(source, trust_remote_code=False, local_files_only=True)
+    except _UNUSABLE as error:
+        raise ValueError(
+            f"{source / name} makes no processor ({type(error).__name__}: {error}): restore it, or remove it"
+        ) from error
 
 
 def _own_class(source: Path) -> type[PreTrainedModel] | None:
-    """The class of hf_dsd whose model a folder holds; None for any other model."""
-    config = source / "config.json"
-    if not config.is_file():
+    """The class of hf_dsd whose model a folder holds; None for any other model.
+
+    Raises:
+        ValueError: If the configuration is damaged.
+    """
+    path = source / CONFIG_NAME
+    names = read_model_json(path).get("architectures")
+    if names is None:
         return None
-    names = json.loads(config.read_text(encoding="utf-8")).get("architectures") or [""]
-    found: type[PreTrainedModel] | None = getattr(hf_dsd.models, names[0], None)
-    return found
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"{path} has architectures {names!r}, no list of names: restore it, or train the phase again")
+    found = getattr(hf_dsd.models, names[0], None)
+    return found if isinstance(found, type) and issubclass(found, PreTrainedModel) else None
 
 
-def _stage_card(run: Path, results: Results, target: Path) -> None:
-    shutil.copyfile(run / SUMMARY_FILE_NAME, target / SUMMARY_FILE_NAME)
+def _stage_card(run: Run, results: Results, target: Path) -> None:
+    command = public_command(run.summary.get("command", []))
+    write_json(target / SUMMARY_FILE_NAME, {**run.summary, "command": command})
     for name in FIGURE_FILES:
-        if (run / name).is_file():
+        if (run.folder / name).is_file():
             (target / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(run / name, target / name)
-    results.write(target / RESULTS_FILE_NAME)
+            shutil.copyfile(run.folder / name, target / name)
+    results.words.write(target)
+    results.write(target)
     clean_json(target)  # first, so that the card is what its results.json renders
-    card = render_card(Results.read(target / RESULTS_FILE_NAME))
-    (target / CARD_FILE_NAME).write_text(card, encoding="utf-8")
+    (target / CARD_FILE_NAME).write_text(render_card(Results.read(target)), encoding="utf-8")

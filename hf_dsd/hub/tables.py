@@ -1,7 +1,4 @@
-"""The tables of a card, as lines of markdown.
-
-Layer: the results and their formats.
-"""
+"""The tables of a card, as lines of markdown."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,10 +7,8 @@ from hf_dsd.compare.table import markdown_table
 from hf_dsd.runs.metric_names import plain_name, score_title
 from hf_dsd.runs.numbers import interval_text, mean_text, p_text, percent, signed_text, spread_text
 
-from .phase_scores import PhaseScore, plain_scores
+from .card_facts import PhaseScore, Recipe, plain_scores
 from .results import Results
-from .run_facts import Recipe
-from .studies import Study
 
 _ORDER = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty", "bleu4_without_penalty", "wer", "cer", "error")
 
@@ -33,7 +28,7 @@ def recipe_table(recipe: Recipe) -> list[str]:
             phase.name,
             f"{phase.epochs:.4g}" if phase.epochs is not None else "-",
             str(phase.steps),
-            f"{phase.learning_rate:g}",
+            f"{phase.learning_rate:g}" if phase.learning_rate is not None else "-",
             percent(phase.sparsity) if phase.kind == "sparse" else "-",
             f"{phase.pruned:,}" if phase.kind == "sparse" else "-",
         ]
@@ -81,7 +76,7 @@ def validation_table(results: Results) -> list[str]:
     rows = []
     for arm in (arm for arm in ARMS if any(score.arm == arm for score in found)):
         of_arm = [score for score in found if score.arm == arm]
-        seeds = sorted({score.seed for score in of_arm})
+        seeds = sorted({score.seed for score in of_arm}, key=lambda seed: -1 if seed is None else seed)
         for seed in seeds:
             rows.append([ARMS[arm][1], str(seed), *_by_phase([s for s in of_arm if s.seed == seed], metric, count)])
         if len(seeds) > 1:
@@ -100,33 +95,29 @@ def sparse_phases(results: Results) -> list[str]:
     return lines
 
 
-def study_table(study: Study) -> list[str]:
+def study_table(study: Mapping[str, Comparison]) -> list[str]:
     """One row per setting and arm, each against the equal-budget control of its own setting."""
     headings = ["setting", "arm", "metric", "dense control", "arm's", "difference", "95 % interval", "p (seeds)", "n"]
     rows = [
         [setting, *row]
-        for setting, comparison in study.comparisons.items()
+        for setting, comparison in study.items()
         for row in (_study_row(comparison, difference) for difference in comparison.differences)
     ]
     return markdown_table(headings, rows, words=3) if rows else []
 
 
-def own_table(study: Study) -> list[str]:
-    """The table that a person gave a study; empty without one."""
-    return markdown_table(study.columns, study.rows) if study.columns else []
-
-
-def index_table(cards: Mapping[str, Results]) -> list[str]:
-    """One row per card: DSD against its control, and what can be said."""
+def index_table(cards: Mapping[str, tuple[str, Results]]) -> list[str]:
+    """One row per card, of its title and results: DSD against its control, and what can be said."""
     headings = ["card", "recipe", "metric", "verdict", "dense control", "DSD", "DSD - control", "95 % interval", "p"]
-    rows = [[f"[{card.title.partition(':')[0]}]({name}/README.md)", *_index_row(card)] for name, card in cards.items()]
+    rows = [
+        [f"[{title.partition(':')[0]}]({name}/README.md)", *_index_row(card)] for name, (title, card) in cards.items()
+    ]
     return markdown_table(headings, rows, words=4)
 
 
 def sparsity_text(results: Results) -> str:
     """`50 %, then 25 %`."""
-    phases = results.recipe.phases if results.recipe is not None else []
-    return ", then ".join(percent(phase.sparsity) for phase in phases if phase.kind == "sparse")
+    return ", then ".join(percent(phase.sparsity) for phase in results.recipe.phases if phase.kind == "sparse")
 
 
 def _scores_by_seed(comparison: Comparison, arm: str) -> dict[int, dict[str, float]]:

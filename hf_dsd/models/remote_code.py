@@ -38,7 +38,7 @@ _PREPROCESSING: dict[type, str] = {
 }
 
 
-def save_with_code(model: PreTrainedModel, processor: Any, folder: str | Path) -> None:
+def save_with_code(model: PreTrainedModel, processor: Any, folder: str | Path, **options: Any) -> None:
     """Saves weights, configurations and processor into a folder, with the Python files that load them.
 
     `AutoModel*.from_pretrained(folder, trust_remote_code=True)` then needs torch and transformers only; where hf_dsd is
@@ -49,13 +49,14 @@ def save_with_code(model: PreTrainedModel, processor: Any, folder: str | Path) -
         model: A NeuralTalk, DeepSpeech or DeepSpeech 2; any other model is saved plainly, without code.
         processor: What belongs to the model: a processor, a tokenizer, or None.
         folder: Made if it does not exist; files of the same names are replaced.
+        options: Given to `save_pretrained`; `state_dict={}` saves no weights.
     """
     auto_classes = _PREPROCESSING | (MODELS | _CONFIGS if type(model) in MODELS else {})
     processor = copy.deepcopy(processor)  # transformers writes auto_map into whatever it saves with code
     auto_map = model.config.__dict__.get("auto_map")
     with _registered(auto_classes.items()):
         try:
-            model.save_pretrained(folder)
+            model.save_pretrained(folder, **options)
             if processor is not None:
                 processor.save_pretrained(folder)
         finally:

@@ -45,7 +45,7 @@ def write_report(
         folder: A run's `output_dir`, finished or not; a comparison's `out`; or a folder of runs.
         out: Where to write the page; None means `folder/report.html`.
         layer: Whose weights to draw; None means the largest pruned one.
-        runs: Runs in a comparison's `out` that the caller has read: they are not read again.
+        runs: Runs of the folder that the caller has read: they are not read again.
 
     Raises:
         FileNotFoundError: If the folder holds no run.

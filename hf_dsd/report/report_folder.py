@@ -48,7 +48,7 @@ def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
 
     Args:
         folder: The folder.
-        known: Runs of a comparison that have been read already, and are not read again.
+        known: Runs that have been read already, and are not read again.
 
     Raises:
         FileNotFoundError: If there is no run.
@@ -57,7 +57,7 @@ def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is no folder: give the output_dir of a run or the --out of a comparison")
     if is_run(folder):
-        return ReportFolder(folder, [Run.read(folder)])
+        return ReportFolder(folder, [next((run for run in known if run.folder == folder), None) or Run.read(folder)])
     seeded = [(path, path.name, seed) for seed in seeds_in(folder) for path in _runs_in(folder / f"seed-{seed}")]
     if seeded:
         runs, problems = _read_runs(seeded, known)

@@ -67,6 +67,24 @@ def kept_checkpoint(folder: Path, phase: str) -> Path:
     return folder / f"{phase}-checkpoint"
 
 
+def check_links(folder: Path) -> None:
+    """Sees that what a run's folder holds lies in it: a link could have any file read, written over or published.
+
+    The folder itself may be a link, and a checkpoint, which is only resumed from, may be one.
+
+    Raises:
+        ValueError: If the summary, scores, figures, a phase's folder or a file in it is a link to somewhere else.
+    """
+    root = folder.resolve()
+    for pattern in (SUMMARY_FILE_NAME, "*_phase-*.json", "phase-*", "phase-*/**/*", "figures", "figures/*"):
+        for path in folder.glob(pattern):  # a folder is looked at before what is in it
+            if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(root):
+                raise ValueError(
+                    f"{path} is a link out of the run's folder, to {path.resolve()}: put the file itself there, if it "
+                    "belongs to the run"
+                )
+
+
 def has_finished(schedule: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[str, Any]]) -> bool:
     """True if a run has trained its last phase to its end.
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 from safetensors import SafetensorError
@@ -21,6 +22,7 @@ from .folder import (
     Place,
     best_folder,
     best_steps,
+    check_links,
     has_finished,
     phase_name,
     place_of,
@@ -29,6 +31,8 @@ from .scores import PhaseScores, read_scores
 from .summary_file import read_summary
 from .weights import has_weights, open_weights
 
+# What safetensors and, of a pytorch_model.bin, torch.load make of a file that is damaged.
+_DAMAGES = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, PickleError)
 _SAID_ARMS = ("dsd", "dense", "random")
 """What a summary can call its run; arms of other names, such as `iterative`, call themselves `dsd`."""
 
@@ -80,8 +84,10 @@ class Run:
 
         Raises:
             FileNotFoundError: If there is neither a summary nor a whole checkpoint.
-            ValueError: If the summary is damaged, or says another arm or seed than the place that the run lies in.
+            ValueError: If the summary is damaged, says another arm or seed than the place that the run lies in, or what
+                the folder holds is a link out of it.
         """
+        check_links(folder)
         summary = read_summary(folder)
         place = place_of(folder)
         has_summary = summary is not None
@@ -192,13 +198,18 @@ class Run:
     def _found_models(self) -> list[PhaseModel]:
         return [model for planned in self.schedule if (model := self._model_of(planned)) is not None]
 
+    def damage(self, phase: str) -> str:
+        """What is wrong with the weights in a phase's or an average's own folder, or "" (of an adapter always)."""
+        model = PhaseModel(phase, self.folder / phase)
+        return self._damage(model) if has_weights(model.folder) else ""
+
     def _damage(self, model: PhaseModel) -> str:
         """What is wrong with a model's weight files, or "": opened once, safetensors checks their length."""
         if model.folder not in self._damages:
             try:
                 with open_weights(model.folder):
                     self._damages[model.folder] = ""
-            except (SafetensorError, OSError, ValueError, KeyError) as error:
+            except _DAMAGES as error:
                 kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
                 self._damages[model.folder] = f"{kind}{error}"
         return self._damages[model.folder]

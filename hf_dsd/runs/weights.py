@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 import transformers
+from huggingface_hub.errors import StrictDataclassError
 from safetensors import safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -159,7 +160,7 @@ def _stored(folder: Path) -> Iterator[dict[str, Any]]:
 def _files(folder: Path) -> list[Path]:
     for single, index in _KINDS:
         if (folder / index).is_file():
-            files = sorted(set(read_json_object(folder / index)["weight_map"].values()))
+            files = _shards(folder / index)
         elif (folder / single).is_file():
             files = [single]
         else:
@@ -168,6 +169,14 @@ def _files(folder: Path) -> list[Path]:
             raise FileNotFoundError(f"{folder} lacks {lacking[0]}, a part of its weights: restore it")
         return [folder / file for file in files]
     raise FileNotFoundError(f"{folder} has no {SAFE_WEIGHTS_NAME}: save the model as safetensors")
+
+
+def _shards(index: Path) -> list[str]:
+    weight_map = read_json_object(index).get("weight_map")
+    named = list(weight_map.values()) if isinstance(weight_map, dict) else [None]
+    if not all(isinstance(file, str) and file == Path(file).name for file in named):
+        raise ValueError(f"{index} must map the names of weights to files beside it: {_REMEDY}")
+    return sorted({str(file) for file in named})
 
 
 def _class_name(folder: Path) -> str:
@@ -193,7 +202,14 @@ def _skeleton(class_name: str, config_text: str) -> PreTrainedModel | None:
         config = model_class.config_class.from_dict(json.loads(config_text))
         with torch.device("meta"):
             model: PreTrainedModel = model_class(config)
-    except (AttributeError, KeyError, RuntimeError, TypeError, ValueError):  # whatever a class of the user's own needs
+    except (
+        AttributeError,
+        KeyError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+        StrictDataclassError,
+    ):  # whatever a class of the user's own needs
         return None
     model.tie_weights()
     return model

@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
+from safetensors.torch import save_file
+
+from hf_dsd.hub import Results, Words
+from hf_dsd.hub.contents import read_finished_run
 from hf_dsd.metrics import score_transcripts
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 REFERENCES = ["one two three four", "five six seven eight", "nine zero one two"]
-PLANNED = ("index", "start", "end", "sparsity")
 LAYER = {"name": "a.weight", "shape": [30, 20], "weights": 600, "pruned": 300, "sparsity": 0.5, "threshold": 0.1}
-SPARSITY = {"dsd": 0.5, "dense": 0.0}
 # Wrong words of 12 on the test split, by seed: after each phase.
 DSD_ERRORS = {1: (8, 7, 4), 2: (8, 6, 6), 3: (8, 7, 3)}
 DENSE_ERRORS = {1: (8, 7, 6), 2: (8, 7, 7), 3: (8, 6, 6)}
@@ -32,9 +35,7 @@ def write_run(folder: Path, errors: tuple[int, ...], arm: str = "dsd", seed: int
         "steps_per_epoch": 10,
         "mask_criterion": "magnitude",
         "reset_optimizer_state": "masked",
-        "schedule": [
-            {key: one[key] for key in PLANNED} | {"kind": kind} for one, kind in zip(records, kinds, strict=True)
-        ],
+        "schedule": plan(kinds),
         "phases": records,
         "evaluations": {},
         "parameters": [
@@ -59,6 +60,37 @@ def write_comparison(out: Path, seeds: int = 3) -> Path:
         write_run(out / f"seed-{seed}" / "dsd", DSD_ERRORS[seed], "dsd", seed)
         write_run(out / f"seed-{seed}" / "dense", DENSE_ERRORS[seed], "dense", seed)
     return out
+
+
+def publishable(run: Path) -> Path:
+    """Gives a run of `write_run` what makes it one to publish: weights of all phases, and figures that are new."""
+    for index, phase in enumerate(json.loads((run / "dsd_summary.json").read_text())["phases"]):
+        (run / phase["name"]).mkdir(exist_ok=True)
+        save_file({"a.weight": torch.full((30, 20), index + 1.0)}, run / phase["name"] / "model.safetensors")
+    (run / "figures").mkdir()
+    (run / "figures" / "weights.png").write_bytes(b"png")
+    return run
+
+
+def plan(kinds: list[str]) -> list[dict[str, Any]]:
+    """A summary's schedule of phases of these kinds."""
+    ends = [0, 20, *(30 + 10 * index for index in range(len(kinds)))]
+    return [
+        {
+            "index": index,
+            "kind": kind,
+            "start": ends[index],
+            "end": ends[index + 1],
+            "sparsity": 0.5 * (kind == "sparse"),
+        }
+        for index, kind in enumerate(kinds)
+    ]
+
+
+def results_of(run: Path, **options: Any) -> Results:
+    """A finished run's results; `dataset`, `license` and `language` are a person's words."""
+    words = {name: options.pop(name) for name in ("dataset", "license", "language") if name in options}
+    return Results.from_run(read_finished_run(run), **{"words": Words(**words), **options})
 
 
 def _phase(index: int, kind: str, sparsity: float) -> dict[str, Any]:

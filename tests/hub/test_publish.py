@@ -7,12 +7,12 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from card_runs import results_of
 from hub_client import ClientProcess, digests
 from hub_server import READ_TOKEN, STRANGERS_TOKEN, TOKEN, HubServer
 from PIL import Image
@@ -20,8 +20,8 @@ from safetensors.torch import load_file
 from tiny_runs import AUTO_CLASSES, BUILDERS
 from transformers import AutoFeatureExtractor, AutoTokenizer
 
-from hf_dsd.hub import Prose, Results, render_card
-from hf_dsd.hub.revisions import release_tag
+from hf_dsd.hub import Results, Words, render_card
+from hf_dsd.hub.contents import release_tag
 
 REPO = "user/tiny"
 PHASES = {"dense": "phase-0-dense", "sparse": "phase-1-sparse", "main": "phase-2-dense"}
@@ -172,7 +172,12 @@ def test_nothing_but_the_model_its_card_and_its_figures_is_sent(
     assert "modeling_deepspeech.py" in code
     for branch in ("dense", "sparse"):
         assert hub.files(REPO, branch).keys() == model | code
-    assert hub.files(REPO).keys() == model | code | figures | {"README.md", "results.json", "dsd_summary.json"}
+    assert hub.files(REPO).keys() == model | code | figures | {
+        "README.md",
+        "results.json",
+        "words.md",
+        "dsd_summary.json",
+    }
 
 
 def test_branches_come_first_then_main_then_the_tag(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:
@@ -206,7 +211,7 @@ def test_a_changed_run_replaces_only_what_changed(hub: HubServer, client: Client
     old, first = hub.store.repositories[REPO].tags[release_tag()], len(hub.commits(REPO))
     publish(client, finished_run("deepspeech"), "--license", "mit")
     assert [(revision, sorted(log.sent)) for revision, log in hub.commits(REPO)[first:]] == [
-        ("main", ["README.md", "results.json"])
+        ("main", ["README.md", "words.md"])
     ]
     assert b"license: mit" in hub.files(REPO)["README.md"]
     tags = hub.store.repositories[REPO].tags
@@ -242,8 +247,10 @@ def test_what_would_be_loaded_instead_is_removed_and_the_rest_stays(
 def test_the_words_of_a_card_are_kept_and_the_numbers_are_the_runs(
     hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
 ) -> None:
-    words = Results.from_run(finished_run("deepspeech2"), license="mit", language="en", dataset="digits")
-    replace(words, title="Digits, heard", prose=Prose(description="It hears digits.")).write(tmp_path / "results.json")
+    sections = {"Description": "It hears digits."}
+    words = Words("Digits, heard", "digits", license="mit", language=["en"], sections=sections)
+    results_of(finished_run("deepspeech2")).write(tmp_path)
+    words.write(tmp_path)
     publish(client, finished_run("deepspeech"), "--results", str(tmp_path / "results.json"))
     card = hub.files(REPO)["README.md"].decode()
     assert "# Digits, heard" in card
@@ -251,8 +258,11 @@ def test_the_words_of_a_card_are_kept_and_the_numbers_are_the_runs(
     assert "license: mit" in card
     shown = json.loads(hub.files(REPO)["results.json"])
     assert (shown["model"]["class_name"], shown["repo_id"]) == ("DeepSpeechForCTC", REPO)
-    (tmp_path / "again.json").write_bytes(hub.files(REPO)["results.json"])
-    assert card == render_card(Results.read(tmp_path / "again.json"))
+    (again := tmp_path / "again").mkdir()
+    for name in ("results.json", "words.md"):
+        (again / name).write_bytes(hub.files(REPO)[name])
+    assert Words.read(again) == words
+    assert card == render_card(Results.read(again))
 
 
 def test_the_report_is_drawn_when_it_is_missing_or_older_than_the_numbers(

@@ -8,7 +8,7 @@ from hub_client import ClientProcess, digests
 from hub_server import TOKEN, HubServer
 from safetensors.torch import load_file
 
-from hf_dsd.hub.revisions import release_tag
+from hf_dsd.hub.contents import release_tag
 
 REPO = "user/live"
 PUSHING = {

@@ -1,13 +1,16 @@
-"""Nothing private leaves the machine: paths are cut from the JSON files, and a token in any file is an error."""
+"""Nothing private leaves the machine: paths are cut from the JSON files, a token in any file is an error."""
 
 import json
 import re
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from hf_dsd.runs.privacy import without_paths
+from hf_dsd.compare import Comparison
+from hf_dsd.runs.privacy import without_folders, without_paths, without_secrets
 
-from .model_files import VOCABULARY_FILES
+from .contents import VOCABULARY_FILES, read_model_json
 
 # Files whose strings may be paths of this machine. Vocabularies are left alone: their entries may look like paths.
 JSON_WITH_PATHS = (
@@ -20,7 +23,6 @@ JSON_WITH_PATHS = (
     "dsd_summary.json",
     "results.json",
 )
-_WRITTEN = {"title", "dataset", "prose", "studies"}  # of results.json: what a person wrote is published as written
 _TOKEN = re.compile(rb"hf_(?:[a-z]+_)?[A-Za-z0-9]{30,}")  # of a user, an organisation, or OAuth: hf_oauth_...
 
 
@@ -29,10 +31,29 @@ def clean_json(folder: Path) -> None:
     for name in JSON_WITH_PATHS:
         path = folder / name
         if path.is_file():
-            content = json.loads(path.read_text(encoding="utf-8"))
-            public = {key: item if key in _WRITTEN else without_paths(item) for key, item in content.items()}
+            content = read_model_json(path)
+            public = without_paths(content)
             if public != content:
                 path.write_text(json.dumps(public, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def public_comparison(comparison: Comparison) -> Comparison:
+    """A comparison whose command, script and errors name no folder of the machine, and no secret."""
+    runs = [replace(run, error=without_paths(run.error)) for run in comparison.runs]
+    try:
+        words = shlex.split(comparison.command)
+    except ValueError:  # a quote that has no end
+        words = comparison.command.split()
+    public = without_secrets(words)
+    command = without_folders(comparison.command if public == words else shlex.join(public))
+    script = public_command(comparison.script)
+    return replace(comparison, command=command, script=script, runs=runs)
+
+
+def public_command(arguments: Sequence[str]) -> list[str]:
+    """A recorded command without secrets, which older versions of hf_dsd recorded, and without folders."""
+    public: list[str] = without_paths(without_secrets(arguments))
+    return public
 
 
 def check_public(folder: Path, tokens: Iterable[str] = (), folders: Iterable[str | Path] = ()) -> None:
@@ -57,7 +78,7 @@ def check_public(folder: Path, tokens: Iterable[str] = (), folders: Iterable[str
         if any(secret.search(content) for secret in wanted):
             raise ValueError(
                 f"{path.relative_to(folder)} holds a token or a path of this machine: take it out of the run's folder "
-                "(or of the file given with --results), then publish"
+                "(or of the words given with --results), then publish"
             )
 
 

@@ -1,28 +1,22 @@
-"""What a finished run says about itself: its model and its recipe, read from its folder.
+"""What a card says of runs: model, recipe and scores, taken from a `Run`."""
 
-Layer: the files that a run leaves.
-"""
-
-import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any
 
 import transformers
-from huggingface_hub.dataclasses import strict
 from transformers.modelcard import TASK_MAPPING
 from transformers.pipelines import SUPPORTED_TASKS
 from transformers.utils import CONFIG_NAME
 
 import hf_dsd.models
 from hf_dsd.compare.arms import parse_options
-from hf_dsd.files import read_json
-from hf_dsd.runs.folder import SUMMARY_FILE_NAME, has_finished
-from hf_dsd.runs.privacy import without_paths
-from hf_dsd.runs.summary_file import read_summary as read_summary_file
+from hf_dsd.runs.run import Run
 
-from .model_files import ADAPTER
+from .contents import ADAPTER, read_model_json
+from .privacy import public_command
 
 # Model type of ours -> task of the Hub.
 OUR_TASKS: Mapping[str, str] = {
@@ -30,10 +24,10 @@ OUR_TASKS: Mapping[str, str] = {
     "deepspeech": "automatic-speech-recognition",
     "deepspeech2": "automatic-speech-recognition",
 }
+_COUNTS = {"epoch", "substitutions", "insertions", "deletions", "words", "examples", "runtime"}
 
 
-@strict
-@dataclass
+@dataclass(frozen=True)
 class ModelFacts:
     """What the weights are weights of.
 
@@ -58,8 +52,7 @@ class ModelFacts:
     prunable: int | None = None
 
 
-@strict
-@dataclass
+@dataclass(frozen=True)
 class RecipePhase:
     """One phase of the recipe, as it ran.
 
@@ -68,7 +61,7 @@ class RecipePhase:
         kind: `dense` or `sparse`.
         steps: Optimizer steps.
         epochs: The same in epochs; None for streamed data.
-        learning_rate: Peak of the phase.
+        learning_rate: Peak of the phase; None where unknown.
         sparsity: Fraction pruned per layer, [0, 1).
         pruned: Number of weights at zero.
     """
@@ -76,20 +69,19 @@ class RecipePhase:
     name: str
     kind: str
     steps: int
-    epochs: float | int | None
-    learning_rate: float | int
-    sparsity: float | int
+    epochs: float | None
+    learning_rate: float | None
+    sparsity: float
     pruned: int
 
 
-@strict
-@dataclass
+@dataclass(frozen=True)
 class Recipe:
     """How a run trained.
 
     Attributes:
         arm: `dsd`, `dense` or `random`: which arm of a comparison the run is.
-        seed: Of the run.
+        seed: The run's random seed; None where unknown.
         phases: In order.
         optimizer: Class name.
         lr_scheduler_type: Shape of the learning rate inside every phase.
@@ -102,7 +94,7 @@ class Recipe:
     """
 
     arm: str
-    seed: int
+    seed: int | None
     phases: list[RecipePhase]
     optimizer: str = ""
     lr_scheduler_type: str = ""
@@ -114,56 +106,75 @@ class Recipe:
     versions: dict[str, str | None] = field(default_factory=dict)
 
 
-def read_summary(run_dir: str | os.PathLike[str]) -> dict[str, Any]:
-    """Reads a finished run's `dsd_summary.json`.
+@dataclass(frozen=True)
+class PhaseScore:
+    """One phase's model on one split.
 
-    Raises:
-        FileNotFoundError: If the folder is not a run's.
-        ValueError: If the run has not finished, or the file is damaged.
+    Attributes:
+        arm: `dsd`, `dense`, `random` or `iterative`.
+        seed: The run's random seed; None where unknown.
+        phase: `phase-1-sparse`.
+        sparsity: Fraction pruned per layer in this phase.
+        epochs: Epochs up to the phase's end; None for streamed data.
+        split: `validation` or `test`.
+        scores: Name -> value; `loss` among them.
     """
-    path = Path(run_dir) / SUMMARY_FILE_NAME
-    summary = read_summary_file(Path(run_dir))
-    if summary is None:
-        raise FileNotFoundError(f"{path} is missing: give the output folder of a DSDTrainer run")
-    if not has_finished(summary["schedule"], summary["phases"]):
-        raise ValueError(f"{path}: the run has not finished its last phase; resume it, then make its card")
-    return summary
+
+    arm: str
+    seed: int | None
+    phase: str
+    sparsity: float
+    epochs: float | None
+    split: str
+    scores: dict[str, float]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"phase-\d+-\w+", str(self.phase)):
+            raise TypeError(f"phase_scores name a phase {self.phase!r}")
+
+    @property
+    def index(self) -> int:
+        """The phase's place in the run, from 0."""
+        return int(self.phase.split("-")[1])
 
 
-def read_model(run_dir: str | os.PathLike[str], summary: Mapping[str, Any]) -> ModelFacts:
+def read_model(run: Run) -> ModelFacts:
     """Tells what model a run trained, by its summary and the configuration of its last phase.
 
     The run's own folder holds one only after `trainer.save_model()`.
+
+    Raises:
+        ValueError: If a configuration is damaged; names it.
     """
-    folders = (Path(run_dir) / summary["phases"][-1]["name"], Path(run_dir))
-    config = next(filter(None, (_read_json(folder / CONFIG_NAME) for folder in folders)), {})
-    class_name, model_type = str(summary.get("model", "")), str(config.get("model_type", ""))
-    adapter = next(filter(None, (_read_json(folder / ADAPTER) for folder in folders)), {})
-    source = _source(class_name)
-    parameters = summary.get("parameters", [])
+    config, adapter = (
+        read_model_json(run.folder / run.last_phase / name) or read_model_json(run.folder / name)
+        for name in (CONFIG_NAME, ADAPTER)
+    )
+    class_name, model_type = str(run.summary.get("model", "")), str(config.get("model_type", ""))
+    base, source = adapter.get("base_model_name_or_path"), _source(class_name)
+    parameters = run.summary.get("parameters", [])
     return ModelFacts(
         class_name,
         model_type,
         source,
         OUR_TASKS.get(model_type) if source == "hf_dsd" else _task(class_name),
         reads_pixels=bool(config.get("encoder_config")),
-        base_model=adapter.get("base_model_name_or_path"),
+        base_model=str(base) if base else None,
         parameters=sum(one["weights"] for one in parameters) or None,
         prunable=sum(one["weights"] for one in parameters if not one["dense_reason"]) or None,
     )
 
 
-def read_recipe(summary: Mapping[str, Any]) -> Recipe:
+def read_recipe(run: Run) -> Recipe:
     """Tells how a run trained, by its summary."""
-    per_epoch = summary.get("steps_per_epoch")
     names = ("optimizer", "lr_scheduler_type", "batch_size", "world_size", "mask_criterion", "reset_optimizer_state")
-    facts = {name: summary[name] for name in names if summary.get(name) is not None}
+    facts = {name: run.summary[name] for name in names if run.summary.get(name) is not None}
     return Recipe(
-        str(summary.get("arm", "dsd")),
-        int(summary.get("seed", 0)),
-        [_phase(record, per_epoch) for record in summary["phases"]],
-        command=without_paths(summary.get("command", [])),
-        versions=dict(summary.get("versions") or {}),
+        run.arm if run.place is not None else str(run.summary.get("arm", "dsd")),
+        run.seed,
+        [_phase(record, run.summary.get("steps_per_epoch")) for record in run.phases],
+        command=public_command(run.summary.get("command", [])),
+        versions=dict(run.summary.get("versions") or {}),
         **facts,
     )
 
@@ -174,6 +185,44 @@ def data_name(recipe: Recipe) -> str:
     if options.get("dataset_name"):
         return options["dataset_name"][0]
     return PurePath(options["data_dir"][0]).name if options.get("data_dir") else ""
+
+
+def read_phase_scores(run: Run) -> list[PhaseScore]:
+    """What a run measured at the end of each phase, and what its score files say of the test split.
+
+    Raises:
+        ValueError: If a score file is damaged; names it.
+    """
+    return list(_scores_of(run))
+
+
+def count_examples(run: Run, split: str) -> int | None:
+    """Number of examples of a split; None where the run's last model was not scored on it."""
+    found = run.find_scores(run.last_phase, split)
+    return len(found.examples) if found is not None else None
+
+
+def plain_scores(scores: Mapping[str, Any]) -> dict[str, float]:
+    """The scores among what a run measured: no counts, times, intervals or signatures."""
+    return {
+        name: value
+        for name, value in scores.items()
+        if isinstance(value, int | float) and name not in _COUNTS and not name.endswith(("_per_second", "_length"))
+    }
+
+
+def _scores_of(run: Run) -> Iterator[PhaseScore]:
+    per_epoch = run.summary.get("steps_per_epoch")
+    arm, seed = read_recipe(run).arm, run.seed
+    for record in run.phases:
+        epochs = record["end"] / per_epoch if per_epoch else None
+        at_end = plain_scores({name.removeprefix("eval_"): value for name, value in record["metrics"].items()})
+        if at_end:
+            yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "validation", at_end)
+        found = run.find_scores(record["name"], "test")
+        if found is not None:
+            scores = plain_scores({**found.scores, "loss": found.loss})
+            yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "test", scores)
 
 
 def _phase(record: Mapping[str, Any], per_epoch: int | None) -> RecipePhase:
@@ -202,7 +251,3 @@ def _task(class_name: str) -> str | None:
             if class_name in ([names] if isinstance(names, str) else names) and task in SUPPORTED_TASKS:
                 return str(task)
     return None
-
-
-def _read_json(path: Path) -> dict[str, Any]:
-    return read_json(path, "train the phase again") or {}

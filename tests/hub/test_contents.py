@@ -4,15 +4,18 @@ import re
 from pathlib import Path
 
 import pytest
+from card_runs import results_of
 from tiny_runs import make_trainer
 
-from hf_dsd.hub import Results, Revision, plan_revisions, render_card
+from hf_dsd.hub import Revision, plan_revisions, render_card
+from hf_dsd.hub.contents import read_finished_run
+from hf_dsd.runs.run import Run
 
 
 def trained(folder: Path, stop_at: int | None = None, **options: object) -> list[tuple[str, str]]:
     """Trains DeepSpeech, one step per phase unless `options` say otherwise; (revision, phase) of its plan."""
     make_trainer("deepspeech", folder, stop_at=stop_at, **({"phase_steps": [1, 1, 1]} | options)).train()
-    return [(revision.name, revision.phase) for revision in plan_revisions(folder)]
+    return [(revision.name, revision.phase) for revision in plan_revisions(read_finished_run(folder))]
 
 
 def test_one_sparse_phase(tmp_path):
@@ -57,9 +60,9 @@ def test_the_dense_control_and_averages(tmp_path):
 )
 def test_the_card_names_the_branches_of_the_plan(tmp_path, options):
     planned = trained(tmp_path, **options)
-    card = render_card(Results.from_run(tmp_path, repo_id="me/x"))
+    card = render_card(results_of(tmp_path, repo_id="me/x"))
     assert re.findall(r'`revision="([\w-]+)"` is ([\w-]+)', card) == planned[:-1]
-    assert "revision=" not in render_card(Results.from_run(tmp_path))
+    assert "revision=" not in render_card(results_of(tmp_path))
 
 
 def test_a_phase_whose_folder_was_removed_is_left_out(tmp_path):
@@ -67,7 +70,10 @@ def test_a_phase_whose_folder_was_removed_is_left_out(tmp_path):
     for file in (tmp_path / "phase-0-dense").iterdir():
         file.unlink()
     (tmp_path / "phase-0-dense").rmdir()
-    assert plan_revisions(tmp_path) == [Revision("sparse", "phase-1-sparse"), Revision("main", "phase-2-dense")]
+    assert plan_revisions(Run.read(tmp_path)) == [
+        Revision("sparse", "phase-1-sparse"),
+        Revision("main", "phase-2-dense"),
+    ]
 
 
 def test_an_unfinished_run_is_refused(tmp_path):
@@ -76,5 +82,5 @@ def test_an_unfinished_run_is_refused(tmp_path):
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"dsd_summary\.json is missing: give the output_dir of a run"):
-        plan_revisions(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"dsd_summary\.json is missing: give the output folder of a run"):
+        read_finished_run(tmp_path)
