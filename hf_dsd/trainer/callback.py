@@ -22,7 +22,7 @@ class DSDCallback(TrainerCallback):
 
     @property
     def _life(self) -> Lifecycle:
-        life: Lifecycle = self._trainer.life
+        life: Lifecycle = self._trainer._life
         return life
 
     def on_train_begin(
@@ -83,7 +83,7 @@ class DSDCallback(TrainerCallback):
         self._life.end(state.global_step, state.best_global_step if args.load_best_model_at_end else None)
 
     def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """After training the summary keeps the metrics; during training `DSDMixin.evaluate` takes them."""
+        """After training the summary keeps the metrics; during training `DSDMixin._evaluate` takes them."""
         if self._trainer.life is not None and not self._trainer.is_in_train:
             self._life.record_evaluation(kwargs["metrics"])
 

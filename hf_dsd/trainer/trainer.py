@@ -193,6 +193,8 @@ class DSDMixin(PushMixin, Trainer):
 
     def get_batch_samples(self, *args: Any, **kwargs: Any) -> Any:
         """The Trainer's own; the number of items is left out where the loss does not divide by it."""
+        if self.control.should_training_stop:  # a finished run that is resumed would take one step more
+            return [], None
         batches, count = super().get_batch_samples(*args, **kwargs)
         return batches, self._loss_scaling.items(self, batches, count) if batches else count
 
@@ -219,15 +221,6 @@ class DSDMixin(PushMixin, Trainer):
             self._life.engine.mask_gradients()
         return loss
 
-    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        """The Trainer's own; an evaluation of the training loop may find the phase converged."""
-        metrics: dict[str, float] = super().evaluate(*args, **kwargs)
-        is_the_loops = not args and kwargs.keys() <= {"ignore_keys"}  # not a callback's, of another data set
-        if self.is_in_train and is_the_loops and self._life.after_evaluation(metrics, self.state.global_step):
-            self.control.should_save |= self._life.keeps_checkpoint
-            self._events.follow_schedule(self.args, self.state, self.control)
-        return metrics
-
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """Adds `dsd_phase` (index) and `dsd_sparsity` (fraction of the targets pruned now) to a run's log lines."""
         dsd = self.dsd
@@ -238,6 +231,18 @@ class DSDMixin(PushMixin, Trainer):
         for key in ("dsd_phase", "dsd_sparsity"):  # not metrics: a hyperparameter search would add them up
             logs.pop(key, None)
 
+    def _evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        """The training loop's evaluation may find the phase converged.
+
+        Not `evaluate`: question answering trainers have one that never calls the Trainer's, and callbacks call it for
+        other data sets.
+        """
+        metrics: dict[str, float] = super()._evaluate(*args, **kwargs)
+        if self._life.after_evaluation(metrics, self.state.global_step):
+            self.control.should_save |= self._life.keeps_checkpoint
+            self._events.follow_schedule(self.args, self.state, self.control)
+        return metrics
+
     def _hp_search_setup(self, trial: Any) -> None:
         """Lets a trial set the sparsity, the phases and their rates as it sets any other argument."""
         if self.hp_search_backend is None or trial is None:
@@ -245,10 +250,6 @@ class DSDMixin(PushMixin, Trainer):
             return
         with self.args.changing_phases():
             super()._hp_search_setup(trial)
-
-    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if not self.control.should_training_stop:  # a finished run that is resumed would take one step more
-            super()._run_epoch(*args, **kwargs)
 
     def _save_rng_state(self, output_dir: str) -> None:
         """The last that every rank writes, before the Trainer's state: the run's own state comes with it."""
@@ -277,7 +278,10 @@ class DSDMixin(PushMixin, Trainer):
     @property
     def _life(self) -> Lifecycle:
         if self.life is None:
-            raise RuntimeError("DSDTrainer has no engine before train()")
+            raise RuntimeError(
+                f"the run of {type(self).__name__} has not begun: train() begins it, in create_scheduler; one of your "
+                "own must set self.lr_scheduler and return super().create_scheduler(num_training_steps, optimizer)"
+            )
         return self.life
 
 
