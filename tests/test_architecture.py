@@ -178,11 +178,11 @@ def test_few_private_methods_of_the_trainer_are_overridden():
     ours = [base for base in DSDMixin.__mro__ if base.__module__.startswith("hf_dsd.")]
     names = {name for base in ours for name in vars(base) if name.startswith("_") and not name.startswith("__")}
     assert sorted(name for name in names if callable(getattr(Trainer, name, None))) == [
+        "_evaluate",
         "_hp_search_setup",
         "_load_from_checkpoint",
         "_load_optimizer_and_scheduler",
         "_push_from_checkpoint",
-        "_run_epoch",
         "_save_rng_state",
     ]
 
