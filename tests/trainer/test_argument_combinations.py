@@ -4,7 +4,9 @@ import pytest
 from argument_oracle import combinations, judge
 
 
-@pytest.mark.parametrize("case", combinations(100, seed=1), ids=lambda case: f"{case.way}: {', '.join(case.fields)}")
+@pytest.mark.parametrize(
+    "case", list(combinations(100, seed=1)), ids=lambda case: f"{case.way}: {', '.join(case.fields)}"
+)
 def test_refused_by_name_or_taken_as_written(case):
     verdict, detail = judge(case)
     assert verdict in ("clear", "right"), detail
