@@ -42,15 +42,15 @@ _NOT_FINITE = "magnitudes must be finite, got NaN or inf"  # NaN's bits lie abov
 Unsigned = npt.NDArray[np.unsignedinteger[Any]]
 
 
-class Smallest(NamedTuple):
+class Selection(NamedTuple):
     """The outcome of a selection.
 
     Attributes:
-        keep: Bool tensor of the values' shape, contiguous; False at the k smallest magnitudes.
+        mask: Bool tensor of the values' shape, contiguous; False at the k smallest magnitudes.
         threshold: The k-th smallest magnitude (the largest pruned one); 0.0 if k is 0.
     """
 
-    keep: Tensor
+    mask: Tensor
     threshold: float
 
 
@@ -59,7 +59,7 @@ def prune_count(sparsity: float, n: int, matrices: int = 1) -> int:
     return matrices * round(sparsity * (n // matrices))
 
 
-def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Smallest:
+def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Selection:
     """Marks the `k` smallest magnitudes of a tensor, ties broken by position.
 
     Args:
@@ -75,14 +75,14 @@ def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Smallest:
         ValueError: If k > 0 and a value is NaN or infinite, on whichever rank.
     """
     if k == 0:
-        return Smallest(torch.ones(values.shape, dtype=torch.bool, device=values.device), 0.0)
+        return Selection(torch.ones(values.shape, dtype=torch.bool, device=values.device), 0.0)
     bits = values.detach().reshape(-1).view(BITS_DTYPE[values.element_size()])
     infinity = _bits_of(float("inf"), values.dtype)
     if bits.device.type == "cpu" and layout.group is None:
         keep, threshold = _select_numpy(bits, k, infinity)
     else:
         keep, threshold = _select_torch(bits, k, infinity, layout)
-    return Smallest(keep.view(values.shape), _float_of(threshold, values.dtype))
+    return Selection(keep.view(values.shape), _float_of(threshold, values.dtype))
 
 
 def _select_numpy(bits: Tensor, k: int, infinity: int) -> tuple[Tensor, int]:
