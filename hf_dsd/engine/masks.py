@@ -135,14 +135,19 @@ def count_revived(weight: Tensor, mask: Tensor) -> Tensor:
     Returns:
         An integer tensor of no dimension on the weight's device. Nothing of weight size is allocated.
     """
+    blocks = blocks_of(weight, mask)
+    if weight.device.type == "cpu":
+        return torch.tensor(sum(_count_revived_numpy(part, kept) for part, kept in blocks), dtype=torch.int64)
     count = torch.zeros((), dtype=torch.int64, device=weight.device)
-    for part, kept in blocks_of(weight, mask):
-        if part.device.type == "cpu":  # -0.0 is 0, too: its bits lose the sign by the shift
-            bits = part.view(BITS_DTYPE[part.element_size()]).numpy().view(f"u{part.element_size()}")
-            count += int(np.count_nonzero((bits << 1).astype(np.bool_) > kept.numpy().view(np.bool_)))
-        else:
-            count += torch.count_nonzero((part != 0) > kept.view(torch.bool))
+    for part, kept in blocks:
+        count += torch.count_nonzero((part != 0) > kept.view(torch.bool))
     return count
+
+
+def _count_revived_numpy(part: Tensor, kept: Tensor) -> int:
+    bits = part.view(BITS_DTYPE[part.element_size()]).numpy().view(f"u{part.element_size()}")
+    # -0.0 is 0, too: its bits lose the sign by the shift
+    return int(np.count_nonzero((bits << 1).astype(np.bool_) > kept.numpy().view(np.bool_)))
 
 
 def like_memory_of(mask: Tensor, weight: Tensor) -> Tensor:
