@@ -7,14 +7,13 @@ Where a parameter is sharded over ranks each rank holds its block of the mask; p
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from .schedule import check_sparsity
-from .selection import BITS_DTYPE, Smallest, prune_count, select_smallest
+from .selection import BITS_DTYPE, Selection, prune_count, select_smallest
 from .sharding import WHOLE, Layout, layout_of, local_part
 
 CRITERIA = ("magnitude", "random")
@@ -24,24 +23,10 @@ _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _CPU_BLOCK, _DEVICE_BLOCK = 1 << 17, 1 << 24
 
 
-class BuiltMask(NamedTuple):
-    """A mask and what it did to its parameter.
-
-    Attributes:
-        mask: Bool, True = kept; the parameter's shape, or that of this rank's block if it is sharded.
-        pruned: Number of entries that are False, in the whole parameter.
-        threshold: The largest score pruned: a magnitude, or for the random criterion a uniform number in [0, 1).
-    """
-
-    mask: Tensor
-    pruned: int
-    threshold: float
-
-
 @torch.no_grad()
 def build_mask(
     weight: Tensor, sparsity: float, *, criterion: str = "magnitude", seed: int = 0, matrices: int = 1
-) -> BuiltMask:
+) -> Selection:
     """Masks exactly `round(sparsity * n)` entries of one weight (Algorithm 1: sort |W|, keep the top k).
 
     Args:
@@ -53,6 +38,10 @@ def build_mask(
         matrices: How many matrices are stacked along the first dimension, as the experts of a mixture are; each of them
             loses the same number of entries, see `prune_count`.
 
+    Returns:
+        The mask, of this rank's block of a sharded weight, and the largest score pruned: a magnitude, or for the random
+        criterion a uniform number in [0, 1).
+
     Raises:
         ValueError: If an argument is out of range; if the mask would prune anything and the weight holds NaN or inf,
             which times 0 is not 0; or if it is sharded in a way that DSD does not know.
@@ -62,18 +51,17 @@ def build_mask(
         raise ValueError(f"weights must be real floating-point numbers of 16 bits or more, got {weight.dtype}")
     pruned, layout, scores = prune_count(sparsity, weight.numel(), matrices), layout_of(weight), local_part(weight)
     if not pruned:
-        return BuiltMask(torch.ones(scores.shape, dtype=torch.bool, device=scores.device), 0, 0.0)
+        return Selection(torch.ones(scores.shape, dtype=torch.bool, device=scores.device), 0.0)
     if criterion == "magnitude":
-        keep, threshold = _select(scores, pruned, matrices, layout)
-        return BuiltMask(keep, pruned, threshold)
+        return _select(scores, pruned, matrices, layout)
     _check_finite(scores, layout)
     generator = torch.Generator("cpu").manual_seed(seed)  # CUDA's stream of numbers is another one
     uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu")
-    keep, threshold = _select(uniform.to(scores.device), pruned, matrices, WHOLE)  # the whole of it, on every rank
-    return BuiltMask(layout.part_of(keep), pruned, threshold)
+    mask, threshold = _select(uniform.to(scores.device), pruned, matrices, WHOLE)  # the whole of it, on every rank
+    return Selection(layout.part_of(mask), threshold)
 
 
-def _select(scores: Tensor, pruned: int, matrices: int, layout: Layout) -> Smallest:
+def _select(scores: Tensor, pruned: int, matrices: int, layout: Layout) -> Selection:
     """Marks the smallest scores of every matrix of a stack."""
     if matrices == 1:
         return select_smallest(scores, pruned, layout)
@@ -83,13 +71,13 @@ def _select(scores: Tensor, pruned: int, matrices: int, layout: Layout) -> Small
             f"a rank holds a part of one of its {matrices} matrices only: use as many ranks as divide them"
         )
     _check_finite(scores, layout)  # on all ranks: below each selects by itself
-    keep = torch.ones(scores.numel() // size, size, dtype=torch.bool, device=scores.device)
+    mask = torch.empty(scores.numel() // size, size, dtype=torch.bool, device=scores.device)
     threshold = 0.0
-    for row, matrix in zip(keep, scores.reshape(keep.shape), strict=True):
-        selected = select_smallest(matrix, pruned // matrices)
-        row.copy_(selected.keep)
-        threshold = max(threshold, selected.threshold)
-    return Smallest(keep.view(scores.shape), layout.all_max(threshold))
+    for row, matrix in zip(mask, scores.reshape(mask.shape), strict=True):
+        kept, largest = select_smallest(matrix, pruned // matrices)
+        row.copy_(kept)
+        threshold = max(threshold, largest)
+    return Selection(mask.view(scores.shape), layout.all_max(threshold))
 
 
 def _check_finite(scores: Tensor, layout: Layout) -> None:
@@ -147,14 +135,19 @@ def count_revived(weight: Tensor, mask: Tensor) -> Tensor:
     Returns:
         An integer tensor of no dimension on the weight's device. Nothing of weight size is allocated.
     """
+    blocks = blocks_of(weight, mask)
+    if weight.device.type == "cpu":
+        return torch.tensor(sum(_count_revived_numpy(part, kept) for part, kept in blocks), dtype=torch.int64)
     count = torch.zeros((), dtype=torch.int64, device=weight.device)
-    for part, kept in blocks_of(weight, mask):
-        if part.device.type == "cpu":  # -0.0 is 0, too: its bits lose the sign by the shift
-            bits = part.view(BITS_DTYPE[part.element_size()]).numpy().view(f"u{part.element_size()}")
-            count += int(np.count_nonzero((bits << 1).astype(np.bool_) > kept.numpy().view(np.bool_)))
-        else:
-            count += torch.count_nonzero((part != 0) > kept.view(torch.bool))
+    for part, kept in blocks:
+        count += torch.count_nonzero((part != 0) > kept.view(torch.bool))
     return count
+
+
+def _count_revived_numpy(part: Tensor, kept: Tensor) -> int:
+    bits = part.view(BITS_DTYPE[part.element_size()]).numpy().view(f"u{part.element_size()}")
+    # -0.0 is 0, too: its bits lose the sign by the shift
+    return int(np.count_nonzero((bits << 1).astype(np.bool_) > kept.numpy().view(np.bool_)))
 
 
 def like_memory_of(mask: Tensor, weight: Tensor) -> Tensor:

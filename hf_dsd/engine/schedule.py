@@ -10,7 +10,8 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import Enum
-from typing import Any, overload
+from itertools import accumulate
+from typing import Any
 
 from .numbers import as_list, as_number
 
@@ -98,24 +99,17 @@ class Schedule:
         lengths = check_lengths(f"{prefix}steps", steps, sparsities)
         if any(int(n) != n for n in lengths):
             raise ValueError(f"{prefix}steps must be whole numbers of optimizer steps, got {lengths}")
-        sparse_phases = len(lengths) // 2
         if len(sparsities) == 1:
-            sparsities *= sparse_phases
-        learning_rates = check_learning_rates(learning_rates, len(lengths), f"{prefix}learning_rates")
-        phases, start = [], 0
-        for index, length in enumerate(lengths):
-            sparse = index % 2 == 1
-            phases.append(
-                Phase(
-                    index,
-                    PhaseKind.SPARSE if sparse else PhaseKind.DENSE,
-                    start,
-                    start + int(length),
-                    sparsities[index // 2] if sparse else 0.0,
-                    learning_rates[index] if learning_rates is not None else None,
-                )
-            )
-            start += int(length)
+            sparsities *= len(lengths) // 2
+        checked = check_learning_rates(learning_rates, len(lengths), f"{prefix}learning_rates")
+        rates = [None] * len(lengths) if checked is None else checked
+        ends = list(accumulate(map(int, lengths)))
+        phases = []
+        for index, (start, end, rate) in enumerate(zip([0, *ends], ends, rates, strict=False)):
+            if index % 2:
+                phases.append(Phase(index, PhaseKind.SPARSE, start, end, sparsities[index // 2], rate))
+            else:
+                phases.append(Phase(index, PhaseKind.DENSE, start, end, 0.0, rate))
         return cls(tuple(phases))
 
     @classmethod
@@ -254,10 +248,15 @@ def check_sparsity(sparsity: float | Sequence[float], field: str = "sparsity") -
     values = as_list(sparsity)
     if values == []:
         raise ValueError(f"{field} must hold one number per sparse phase, got an empty list")
-    return [_fraction(value, field) for value in ([sparsity] if values is None else values)]
+    return [check_fraction(value, field) for value in ([sparsity] if values is None else values)]
 
 
-def _fraction(value: Any, field: str) -> float:
+def check_fraction(value: Any, field: str) -> float:
+    """Returns a sparsity as a plain number.
+
+    Raises:
+        ValueError: If it is no number in [0, 1); names the field.
+    """
     number = as_number(value)
     if number is None:
         raise ValueError(f"{field} must be a fraction in [0, 1), got {value!r}")
@@ -288,10 +287,6 @@ def check_lengths(field: str, lengths: Sequence[float], sparsities: Sequence[flo
     return numbers
 
 
-@overload
-def check_learning_rates(rates: Sequence[float], phases: int, field: str = ...) -> list[float]: ...
-@overload
-def check_learning_rates(rates: None, phases: int, field: str = ...) -> None: ...
 def check_learning_rates(
     rates: Sequence[float] | None, phases: int, field: str = "phase_learning_rates"
 ) -> list[float] | None:

@@ -16,9 +16,10 @@ IEEE floats without their sign bit order like the integers of the same bits, so 
   that the ranks before it leave. So a mask is the one that a single process would choose, bit for bit, and what a rank
   sends (37 KB for fp32, in 5 messages) does not depend on the tensor's size.
 
-`tests/benchmarks/bench_selection.py` compares it: threshold and full mask together took 0.15 to 0.48 of the CPU seconds
-of `numpy.partition`'s threshold alone on an AMD EPYC (Zen 4) whose numpy 2.4 partitions without AVX-512, and 1.06 to
-1.48 on a machine whose numpy does. Where the bracket misses, 1.5 times. The radix select was not timed on a GPU.
+`tests/benchmarks/bench_selection.py` compares it. On an AMD EPYC (Zen 4, one thread, numpy 2.4.6) threshold and full
+mask together took 0.19 to 0.36 of the CPU seconds of `numpy.partition`'s threshold alone for 10 and 100 million fp32
+weights (22 and 270 to 470 ms), 1.2 to 1.4 times as many for 100,000 (1 ms), and 1.6 times as many where the bracket
+misses. Other machines partition faster or slower: run it there. The radix select was not timed on a GPU.
 """
 
 import math
@@ -42,15 +43,15 @@ _NOT_FINITE = "magnitudes must be finite, got NaN or inf"  # NaN's bits lie abov
 Unsigned = npt.NDArray[np.unsignedinteger[Any]]
 
 
-class Smallest(NamedTuple):
+class Selection(NamedTuple):
     """The outcome of a selection.
 
     Attributes:
-        keep: Bool tensor of the values' shape, contiguous; False at the k smallest magnitudes.
+        mask: Bool tensor of the values' shape, contiguous; False at the k smallest magnitudes.
         threshold: The k-th smallest magnitude (the largest pruned one); 0.0 if k is 0.
     """
 
-    keep: Tensor
+    mask: Tensor
     threshold: float
 
 
@@ -59,7 +60,7 @@ def prune_count(sparsity: float, n: int, matrices: int = 1) -> int:
     return matrices * round(sparsity * (n // matrices))
 
 
-def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Smallest:
+def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Selection:
     """Marks the `k` smallest magnitudes of a tensor, ties broken by position.
 
     Args:
@@ -75,14 +76,14 @@ def select_smallest(values: Tensor, k: int, layout: Layout = WHOLE) -> Smallest:
         ValueError: If k > 0 and a value is NaN or infinite, on whichever rank.
     """
     if k == 0:
-        return Smallest(torch.ones(values.shape, dtype=torch.bool, device=values.device), 0.0)
+        return Selection(torch.ones(values.shape, dtype=torch.bool, device=values.device), 0.0)
     bits = values.detach().reshape(-1).view(BITS_DTYPE[values.element_size()])
     infinity = _bits_of(float("inf"), values.dtype)
     if bits.device.type == "cpu" and layout.group is None:
         keep, threshold = _select_numpy(bits, k, infinity)
     else:
         keep, threshold = _select_torch(bits, k, infinity, layout)
-    return Smallest(keep.view(values.shape), _float_of(threshold, values.dtype))
+    return Selection(keep.view(values.shape), _float_of(threshold, values.dtype))
 
 
 def _select_numpy(bits: Tensor, k: int, infinity: int) -> tuple[Tensor, int]:

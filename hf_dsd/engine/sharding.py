@@ -65,15 +65,16 @@ class Layout:
         """The largest of the group's values."""
         if self.group is None:
             return value
-        values = self._all_gather(torch.tensor([value], dtype=torch.float64, device=self.device))
-        return max(float(other) for other in values)
+        largest = torch.tensor(value, dtype=torch.float64, device=self.device)
+        dist.all_reduce(largest, op=dist.ReduceOp.MAX, group=self.group)
+        return float(largest)
 
     def sum_before(self, count: int) -> int:
         """The sum of `count` over the ranks whose blocks precede this rank's."""
         if self.group is None:
             return 0
         own = torch.tensor([count], device=self.device)
-        return sum(int(other) for other in self._all_gather(own)[: self.rank])
+        return sum(int(other) for other in _all_gather(own, self.group)[: self.rank])
 
     def gather(self, packed: Tensor) -> list[Tensor]:
         """The packed bits (uint8, `ceil(size / 8)` bytes) of every rank of the group, in order, on the CPU."""
@@ -82,17 +83,12 @@ class Layout:
         lengths = [-(-size // 8) for size in self.sizes]
         padded = torch.zeros(max(lengths), dtype=torch.uint8, device=self.device)
         padded[: packed.numel()] = packed
-        parts = self._all_gather(padded)
+        parts = _all_gather(padded, self.group)
         return [part[:length].cpu() for part, length in zip(parts, lengths, strict=True)]
 
     def part_of(self, whole: Tensor) -> Tensor:
         """This rank's block of a tensor of the whole parameter's shape, with a storage of its own."""
         return whole if self.group is None else whole[self.rows].clone()
-
-    def _all_gather(self, own: Tensor) -> list[Tensor]:
-        gathered = [torch.empty_like(own) for _ in self.sizes]
-        dist.all_gather(gathered, own, group=self.group)
-        return gathered
 
 
 WHOLE = Layout()
@@ -193,19 +189,24 @@ def check_agreement(
     """
     digest = hashlib.sha256(repr(sorted(digests.items())).encode()).digest()
     if blocks is not None:
-        digest = hashlib.sha256(b"".join(_all_gather(digest, blocks, device))).digest()
-    if len(set(_all_gather(digest, group, device))) == 1:
+        digest = hashlib.sha256(b"".join(_digests(digest, blocks, device))).digest()
+    if len(set(_digests(digest, group, device))) == 1:
         return
     tables: list[Mapping[str, str]] = [{} for _ in range(dist.get_world_size(group))]
     dist.all_gather_object(tables, dict(digests), group=group)
     raise RuntimeError(_difference(tables, dist.get_process_group_ranks(group)))
 
 
-def _all_gather(digest: bytes, group: dist.ProcessGroup, device: torch.device) -> list[bytes]:
+def _digests(digest: bytes, group: dist.ProcessGroup, device: torch.device) -> list[bytes]:
     own = torch.frombuffer(bytearray(digest), dtype=torch.uint8).to(device)
+    return [bytes(other.tolist()) for other in _all_gather(own, group)]
+
+
+def _all_gather(own: Tensor, group: dist.ProcessGroup) -> list[Tensor]:
+    """The tensors of every rank of a group, in order; all of one shape."""
     gathered = [torch.empty_like(own) for _ in range(dist.get_world_size(group))]
     dist.all_gather(gathered, own, group=group)
-    return [bytes(other.tolist()) for other in gathered]
+    return gathered
 
 
 def _difference(tables: list[Mapping[str, str]], ranks: list[int]) -> str:

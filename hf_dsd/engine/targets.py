@@ -29,7 +29,7 @@ from .kinds import (
     viewed_names,
     whole_shape,
 )
-from .numbers import as_number
+from .schedule import check_fraction
 from .selection import prune_count
 from .sharding import is_flattened, layout_of, local_part
 from .uses import CONVOLUTIONS, WRAPPED, Uses, reads_ids_alone, uses_of
@@ -315,11 +315,7 @@ def check_overrides(overrides: Mapping[str, float]) -> dict[str, float]:
     Raises:
         ValueError: If a value is no fraction in [0, 1).
     """
-    for pattern, value in overrides.items():
-        number = as_number(value)
-        if number is None or not 0 <= number < 1:
-            raise ValueError(f"sparsity_overrides[{pattern!r}] must be a fraction in [0, 1), got {value!r}")
-    return {pattern: float(value) for pattern, value in overrides.items()}
+    return {pattern: check_fraction(value, f"sparsity_overrides[{pattern!r}]") for pattern, value in overrides.items()}
 
 
 def _check_patterns(field: str, patterns: Sequence[str], owned: Sequence[Owned]) -> None:
@@ -361,7 +357,10 @@ def _target(item: Owned, rules: _Rules) -> Target:
     if not reason:
         if isinstance(parameter, nn.parameter.UninitializedParameter) or parameter.device.type == "meta":
             raise ValueError(f"{name} is not materialised: run one batch or load the weights before DSD starts")
-        _check_layout(name, parameter)
+        try:
+            layout_of(parameter)
+        except ValueError as error:
+            raise ValueError(f"{name} cannot be pruned: {error}") from error
         if _is_quantized(parameter):
             raise ValueError(
                 f"{name} is quantized ({type(parameter).__name__}, {parameter.dtype}); DSD prunes real floating-point "
@@ -372,13 +371,6 @@ def _target(item: Owned, rules: _Rules) -> Target:
     override = _first_match(rules.overrides, item)
     sparsity = None if override is None else rules.overrides[override]
     return Target(name, whole_shape(parameter), sparsity, reason, count_matrices(item))
-
-
-def _check_layout(name: str, parameter: nn.Parameter) -> None:
-    try:
-        layout_of(parameter)
-    except ValueError as error:
-        raise ValueError(f"{name} cannot be pruned: {error}") from error
 
 
 def _is_quantized(parameter: nn.Parameter) -> bool:

@@ -22,7 +22,7 @@ class MaskedWeight:
         shape: Its whole shape.
         pruned: How many of its weights the phase prunes, in the whole parameter; the same number of each of the
             matrices that it stacks.
-        threshold: The largest score pruned (see `BuiltMask`); 0.0 where nothing is, and after `load`.
+        threshold: The largest score pruned (see `build_mask`); 0.0 where nothing is, and after `load`.
         mask: Bool, True = kept; this rank's block of a sharded parameter. None before `build` or `load`, and for good
             where nothing is pruned.
     """

@@ -1,7 +1,7 @@
 """How much a trained model loses by pruning alone, layer by layer: what to know before choosing a sparsity."""
 
+from .bench import evaluate_pruned
 from .measurement import measure_sensitivity
-from .pruned_model import evaluate_pruned
 from .result import Curve, Point, Sensitivity, Suggestion
 from .run_sensitivity import SensitivityOptions, measure_run_sensitivity
 

@@ -3,8 +3,9 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
+from types import MappingProxyType
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -70,8 +71,8 @@ def measure_sensitivity(
         raise ValueError(f"sparsities must hold a fraction above 0, got {list(sparsities)}")
     if not 0 < tolerance < float("inf"):
         raise ValueError(f"tolerance must be a positive fraction of the dense model's {metric}, got {tolerance}")
-    options = _Options(dense_modules, dict(sparsity_overrides or {}))
-    targets = options.targets(model)
+    plans = _Plans(model, dense_modules, sparsity_overrides)
+    targets = plans.targets()
     _warn_of_zeros(model, targets)
     modes = [(module, module.training) for module in model.modules()]
     try:
@@ -79,7 +80,7 @@ def measure_sensitivity(
             bench = Bench(model, evaluate, metric, greater_is_better, advance)
             together = bench.curve(TOGETHER, targets, fractions)
             layers = [bench.curve(target.name, [replace(target, override=None)], fractions) for target in targets]
-            suggestion = _suggest(bench, model, options, together, layers, metric, tolerance)
+            suggestion = _suggest(bench, plans, together, layers, tolerance)
             repeated = bench.repeat()
     finally:
         for module, training in modes:
@@ -100,24 +101,25 @@ def measure_sensitivity(
     )
 
 
-@dataclass(frozen=True)
-class _Options:
-    """What the caller says about which layers are pruned and how much."""
+class _Plans:
+    """What a sparse phase prunes of a model, by the caller's options and overrides for the layers held back."""
 
-    dense_modules: Sequence[str] | None
-    overrides: Mapping[str, float]
+    def __init__(
+        self, model: nn.Module, dense_modules: Sequence[str] | None, overrides: Mapping[str, float] | None
+    ) -> None:
+        self._model, self.dense_modules, self._overrides = model, dense_modules, overrides or {}
+        self._names = {canonical_name(name) for name, _ in model.named_parameters(remove_duplicate=False)}
 
-    def targets(self, model: nn.Module) -> list[Target]:
-        """The parameters that a sparse phase prunes."""
-        plan = plan_targets(model, dense_modules=self.dense_modules, sparsity_overrides=self.overrides)
+    def overrides(self, held_back: Mapping[str, float]) -> dict[str, float]:
+        """The `sparsity_overrides` that also hold layers back, layer -> sparsity."""
+        return {**self._overrides, **{pattern_for(layer, self._names): held_back[layer] for layer in held_back}}
+
+    def targets(self, held_back: Mapping[str, float] = MappingProxyType({})) -> list[Target]:
+        """The parameters that are pruned."""
+        overrides = self.overrides(held_back)
+        plan = plan_targets(self._model, dense_modules=self.dense_modules, sparsity_overrides=overrides)
         log_frozen(plan)
         return [target for target in plan if target.is_pruned]
-
-    def holding_back(self, model: nn.Module, held_back: Mapping[str, float]) -> "_Options":
-        """The same with overrides for some layers."""
-        names = {canonical_name(name) for name, _ in model.named_parameters(remove_duplicate=False)}
-        patterns = {pattern_for(layer, names): sparsity for layer, sparsity in held_back.items()}
-        return _Options(self.dense_modules, {**self.overrides, **patterns})
 
 
 def _warn_of_zeros(model: nn.Module, targets: Sequence[Target]) -> None:
@@ -131,34 +133,26 @@ def _warn_of_zeros(model: nn.Module, targets: Sequence[Target]) -> None:
         )
 
 
-def _suggest(
-    bench: Bench,
-    model: nn.Module,
-    options: _Options,
-    together: Curve,
-    layers: Sequence[Curve],
-    metric: str,
-    tolerance: float,
-) -> Suggestion:
+def _suggest(bench: Bench, plans: _Plans, together: Curve, layers: Sequence[Curve], tolerance: float) -> Suggestion:
     """Applies the rule; combinations are measured with the very options that are suggested."""
+    overridden = {target.name for target in plans.targets() if target.override is not None}
+    free = [layer for layer in layers if layer.name not in overridden]
 
     def measure(sparsity: float, held_back: Mapping[str, float]) -> Point:
-        return bench.measure(sparsity, options.holding_back(model, held_back).targets(model))
+        return bench.measure(sparsity, plans.targets(held_back))
 
-    overridden = {target.name for target in options.targets(model) if target.override is not None}
-    free = [layer for layer in layers if layer.name not in overridden]
     found = find(together, free, tolerance * abs(bench.value), measure)
-    sparsity = found.point.sparsity if found.point.pruned else None
-    overrides = dict(options.holding_back(model, found.held_back).overrides)
+    point, overrides = found.point, plans.overrides(found.held_back)
+    sparsity = point.sparsity if point.pruned else None
     return Suggestion(
         sparsity,
         overrides,
-        flags_for(sparsity, overrides, options.dense_modules),
-        explain(found, together, free, tolerance, metric),
-        found.point.pruned,
-        found.point.scores,
-        found.point.worse_by,
-        found.point.standard_error,
+        flags_for(sparsity, overrides, plans.dense_modules),
+        explain(found, together, free, tolerance, bench.metric),
+        point.pruned,
+        point.scores,
+        point.worse_by,
+        point.standard_error,
     )
 
 

@@ -543,3 +543,34 @@ def test_random_masks_differ_between_phases_and_parameters() -> None:
     dsd.begin_step(2)
     assert not torch.equal(first["lstm.weight_hh_l0"], dsd.masks["lstm.weight_hh_l0"])
     assert not torch.equal(first["lstm.weight_hh_l0"], first["lstm.weight_hh_l1"])
+
+
+@pytest.mark.parametrize("criterion", ["magnitude", "random"])
+def test_any_number_of_threads_builds_the_same_masks(criterion: str) -> None:
+    """Large models are pruned on all of PyTorch's threads, one parameter each; what fails is named all the same."""
+
+    def begin(threads: int, broken: tuple[int, ...] = ()) -> DSD:
+        generator = torch.Generator().manual_seed(3)
+        weights = [torch.randn(400, width, generator=generator).mul(8).round() for width in range(300, 620, 40)]
+        for place in broken:
+            weights[place][7, 7] = float("inf")
+        model = nn.ParameterList(map(nn.Parameter, weights))
+        assert sum(weight.numel() for weight in weights) > 1 << 20
+        optimizer, schedule = torch.optim.SGD(model.parameters(), lr=0.1), Schedule.from_steps([0, 1, 1], sparsity=0.4)
+        dsd = DSD(model, optimizer, schedule, mask_criterion=criterion)
+        before = torch.get_num_threads()
+        torch.set_num_threads(threads)
+        try:
+            dsd.begin_step(0)
+        finally:
+            torch.set_num_threads(before)
+        return dsd
+
+    alone = begin(1)
+    for threads in (2, 5):
+        together = begin(threads)
+        assert list(together.masks) == list(alone.masks) == [str(place) for place in range(8)]
+        assert all(torch.equal(mask, alone.masks[name]) for name, mask in together.masks.items())
+        assert [w.threshold for w in together.weights] == [w.threshold for w in alone.weights]
+        with pytest.raises(ValueError, match=r"^2 holds NaN or inf at optimizer step 0, or cannot be pruned"):
+            begin(threads, broken=(2, 6))

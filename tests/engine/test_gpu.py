@@ -20,7 +20,7 @@ def test_selection_on_the_gpu_equals_the_cpus(dtype: torch.dtype, sparsity: floa
     weight = torch.randn(1021, 517).to(dtype)
     k = round(sparsity * weight.numel())
     on_cpu, on_gpu = (select_smallest(w.abs(), k) for w in (weight, weight.cuda()))
-    assert torch.equal(on_cpu.keep, on_gpu.keep.cpu())
+    assert torch.equal(on_cpu.mask, on_gpu.mask.cpu())
     assert on_cpu.threshold == on_gpu.threshold
     random = [build_mask(w, sparsity, criterion="random", seed=3).mask.cpu() for w in (weight, weight.cuda())]
     assert torch.equal(*random)

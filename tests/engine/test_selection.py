@@ -91,7 +91,7 @@ def test_ties_fall_by_position_in_row_major_order(k):
 
 def test_ties_in_a_transposed_tensor_fall_by_its_own_rows():
     stored = torch.tensor([[1.0, 2.0], [1.0, 2.0], [1.0, 1.0]])  # 3 x 2; the tensor is its transpose
-    keep = select_smallest(stored.t(), 2).keep
+    keep = select_smallest(stored.t(), 2).mask
     assert keep.tolist() == [[False, False, True], [True, True, True]]
 
 
@@ -213,7 +213,7 @@ def test_blocks_leave_no_seam():
     values = torch.ones(n)
     values[-3:] = 2.0
     for k in (selection._BLOCK_SIZE - 1, selection._BLOCK_SIZE, selection._BLOCK_SIZE + 1, n - 4, n - 3, n - 2, n - 1):
-        keep = select_smallest(values, k).keep
+        keep = select_smallest(values, k).mask
         assert not bool(keep[:k].any())
         assert bool(keep[k:].all())
 
@@ -235,7 +235,7 @@ def test_more_than_2_to_the_24_entries():
 def test_two_million_ties_take_less_than_a_second():
     values = torch.ones(2_000_000)
     start = time.process_time()
-    keep = select_smallest(values, 999_999).keep
+    keep = select_smallest(values, 999_999).mask
     seconds = time.process_time() - start
     print(f"2,000,000 ties: {1e3 * seconds:.1f} ms")
     assert int(torch.count_nonzero(keep)) == 1_000_001
@@ -310,7 +310,7 @@ def test_nan_and_infinity_are_refused(n, bad, dtype):
         select_smallest(values, 1)
     with pytest.raises(ValueError, match=r"^magnitudes must be finite, got NaN or inf$"):
         torch_path(values, 1)
-    assert bool(select_smallest(values, 0).keep.all())
+    assert bool(select_smallest(values, 0).mask.all())
 
 
 def test_largest_finite_value_is_no_infinity():
@@ -329,4 +329,4 @@ def test_defaults_of_torch_do_not_matter():
     finally:
         torch.set_default_dtype(torch.float32)
     assert threshold == expected.threshold
-    assert torch.equal(keep, expected.keep)
+    assert torch.equal(keep, expected.mask)

@@ -720,7 +720,7 @@ def test_patterns_that_meet_only_at_a_bias_do_not_conflict():
             "sparsity_overrides pattern '^0' and dense_modules pattern 'hh' both match 0.weight_hh_l0: drop one of "
             "them",
         ),
-        ({"sparsity_overrides": {"^0": 1.0}}, "sparsity_overrides['^0'] must be a fraction in [0, 1), got 1.0"),
+        ({"sparsity_overrides": {"^0": 1.0}}, "sparsity_overrides['^0'] must be a fraction in [0, 1), got 1"),
         ({"sparsity_overrides": {"^0": -0.1}}, "sparsity_overrides['^0'] must be a fraction in [0, 1), got -0.1"),
         ({"sparsity_overrides": {"^0": "0.5"}}, "sparsity_overrides['^0'] must be a fraction in [0, 1), got '0.5'"),
         ({"sparsity_overrides": {"^0": True}}, "sparsity_overrides['^0'] must be a fraction in [0, 1), got True"),

@@ -11,7 +11,7 @@ from tiny import TinyCNN, TinyGPT2, TinyLSTM, build
 from torch import nn
 
 from hf_dsd import DSD, Schedule
-from hf_dsd.sensitivity import evaluate_pruned, pruned_model
+from hf_dsd.sensitivity import bench, evaluate_pruned
 
 
 def bits(model: nn.Module) -> dict[str, torch.Tensor]:
@@ -63,13 +63,13 @@ def test_ctrl_c_restores():
 
 
 class _Interrupt:
-    """Raises KeyboardInterrupt at the n-th line that is executed in pruned_model.py."""
+    """Raises KeyboardInterrupt at the n-th line that is executed in bench.py."""
 
     def __init__(self, line: int) -> None:
         self.left = line
 
     def __call__(self, frame, event, arg):
-        if frame.f_code.co_filename != pruned_model.__file__:
+        if frame.f_code.co_filename != bench.__file__:
             return None
         if event == "line":
             self.left -= 1

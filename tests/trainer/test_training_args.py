@@ -490,7 +490,10 @@ def test_no_field_takes_a_value_of_any_type(value):
             "max_steps must be a whole number, got '9': write it without quotes, and in YAML with a "
             "point, 1.0e-3: 1e-3 is text there",
         ),
-        ({"sparsity_overrides": {"a": 1.5}}, "sparsity_overrides['a'] must be a fraction in [0, 1), got 1.5"),
+        (
+            {"sparsity_overrides": {"a": 1.5}},
+            "sparsity_overrides['a'] must be a fraction in [0, 1), got 1.5; write 0.015 for 1.5 %",
+        ),
         (
             {"sparsity_overrides": {"a": True}},
             "sparsity_overrides must be a dictionary from regex to fraction, got True in {'a': True}: true and false "
