@@ -16,13 +16,17 @@ from typing import Any
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
 
+from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json_object, write_json
+
+from .weights import has_weights
 
 logger = logging.getLogger(__name__)
 
 FILE_LIST_NAME = "dsd_files.json"
 
 _NEEDED = {"optimizer": ["optimizer*", "global_step*"], "scheduler": ["scheduler.pt", "global_step*"]}
+_OF_A_CHECKPOINT = (TRAINER_STATE_NAME, FILE_LIST_NAME, STATE_FILE_NAME, "optimizer.pt", "scheduler.pt")
 _NEEDED |= {"random state": ["rng_state*"]}
 _CHUNK = 1 << 22
 
@@ -82,6 +86,11 @@ def check_checkpoint(folder: str | os.PathLike[str]) -> None:
     """
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder} is no checkpoint: give its folder, or True for the newest one of output_dir")
+    if has_weights(Path(folder)) and not any((Path(folder) / name).exists() for name in _OF_A_CHECKPOINT):
+        raise ValueError(
+            f"{folder} holds a model and is no checkpoint to resume from: start from these weights without "
+            "resume_from_checkpoint, if they are trained with a first phase of length 0"
+        )
     wrong = defect(Path(folder))
     if wrong is not None:
         raise ValueError(

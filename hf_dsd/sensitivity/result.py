@@ -1,6 +1,5 @@
 """What a sensitivity analysis found, and its file."""
 
-import json
 import math
 import os
 from collections.abc import Mapping, Sequence
@@ -8,10 +7,11 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.files import write_json
+from hf_dsd.files import read_json, write_json
 
 FILE_NAME = "sensitivity.json"
 _VERSION = 1
+_REMEDY = "remove it, and measure again"
 
 
 @dataclass(frozen=True)
@@ -138,18 +138,23 @@ class Sensitivity:
 
         Raises:
             FileNotFoundError: If the folder has no `sensitivity.json`.
-            ValueError: If the file is of another version.
+            ValueError: If the file is damaged, or of another version.
         """
         path = Path(folder) / FILE_NAME
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path, _REMEDY)
+        if content is None:
+            raise FileNotFoundError(f"{path} is missing: measure by `hf-dsd sensitivity`")
         version = content.pop("version", None)
         if version != _VERSION:
             raise ValueError(f"{path} has version {version}, this hf_dsd reads {_VERSION}: measure again")
-        content["together"] = _curve(content["together"])
-        content["layers"] = [_curve(curve) for curve in content["layers"]]
-        content["suggestion"] = Suggestion(**_with_numbers(content["suggestion"]))
-        content["dense"] = {name: float(value) for name, value in content["dense"].items()}
-        return cls(**{**content, "repeated": float(content["repeated"])})
+        try:
+            content["together"] = _curve(content["together"])
+            content["layers"] = [_curve(curve) for curve in content["layers"]]
+            content["suggestion"] = Suggestion(**_with_numbers(content["suggestion"]))
+            content["dense"] = {name: float(value) for name, value in content["dense"].items()}
+            return cls(**{**content, "repeated": float(content["repeated"])})
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): {_REMEDY}") from error
 
 
 def _in_json(value: Any) -> Any:

@@ -1,6 +1,5 @@
 """What a run's trainer sends to the Hub: while it trains the current model alone, at its end every phase's."""
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from transformers import Trainer
 from hf_dsd.files import write_json
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 from hf_dsd.runs.privacy import without_paths
+from hf_dsd.runs.summary_file import read_summary
 
 from .lifecycle import Lifecycle
 
@@ -113,5 +113,4 @@ class PushMixin(Trainer):
 
     def _copy_summary(self, folder: Path) -> None:
         """Copies the summary without the folders of this machine, which its command names."""
-        summary = json.loads((self.run_folder / SUMMARY_FILE_NAME).read_text(encoding="utf-8"))
-        write_json(folder / SUMMARY_FILE_NAME, without_paths(summary))
+        write_json(folder / SUMMARY_FILE_NAME, without_paths(read_summary(self.run_folder)))

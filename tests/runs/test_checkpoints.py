@@ -248,3 +248,11 @@ def test_no_checkpoint_is_asked_for(tmp_path: Path, asked: object) -> None:
 def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nowhere is no checkpoint: give its folder, or True"):
         find_checkpoint(tmp_path / "nowhere", tmp_path)
+
+
+def test_a_models_folder_is_no_checkpoint(tmp_path: Path) -> None:
+    """Transformers' own scripts hand the model's folder on as one."""
+    trainer = make_trainer(tmp_path)
+    trainer.train()
+    with pytest.raises(ValueError, match="phase-0-dense holds a model and is no checkpoint to resume from: start from"):
+        make_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "phase-0-dense"))

@@ -182,3 +182,15 @@ def test_names_are_shown_as_they_are(tmp_path):
         assert drawn.size == (1560, 598)
     legend = build_figure(result).axes[1].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["b.weight", "_encoder.weight"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", '{"version": 1}', '{"version": 1, "together": 3, "layers": [], "suggestion": {}, "dense": {}}', "{}"],
+)
+def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
+    (tmp_path / "sensitivity.json").write_text(text)
+    with pytest.raises(ValueError, match=r"sensitivity\.json (is damaged \(|has version None)"):
+        Sensitivity.read(tmp_path)
+    with pytest.raises(FileNotFoundError, match=r"sensitivity\.json is missing: measure by `hf-dsd sensitivity`"):
+        Sensitivity.read(tmp_path / "elsewhere")
