@@ -194,7 +194,7 @@ def test_options_of_the_script_before_the_dashes_say_where_they_belong(tmp_path:
     call = ["compare", "--out", str(tmp_path / "out"), "--arms", "dsd", "dense", str(script), "--data_dir", "x"]
     result = CliRunner().invoke(app, call, env={"COLUMNS": "200"})
     assert result.exit_code == 2
-    assert "No such option: --data_dir" in result.output
+    assert "No such option: --data-dir" in result.output
     assert "compare [OPTIONS] [-- SCRIPT ITS_OPTIONS]..." in result.output
 
 
