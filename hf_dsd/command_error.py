@@ -1,7 +1,4 @@
-"""How a command of `hf-dsd` ends when something is wrong: one line that says what, and an exit status.
-
-Layer: typer and rich.
-"""
+"""How a command of `hf-dsd` ends when something is wrong: one line that says what, and an exit status."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager

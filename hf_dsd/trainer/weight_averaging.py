@@ -1,6 +1,6 @@
 """Averages of the weights over a run's last phase: the cheap rival that DSD has to beat.
 
-Layer: torch (torch.optim.swa_utils). A run with `weight_averages` trains exactly as it would without: the averages
+A run with `weight_averages` trains exactly as it would without: the averages
 only read its weights. They are updated after every optimizer step of the last phase and saved at its end as
 `phase-2-dense-ema` or `phase-2-dense-swa` beside the phase's own model.
 
