@@ -27,6 +27,7 @@ from torch.utils.data import Dataset
 
 from hf_dsd.runs.run import finished_phases
 from hf_dsd.runs.weights import read_weights
+from hf_dsd.trainer.loading import copy_weights_, kept_weights, tensors_of
 from hf_dsd.trainer.trainer import DSDMixin
 
 from .landscape import LANDSCAPE_FILE_NAME, Landscape, Line
@@ -85,25 +86,21 @@ def measure_run_landscape(
     if not phases:
         raise FileNotFoundError(f"{folder} holds no finished phase: train before you measure the landscape")
     model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-    own = {name: tensor.detach().clone() for name, tensor in _tensors(model).items()}
-    _refuse_sharded(own)
-    try:
-        with torch.random.fork_rng():  # a loader draws a seed where its order is random
-            batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if batch_norms(model) else []
-            landscape = loss_landscape(
-                {phase: read_weights(folder / phase, model) for phase in phases},
-                _loss_of_weights(trainer, model, dataset, batches, seed),
-                points=points,
-                radii=radii,
-                directions=directions,
-                seed=seed,
-                data=f"mean loss on the {split} split",
-                batch_norm=f"statistics computed anew from {len(batches)} training batches for every loss"
-                if batches
-                else "",
-            )
-    finally:
-        copy_weights_(model, own)
+    _refuse_sharded(tensors_of(model))
+    with kept_weights(model), torch.random.fork_rng():  # a loader draws a seed where its order is random
+        batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if batch_norms(model) else []
+        landscape = loss_landscape(
+            {phase: read_weights(folder / phase, model) for phase in phases},
+            _loss_of_weights(trainer, model, dataset, batches, seed),
+            points=points,
+            radii=radii,
+            directions=directions,
+            seed=seed,
+            data=f"mean loss on the {split} split",
+            batch_norm=f"statistics computed anew from {len(batches)} training batches for every loss"
+            if batches
+            else "",
+        )
     if trainer.is_world_process_zero():
         landscape.write(folder)
         logger.info("%s is written", folder / LANDSCAPE_FILE_NAME)
@@ -156,19 +153,6 @@ def recompute_statistics_(
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
     model.train(was_training)
-
-
-def copy_weights_(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
-    """Copies tensors into parameters and buffers of the same names, in place."""
-    tensors = _tensors(model)
-    with torch.no_grad():
-        for name, tensor in weights.items():
-            if name in tensors:
-                tensors[name].copy_(tensor)
-
-
-def _tensors(model: nn.Module) -> dict[str, Tensor]:
-    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
 
 
 def _refuse_sharded(tensors: Mapping[str, Tensor]) -> None:

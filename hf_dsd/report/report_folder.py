@@ -16,7 +16,7 @@ FIGURES = ("timeline", "weights", "fate", "landscape")
 FIGURE_FILES = tuple(f"{FIGURES_FOLDER_NAME}/{name}.png" for name in FIGURES)
 """Where a report puts them, relative to its page: other pictures in that folder are somebody else's."""
 
-_ARM_ALIASES = {"dense-control": "dense"}  # how `hf-dsd demo` calls its control's folder
+_ARM_ALIASES = {"dense-control": "dense"}  # how the demo of version 0.1.0 called its control's folder
 
 
 @dataclass(frozen=True)

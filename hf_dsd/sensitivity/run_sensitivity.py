@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Subset
 
 from hf_dsd.runs.metric_names import greater_is_better
 from hf_dsd.runs.run import finished_phases
+from hf_dsd.trainer.loading import kept_weights
 from hf_dsd.trainer.trainer import DSDMixin
 
 from .bench import Evaluate
@@ -165,17 +166,6 @@ def _model_of(trainer: DSDMixin, phase: str | None) -> Iterator[None]:
     if phase is None:
         yield
         return
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-    own = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
-    try:
+    with kept_weights(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)):
         trainer.load_phase(phase)
         yield
-    finally:
-        with torch.no_grad():
-            for name, tensor in _tensors(model):
-                tensor.copy_(own[name])
-
-
-def _tensors(model: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()

@@ -10,13 +10,16 @@ flat recurrent weights, DDP's buckets and FSDP's shards refer to them.
 
 import logging
 import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import torch
 import torch.distributed as dist
 from accelerate.utils import extract_model_from_parallel
 from safetensors import safe_open
-from torch import nn
+from torch import Tensor, nn
 from torch.distributed.checkpoint.state_dict import StateDictOptions, set_model_state_dict
 from transformers import Trainer, __version__
 from transformers.trainer import FSDP_MODEL_NAME
@@ -70,6 +73,30 @@ def load_weights_(model: nn.Module, folder: Path) -> None:
         return
     inner = extract_model_from_parallel(model, keep_torch_compile=False)
     inner.load_state_dict(read_weights(folder, inner), strict=False)  # read_weights has been strict, but for ties
+
+
+def tensors_of(model: nn.Module) -> dict[str, Tensor]:
+    """A model's parameters and buffers by name, every name of a shared one included."""
+    return dict(model.named_parameters(remove_duplicate=False)) | dict(model.named_buffers(remove_duplicate=False))
+
+
+def copy_weights_(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copies tensors into parameters and buffers of the same names, in place."""
+    tensors = tensors_of(model)
+    with torch.no_grad():
+        for name, tensor in weights.items():
+            if name in tensors:
+                tensors[name].copy_(tensor)
+
+
+@contextmanager
+def kept_weights(model: nn.Module) -> Iterator[None]:
+    """Gives a model its weights and buffers back after the block, in place, bit for bit, also after an error."""
+    own = {name: tensor.detach().clone() for name, tensor in tensors_of(model).items()}
+    try:
+        yield
+    finally:
+        copy_weights_(model, own)
 
 
 def _load_shards_(model: nn.Module, folder: Path) -> None:
