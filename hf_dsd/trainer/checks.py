@@ -13,6 +13,7 @@ from transformers.trainer_pt_utils import LabelSmoother
 
 from hf_dsd.engine.targets import plan_targets
 
+from .loss_scaling import kept_state
 from .sharding import refuse_flattening
 from .training_args import DSDArgumentsMixin
 
@@ -162,15 +163,13 @@ def _loss_without_training(
     trainer: Trainer, model: nn.Module, inputs: Mapping[str, Any], smoother: LabelSmoother | None
 ) -> tuple[float | None, str]:
     """The loss that the Trainer takes with this smoother, or None and why; draws no random numbers, moves no buffer."""
-    given, modes = trainer.label_smoother, [(module, module.training) for module in model.modules()]
+    given = trainer.label_smoother
     trainer.label_smoother = smoother
-    model.eval()
     try:
-        with torch.no_grad(), trainer.compute_loss_context_manager():
+        with kept_state(model), torch.no_grad(), trainer.compute_loss_context_manager():
+            model.eval()
             return float(Trainer.compute_loss(trainer, model, dict(inputs))), ""
     except (ValueError, TypeError, LookupError, RuntimeError) as error:  # labels that fit no logits, or were an input
         return None, str(error)
     finally:
         trainer.label_smoother = given
-        for module, mode in modes:
-            module.training = mode

@@ -98,12 +98,7 @@ def _every_row_twice(batch: Mapping[str, Any]) -> dict[str, Any] | None:
 def _loss(trainer: Trainer, batch: Any, count: Any) -> float:
     """The loss that a step would take, without taking it: model, random states and the batch are as before."""
     model, evaluates = trainer.model, not torch.is_grad_enabled()
-    with (
-        torch.no_grad(),
-        _kept_random_states(trainer.args.device),
-        _kept_state(model),
-        trainer.compute_loss_context_manager(),
-    ):
+    with torch.no_grad(), _kept_random_states(trainer.args.device), kept_state(model):
         if not evaluates:
             model.train()
         inputs = trainer._prepare_inputs(dict(batch))
@@ -115,7 +110,7 @@ def _loss(trainer: Trainer, batch: Any, count: Any) -> float:
 
 
 @contextmanager
-def _kept_state(model: nn.Module) -> Iterator[None]:
+def kept_state(model: nn.Module) -> Iterator[None]:
     """Keeps every module's mode, and the buffers: batch norm's statistics move in training mode."""
     modes = [(module, module.training) for module in model.modules()]
     kept = [(buffer, buffer.detach().clone()) for buffer in model.buffers()]
