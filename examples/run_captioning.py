@@ -63,7 +63,11 @@ class DataArguments:
     )
     dataset_name: str | None = field(default=None, metadata={"help": "A Hub dataset with image_features and captions."})
     feature_columns: str | None = field(default=None, metadata={"help": "Part of the image vectors, e.g. 0:1280."})
-    scene_train_size: int = field(default=1500, metadata={"help": "Drawn scenes to train on; a test wants few."})
+    train_size: int | None = field(
+        default=None,
+        metadata={"help": "Images to train on: drawn from the data's, or so many scenes. Default: all, 1500."},
+    )
+    train_size_seed: int = field(default=0, metadata={"help": "Which images; a smaller set is a part of a larger one."})
     min_count: int = field(default=5, metadata={"help": "Words seen less often are left out of the vocabulary."})
 
 
@@ -98,12 +102,18 @@ class CaptioningTrainer(DSDSeq2SeqTrainer):
 
 
 def load_data(arguments: DataArguments) -> CaptionData:
-    source = chosen_source(arguments, {"feature_columns": "data_dir", "scene_train_size": None})
+    source = chosen_source(arguments, {"feature_columns": "data_dir"})
+    size, seed = arguments.train_size, arguments.train_size_seed
+    if seed and (source is None or size is None):
+        raise ValueError(f"train_size_seed {seed} draws a part of data_dir or dataset_name: give both, or leave it out")
+    if source is None:
+        sizes = DEFAULT_SPLIT_SIZES if size is None else {**DEFAULT_SPLIT_SIZES, "train": size}
+        return make_scenes(sizes).data
     if source == "data_dir":
-        return load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
-    if source == "dataset_name":
-        return load_caption_dataset(arguments.dataset_name)
-    return make_scenes(DEFAULT_SPLIT_SIZES | {"train": arguments.scene_train_size}).data
+        data = load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
+    else:
+        data = load_caption_dataset(arguments.dataset_name)
+    return data if size is None else data.with_train_size(size, seed)
 
 
 def load_tokenizer(model_path: str | None, data: CaptionData, min_count: int) -> PreTrainedTokenizerBase:

@@ -98,6 +98,7 @@ FIELDS = (
     "mask_gradients",
     "dsd_control",
     "weight_averages",
+    "keep_early_stop",
     "keep_phase_checkpoints",
 )
 
@@ -122,6 +123,7 @@ def combinations(count: int, seed: int) -> Iterator[Case]:
     likely = {  # half of the values are near what the field takes
         "mask_gradients": [True, False, "true", "false", 1, 0],
         "dsd_control": [True, False, "true", "false", 1, 0],
+        "keep_early_stop": [True, False, "true", "false", 1, 0],
         "mask_criterion": ["magnitude", "random", "Random"],
         "reset_optimizer_state": ["none", "masked", "all"],
         "phase_start": ["last", "best"],
@@ -201,7 +203,7 @@ def _as_given(way: str, name: str, value: Any) -> Any:
     if way != "command line":
         return value
     words = _words(value)
-    if name in ("mask_gradients", "dsd_control"):
+    if name in ("mask_gradients", "dsd_control", "keep_early_stop"):
         return words[0].lower() in ("true", "t", "yes", "y", "1")
     if name in ("sparsity", "phase_epochs", "phase_learning_rates"):
         return [float(word) for word in words]

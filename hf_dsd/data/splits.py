@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
+import numpy as np
+
 Rows = TypeVar("Rows")
 
 SPLITS = ("train", "validation", "test")
@@ -58,6 +60,20 @@ def check_split_sizes(sizes: Mapping[str, int], seed: int, *, smallest_train: in
                 "leave a split out to skip it"
             )
     check_seed(seed)
+
+
+def draw_rows(size: int, available: int, seed: int) -> list[int]:
+    """Which rows a training set of `size` examples takes of those there are: `size` different ones, in order.
+
+    A smaller set of the same seed is a part of a larger one, so that results over sizes differ by the size alone.
+
+    Raises:
+        ValueError: If there are not so many, or the seed is negative.
+    """
+    check_seed(seed)
+    if not 1 <= size <= available:
+        raise ValueError(f"train_size must be in [1, {available}], got {size}: the training split has no more examples")
+    return sorted(np.random.default_rng(seed).permutation(available)[:size].tolist())
 
 
 def check_seed(seed: int) -> None:

@@ -170,7 +170,12 @@ def _digest(file: Path) -> str:
 
 def remove_litter(folder: Path) -> None:
     """Removes what killed processes of a run left half-written in its folder, or in a checkpoint's."""
-    for pattern in (".phase-*.partial", ".dsd_*.partial", f"{PREFIX_CHECKPOINT_DIR}-*/.dsd_*.partial"):
+    for pattern in (
+        ".phase-*.partial",
+        ".early-*.partial",
+        ".dsd_*.partial",
+        f"{PREFIX_CHECKPOINT_DIR}-*/.dsd_*.partial",
+    ):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 

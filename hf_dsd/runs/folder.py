@@ -9,6 +9,10 @@ from typing import Any, NamedTuple
 SUMMARY_FILE_NAME = "dsd_summary.json"
 AVERAGES = ("ema", "swa")
 """Averages of the last phase's weights, saved as `phase-2-dense-ema`: `ema` is exponential, `swa` counts all alike."""
+EARLY = "early"
+"""The model of the run's best evaluation, saved as `phase-2-dense-early`: where early stopping would have ended."""
+EARLY_FOLDER = "early-stop"
+"""Where that model is kept while the run trains, in its folder and in each checkpoint."""
 
 SCORE_FILE = re.compile(r"(?P<split>[^/\\]+?)_(?P<phase>phase-(?P<index>\d+)-[a-z]+(?:-[a-z]+)?)\.json")
 _SEED_FOLDER = re.compile(r"seed-(\d+)")

@@ -18,6 +18,7 @@ from hf_dsd.files import read_json_object
 from .checkpoints import read_trainer_state
 from .folder import (
     AVERAGES,
+    EARLY,
     SUMMARY_FILE_NAME,
     Place,
     best_folder,
@@ -157,12 +158,14 @@ class Run:
 
     @property
     def finished_models(self) -> list[str]:
-        """Names of all models that this run finished: each phase's, and before the last phase its averages."""
+        """Names of all models that this run finished: each phase's, and before the last one averages and `early`."""
         phases = self.finished_phases
         if not phases:
             return []
-        averages = [f"{phases[-1]}-{kind}" for kind in AVERAGES if kind in self.summary.get("weight_averages", ())]
-        return [*phases[:-1], *(name for name in averages if (self.folder / name).is_dir()), phases[-1]]
+        kinds = [kind for kind in AVERAGES if kind in self.summary.get("weight_averages", ())]
+        kinds += [EARLY] if self.summary.get("early_stop") else []
+        beside = [f"{phases[-1]}-{kind}" for kind in kinds]
+        return [*phases[:-1], *(name for name in beside if (self.folder / name).is_dir()), phases[-1]]
 
     @cached_property
     def models(self) -> dict[str, PhaseModel]:

@@ -129,6 +129,7 @@ _OPTIONAL: Mapping[str, Check] = {
     "weight_averages": _list_of(lambda kind: kind in AVERAGES),
     "evaluations": _values(_is_number),
     "best_model": _or_none(lambda value: isinstance(value, dict)),
+    "early_stop": _or_none(lambda value: isinstance(value, dict)),
     "seconds": _is_amount,
     "command": _list_of(_is_text),
     "versions": _values(_or_none(_is_text)),

@@ -125,6 +125,7 @@ FIELD_TYPES = {
     "mask_gradients": FieldType("true or false", _boolean),
     "dsd_control": FieldType("true or false", _boolean),
     "weight_averages": FieldType("a list of names", _one_or_list_of(_text, ""), optional=True),
+    "keep_early_stop": FieldType("true or false", _boolean),
     "keep_phase_checkpoints": FieldType(
         "a list of whole numbers", _list_of(_whole, "write phases counted from 0, such as [0]"), optional=True
     ),

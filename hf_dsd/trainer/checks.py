@@ -113,6 +113,7 @@ def _check_options(args: DSDArgumentsMixin) -> None:
     refused = {
         "mask_gradients=True": (args.mask_gradients, "ZeRO clips inside its own step: leave it out"),
         'phase_start="best"': (args.phase_start == "best", 'ZeRO cannot go back to earlier weights: use "last"'),
+        "keep_early_stop": (args.keep_early_stop, "no file of it could be loaded into ZeRO 3: leave it out"),
         "weight_averages": (bool(args.weight_averages), "ZeRO 3 leaves no weights to average: leave it out"),
         'reset_optimizer_state="all"': (args.reset_optimizer_state == "all", 'use "masked" or "none"'),
     }

@@ -8,6 +8,7 @@ from transformers import Trainer
 
 from hf_dsd.engine.dsd import DSD
 
+from .early_stop import EarlyStop
 from .facts import run_facts
 from .lifecycle import Host, Lifecycle
 from .lr_scheduler import PhasedLR
@@ -32,14 +33,18 @@ def begin_life(trainer: Any, engine: DSD, rates: PhasedLR | None, steps_per_epoc
         raise ValueError("weight_averages needs whole weights on every rank: train without FSDP, or leave it out")
     model = type(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)).__name__
     metric, greater_is_better = args.monitored_metric
+    host = _host(trainer)
     return Lifecycle(
         engine,
         PhaseMonitor(metric, greater_is_better, args.phase_patience),
-        _host(trainer),
+        host,
         run_facts(args, model.removeprefix("FSDP"), trainer.optimizer, steps_per_epoch),  # fully_shard renames classes
         rates=rates,
         start_from_best=args.phase_start == "best",
         averages=args.weight_averages or (),
+        early_stop=EarlyStop(PhaseMonitor(metric, greater_is_better), host.folder, writes=host.writes)
+        if args.keep_early_stop
+        else None,
         kept=args.keep_phase_checkpoints or (),
     )
 

@@ -21,6 +21,7 @@ from hf_dsd.engine.sharding import local_part, reshard_
 from hf_dsd.files import folder_written_whole
 from hf_dsd.runs.folder import best_folder, has_finished, kept_checkpoint
 
+from .early_stop import EarlyStop
 from .facts import check_resumed
 from .lr_scheduler import PhasedLR
 from .phase_monitor import PhaseMonitor
@@ -63,6 +64,7 @@ class Lifecycle:
         patient: Leave a phase when the monitor finds it converged.
         start_from_best: A phase begins from the best evaluation's weights of the one before, not from the last.
         averages: Kinds of averages over the last phase.
+        early_stop: Keeps the model of the run's best evaluation.
         kept: Indices of the phases whose last checkpoint is kept outside the rotation.
 
     Attributes:
@@ -83,10 +85,11 @@ class Lifecycle:
         rates: PhasedLR | None = None,
         start_from_best: bool = False,
         averages: Sequence[str] = (),
+        early_stop: EarlyStop | None = None,
         kept: Sequence[int] = (),
     ) -> None:
         self.engine, self.monitor, self.host, self.facts = engine, monitor, host, facts
-        self.rates, self.start_from_best = rates, start_from_best
+        self.rates, self.start_from_best, self.early_stop = rates, start_from_best, early_stop
         self.recorder = RunSummary()
         self.averages: WeightAverages | None = None
         self.started_step = self.evaluated_step = self.saved_step = -1
@@ -166,6 +169,8 @@ class Lifecycle:
                 self.engine.leave_phase(step)
                 self._finish_phase(step)
                 left = True
+        if self.early_stop is not None:
+            self.early_stop.observe(metrics, step, self._save_model)
         if step == self.phase.end:
             self.recorder.record_metrics(metrics)
             self.write_summary()
@@ -198,6 +203,9 @@ class Lifecycle:
             self.recorder.best_model = {"phase": phase.name, "step": best_step}
             note = ": its pruned weights are zero" if phase.is_sparse else ""
             logger.warning("load_best_model_at_end took the model of step %d, in %s%s", best_step, phase.name, note)
+        if self.early_stop is not None and self.has_finished:
+            self.recorder.early_stop = self.early_stop.finish(schedule)
+            self.host.wait()  # other ranks may read the folder next
         self.write_summary()
 
     # Checkpoints
@@ -206,6 +214,9 @@ class Lifecycle:
         """Writes the run's state into a checkpoint's folder; sharded masks are gathered, so every rank must call it."""
         self._refuse_divergence(step)  # before the checkpoints of before are rotated away for this one
         state = {"monitor": self.monitor.state_dict(), "summary": self.recorder.state_dict(), "facts": self.facts}
+        if self.early_stop is not None:
+            state["early_stop"] = self.early_stop.monitor.state_dict()
+            self.early_stop.save(folder)
         self.engine.save(folder, state, write=self.host.writes)
         if self.averages is not None and self.host.writes:
             self.averages.save(folder)
@@ -226,6 +237,8 @@ class Lifecycle:
         self._begin_averages()
         if self.averages is not None:
             self.averages.load(folder)
+        if self.early_stop is not None:
+            self.early_stop.load(folder, state.get("early_stop"))
         if self.start_from_best:
             self._check_best_weights()
 

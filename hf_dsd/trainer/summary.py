@@ -30,6 +30,7 @@ class RunSummary:
             evaluation at its last step, and `finished`.
         evaluations: Metrics of evaluations after training (`test_bleu4` and the like).
         best_model: Phase and step of the model that `load_best_model_at_end` took, if it did.
+        early_stop: Phase, step, metric and value of the evaluation whose model `keep_early_stop` kept, if it did.
     """
 
     def __init__(self) -> None:
@@ -37,6 +38,7 @@ class RunSummary:
         self.phases: list[dict[str, Any]] = []
         self.evaluations: dict[str, float] = {}
         self.best_model: dict[str, Any] | None = None
+        self.early_stop: dict[str, Any] | None = None
         self._since = time.perf_counter()
 
     def begin_phase(self, phase: Phase, dsd: DSD, learning_rates: Sequence[tuple[int, float]] = ()) -> None:
@@ -110,6 +112,7 @@ class RunSummary:
             "phases": self.phases,
             "evaluations": self.evaluations,
             "best_model": self.best_model,
+            "early_stop": self.early_stop,
             "seconds": sum(phase["seconds"] for phase in self.phases),
             "parameters": [
                 {

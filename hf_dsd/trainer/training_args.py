@@ -59,6 +59,8 @@ class DSDArgumentsMixin(_Arguments):
         mask_gradients: Also zero pruned weights' gradients before clipping.
         dsd_control: Same lengths and learning rates, no masks: the equal-budget dense control.
         weight_averages: `ema` and/or `swa`: also average the weights over the last phase (see `WeightAverages`).
+        keep_early_stop: Also keep the model of the run's best evaluation by `metric_for_best_model`, as
+            `phase-N-KIND-early`: what early stopping would have ended with (see `EarlyStop`).
         keep_phase_checkpoints: Phases (from 0) whose end is kept as a full checkpoint, outside `save_total_limit`,
             in `output_dir/phase-N-KIND-checkpoint`; other runs can start from it by `resume_from_checkpoint`.
     """
@@ -101,6 +103,9 @@ class DSDArgumentsMixin(_Arguments):
     dsd_control: bool = field(default=False, metadata={"help": "Train the equal-budget dense control: no masks."})
     weight_averages: list[str] | None = field(
         default=None, metadata={"help": "ema and/or swa: also average the weights over the last phase."}
+    )
+    keep_early_stop: bool = field(
+        default=False, metadata={"help": "Also keep the model of the run's best evaluation: early stopping's."}
     )
     keep_phase_checkpoints: list[int] | None = field(
         default=None, metadata={"help": "Phases (from 0) whose end is kept as a full checkpoint to branch from."}
@@ -193,9 +198,11 @@ class DSDArgumentsMixin(_Arguments):
             raise ValueError(
                 f"optim {optim} evaluates other weights than it trains, which DSD cannot mask: use another"
             )
-        waits = self.phase_patience is not None or self.phase_start == "best"
+        waits = self.phase_patience is not None or self.phase_start == "best" or self.keep_early_stop
         if waits and self.eval_strategy == "no":
-            raise ValueError('phase_patience and phase_start="best" need evaluations: set eval_strategy')
+            raise ValueError(
+                'phase_patience, phase_start="best" and keep_early_stop need evaluations: set eval_strategy'
+            )
 
     @property
     def monitored_metric(self) -> tuple[str, bool]:

@@ -21,7 +21,7 @@ from hf_dsd.compare.jobs import last_checkpoint, progress
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "run_captioning.py"
-LINE = """--scene_train_size 40 --hidden_size 8 --word_embedding_size 8 --min_count 1 --generation_num_beams 1
+LINE = """--train_size 40 --hidden_size 8 --word_embedding_size 8 --min_count 1 --generation_num_beams 1
 --phase_epochs 2 2 2 --per_device_train_batch_size 20 --learning_rate 2e-2 --sparsity 0.5 --logging_steps 1
 --report_to none --disable_tqdm true --use_cpu true"""
 TINY = LINE.split()

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from hf_dsd.data import CaptionData, CaptionEvaluationSet, CaptionSplit, CaptionTrainingSet
+from hf_dsd.data.splits import draw_rows
 
 WORDS = {"<end>": 0, "a": 1, "dog": 2, "cat": 3, "runs": 4}
 
@@ -112,3 +113,21 @@ def test_broken_data_is_refused(features, splits, message):
 def test_an_unused_row_may_be_anything():
     data = CaptionData(torch.tensor([[1.0], [torch.nan]]), {"train": GOOD})
     assert data.dims == 1
+
+
+def test_a_part_of_the_training_images_keeps_everything_else():
+    data = make_data()
+    one = data.with_train_size(1, seed=0)
+    assert one.split("train") == CaptionSplit(["p"], [2], [["a dog", "dog runs"]])
+    assert one.split("validation") is data.split("validation")
+    assert one.features is data.features
+    assert data.with_train_size(2).split("train") == data.split("train")
+    with pytest.raises(ValueError, match=r"train_size must be in \[1, 2\], got 3"):
+        data.with_train_size(3)
+
+
+def test_a_smaller_part_lies_in_a_larger_one():
+    parts = [set(draw_rows(size, 100, seed=4)) for size in (1, 10, 50, 100)]
+    assert [len(part) for part in parts] == [1, 10, 50, 100]
+    assert all(small < large for small, large in zip(parts, parts[1:], strict=False))
+    assert draw_rows(10, 100, seed=4) != draw_rows(10, 100, seed=5)

@@ -18,7 +18,8 @@ LOADERS = {
 IGNORED = [
     ("run_captioning", {"dataset_name": "x", "feature_columns": "0:2"}, "feature_columns belongs to data_dir"),
     ("run_captioning", {"feature_columns": "0:2"}, "feature_columns belongs to data_dir, got '0:2' with no source"),
-    ("run_captioning", {"data_dir": "x", "scene_train_size": 5}, "scene_train_size belongs to the set that is made"),
+    ("run_captioning", {"train_size": 5, "train_size_seed": 1}, "train_size_seed 1 draws a part of data_dir or"),
+    ("run_captioning", {"data_dir": "x", "train_size_seed": 1}, "train_size_seed 1 draws a part of data_dir or"),
     ("run_speech_recognition_ctc", {"data_dir": "x", "audio_column": "sound"}, "audio_column belongs to dataset_name"),
     ("run_speech_recognition_ctc", {"data_dir": "x", "dataset_config_name": "c"}, "dataset_config_name belongs to"),
     ("run_speech_recognition_ctc", {"resample": True}, "resample belongs to data_dir, got True with no source"),

@@ -71,9 +71,7 @@ def test_the_figure(result, tmp_path):
 
 
 SCRIPT = ROOT / "examples" / "run_captioning.py"
-OPTIONS = (
-    "--scene_train_size 40 --hidden_size 8 --word_embedding_size 8 --min_count 1 --phase_steps 2 1 1 --sparsity 0.5"
-)
+OPTIONS = "--train_size 40 --hidden_size 8 --word_embedding_size 8 --min_count 1 --phase_steps 2 1 1 --sparsity 0.5"
 OPTIONS += " --eval_strategy no --report_to none --disable_tqdm true --use_cpu true --do_predict false"
 
 

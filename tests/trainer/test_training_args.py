@@ -58,6 +58,7 @@ def test_defaults():
         "mask_gradients": False,
         "dsd_control": False,
         "weight_averages": None,
+        "keep_early_stop": False,
         "keep_phase_checkpoints": None,
         "num_train_epochs": 3.0,
         "max_steps": -1,
@@ -367,6 +368,7 @@ def test_no_field_takes_a_value_of_any_type(value):
             "sparsity_overrides": value == {} if isinstance(value, dict) else False,
             "mask_gradients": value is True,
             "dsd_control": value is True,
+            "keep_early_stop": value is True,
         }
         if not accepted.get(name):
             with pytest.raises(ValueError, match=rf"^{name} must be "):
@@ -506,11 +508,11 @@ def test_no_field_takes_a_value_of_any_type(value):
         ),
         (
             {"phase_patience": 1},
-            'phase_patience and phase_start="best" need evaluations: set eval_strategy',
+            'phase_patience, phase_start="best" and keep_early_stop need evaluations: set eval_strategy',
         ),
         (
             {"phase_start": "best", "eval_strategy": IntervalStrategy.NO},
-            'phase_patience and phase_start="best" need evaluations: set eval_strategy',
+            'phase_patience, phase_start="best" and keep_early_stop need evaluations: set eval_strategy',
         ),
         (
             {"sparsity_overrides": "lstm=0.5"},

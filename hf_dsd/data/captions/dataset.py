@@ -7,14 +7,14 @@ build a `CaptionData`.
 import logging
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from hf_dsd.data.splits import check_split_names, find_split
+from hf_dsd.data.splits import check_split_names, draw_rows, find_split
 
 logger = logging.getLogger(__name__)
 
@@ -118,6 +118,15 @@ class CaptionData:
     def split(self, name: str) -> CaptionSplit:
         """One split by name; ValueError if the data has no such split."""
         return find_split(self.splits, name)
+
+    def with_train_size(self, size: int, seed: int = 0) -> "CaptionData":
+        """The same data with only `size` images to train on, drawn by `seed` (see `draw_rows`)."""
+        train = self.split("train")
+        rows = draw_rows(size, len(train), seed)
+        images, feature_rows, captions = (
+            [column[row] for row in rows] for column in (train.images, train.feature_rows, train.captions)
+        )
+        return replace(self, splits={**self.splits, "train": CaptionSplit(images, feature_rows, captions)})
 
 
 def _encode_captions(split: CaptionSplit, encode: Encode) -> list[list[tuple[str, list[int]]]]:
