@@ -16,6 +16,7 @@ from .speech.spec_augment import SpecAugment
 from .speech.utterances import SpeechData, Utterance
 from .splits import SPLITS
 from .toys.digit_content import DigitString, Speaker
+from .toys.reviews import OPINIONS, Reviews, make_reviews
 from .toys.scene_content import SHAPES, Scene, ShapeGroup
 from .toys.scene_drawing import draw_scene
 from .toys.scenes import DEFAULT_SPLIT_SIZES, SceneSet, make_scenes
@@ -24,6 +25,7 @@ from .toys.spoken_digits import DigitSet, make_spoken_digits
 
 __all__ = [
     "DEFAULT_SPLIT_SIZES",
+    "OPINIONS",
     "SHAPES",
     "SPLITS",
     "AudioHeader",
@@ -36,6 +38,7 @@ __all__ = [
     "DigitSet",
     "DigitString",
     "LengthGroupedSampler",
+    "Reviews",
     "Scene",
     "SceneSet",
     "ShapeGroup",
@@ -52,6 +55,7 @@ __all__ = [
     "load_captions",
     "load_speech",
     "load_speech_dataset",
+    "make_reviews",
     "make_scenes",
     "make_shape_pictures",
     "make_spoken_digits",

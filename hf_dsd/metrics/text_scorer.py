@@ -11,6 +11,7 @@ from .bleu import score_counts
 from .bleu_statistics import MAX_ORDER, bleu_from_statistics, bleu_statistics
 from .caption_metrics import decode_captions, normalize_references
 from .ctc_metrics import decode_paths
+from .f1 import score_f1
 from .label_error import check_labels, score_labels
 from .wer import score_transcripts
 from .wer_statistics import check_transcripts
@@ -105,13 +106,16 @@ def transcript_scorer(
     return TextScorer("wer", False, ids, [[normalize_transcript(text)] for text in references], decode, score)
 
 
-def label_scorer(class_names: Sequence[str], ids: Sequence[str], labels: Sequence[int]) -> TextScorer:
+def label_scorer(
+    class_names: Sequence[str], ids: Sequence[str], labels: Sequence[int], *, with_f1: bool = False
+) -> TextScorer:
     """Scores a classifier by its top-1 error, with a 95 % interval; its texts are the names of classes.
 
     Args:
         class_names: By label.
         ids: Name of each example.
         labels: Index of each example's class.
+        with_f1: Whether the macro F1 is scored, too, with its interval; of few classes, since it counts each.
 
     Raises:
         ValueError: If a label is hidden (-1) or no class, or there is not one id per example.
@@ -124,6 +128,7 @@ def label_scorer(class_names: Sequence[str], ids: Sequence[str], labels: Sequenc
         return [class_names[label] for label in predictions]
 
     def score(texts: Sequence[str]) -> Mapping[str, Any]:
-        return score_labels(texts, references, n_bootstrap=N_BOOTSTRAP)
+        scores = score_labels(texts, references, n_bootstrap=N_BOOTSTRAP)
+        return {**scores, **score_f1(texts, references, n_bootstrap=N_BOOTSTRAP)} if with_f1 else scores
 
     return TextScorer("error", False, ids, [[name] for name in references], decode, score)

@@ -13,6 +13,7 @@ LOADERS = {
     "run_captioning": "load_data",
     "run_image_classification": "load_pictures",
     "run_clm": "load_texts",
+    "run_text_classification": "load_sentences",
     "run_speech_recognition_ctc": "load_data",
 }
 IGNORED = [
@@ -27,6 +28,12 @@ IGNORED = [
     ("run_image_classification", {"dataset_name": "x", "shapes": 5}, "shapes belongs to the set that is made"),
     ("run_clm", {"train_file": "x", "text_column": "words"}, "text_column belongs to dataset_name"),
     ("run_clm", {"validation_file": "x"}, "validation_file belongs to train_file"),
+    (
+        "run_text_classification",
+        {"data_dir": "x", "dataset_config_name": "c"},
+        "dataset_config_name belongs to dataset",
+    ),
+    ("run_text_classification", {"train_size_seed": 1}, "train_size_seed 1 draws a part of data_dir or dataset_name"),
 ]
 
 

@@ -202,3 +202,31 @@ def test_the_readme_loop_runs() -> None:
     }
     exec(blocks[0].replace("[500, 500, 500]", "[1, 1, 1]"), names)  # noqa: S102
     assert names["dsd"].phase.index == 2
+
+
+def test_sentences_from_files_with_classes_by_name(tmp_path: Path) -> None:
+    """Two words tell the classes apart; a third of every layer goes, and the embeddings stay."""
+    for split, count in (("train", 40), ("validation", 10), ("test", 20)):
+        rows = [
+            {"words": f"number {row} is {'odd' if row % 2 else 'even'}", "kind": "b" if row % 2 else "a"}
+            for row in range(count)
+        ]
+        (tmp_path / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    out = tmp_path / "out"
+    options = "--text_column words --label_column kind --phase_epochs 24 6 6 --sparsity 0.33 --seed 1 --train_size 30"
+    options += " --per_device_train_batch_size 8 --eval_strategy no --save_strategy no --report_to none"
+    options += " --disable_tqdm true --use_cpu true"
+    script = ROOT / "examples" / "run_text_classification.py"
+    files = ["--data_dir", tmp_path, "--output_dir", out]
+    text = run(sys.executable, script, *files, *options.split(), HF_DATASETS_CACHE=str(tmp_path / "cache"))
+    printed = re.findall(r"^(phase-\d-\w+): test error (\S+) \[.*F1 (\S+)$", text, re.MULTILINE)
+    assert printed == [(phase, "0.00%", "1.000") for phase in ("phase-0-dense", "phase-1-sparse", "phase-2-dense")]
+    summary = json.loads((out / "dsd_summary.json").read_text())
+    assert summary["steps_per_epoch"] == 4  # 30 sentences in batches of 8
+    dense = {p["name"] for p in summary["parameters"] if p["dense_reason"] == "embedding"}
+    assert "bert.embeddings.word_embeddings.weight" in dense
+    weights = load_file(out / "phase-1-sparse" / "model.safetensors")
+    for layer in summary["phases"][1]["layers"]:
+        assert int((weights[layer["name"]] == 0).sum()) == layer["pruned"] == round(0.33 * layer["weights"])
+    scores = json.loads((out / "test_phase-2-dense.json").read_text())
+    assert {example["prediction"] for example in scores["examples"]} == {"a", "b"}

@@ -123,10 +123,12 @@ class CaptionData:
         """The same data with only `size` images to train on, drawn by `seed` (see `draw_rows`)."""
         train = self.split("train")
         rows = draw_rows(size, len(train), seed)
-        images, feature_rows, captions = (
-            [column[row] for row in rows] for column in (train.images, train.feature_rows, train.captions)
+        part = CaptionSplit(
+            [train.images[row] for row in rows],
+            [train.feature_rows[row] for row in rows],
+            [train.captions[row] for row in rows],
         )
-        return replace(self, splits={**self.splits, "train": CaptionSplit(images, feature_rows, captions)})
+        return replace(self, splits={**self.splits, "train": part})
 
 
 def _encode_captions(split: CaptionSplit, encode: Encode) -> list[list[tuple[str, list[int]]]]:
