@@ -4,8 +4,8 @@ Without data of your own it synthesises strings of spoken digits:
 
     python examples/run_speech_recognition_ctc.py --output_dir runs/digits --phase_epochs 12 4 4
 
-With a folder in the `audiofolder` layout (train/, validation/ and test/, each with a metadata.jsonl), the paper's
-iterative recipe, 50 % and then 25 %:
+With a folder of recordings and transcripts (audiofolder, LibriSpeech, Kaldi, NeMo and other layouts, see
+examples/README.md), the paper's iterative recipe, 50 % and then 25 %:
 
     accelerate launch examples/run_speech_recognition_ctc.py --data_dir an4 --output_dir runs/an4 \
         --phase_epochs 30 10 10 10 10 --sparsity 0.5 0.25 --phase_learning_rates 1e-3 5e-4 3e-4 2e-4 1e-4
@@ -34,18 +34,20 @@ from hf_dsd import (
     DSDTrainingArguments,
 )
 from hf_dsd.data import (
+    DEFAULT_DIGIT_SIZES,
     LengthGroupedSampler,
     SpecAugment,
     SpeechCollator,
     SpeechData,
     SpeechDataset,
+    check_characters,
     chosen_source,
     load_speech,
     load_speech_dataset,
     make_spoken_digits,
 )
-from hf_dsd.metrics import argmax_logits, ctc_metrics, transcript_scorer
-from hf_dsd.models import encode_transcript
+from hf_dsd.metrics import TEXT_NORMALIZERS, argmax_logits, ctc_metrics, transcript_scorer
+from hf_dsd.models import encode_transcript, find_characters, unknown_characters
 from hf_dsd.report import measure_run_landscape
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
@@ -64,20 +66,50 @@ class ModelArguments:
         default="{}", metadata={"help": "Fields of the configuration as JSON, e.g. '{\"hidden_size\": 256}'."}
     )
     model_path: str | None = field(default=None, metadata={"help": "Start from this trained model, e.g. a phase's."})
+    characters: str | None = field(
+        default=None,
+        metadata={"help": "What a new DeepSpeech can write; by default what is in the training transcripts."},
+    )
     freeze_feature_encoder: bool = field(default=False, metadata={"help": "Of a wav2vec 2.0 checkpoint."})
+
+    @property
+    def is_new(self) -> bool:
+        """Whether the model has no vocabulary yet."""
+        return self.model_type in DEEPSPEECH and self.model_path is None
 
 
 @dataclass
 class DataArguments:
     """Where the speech comes from; without any, digits are synthesised."""
 
-    data_dir: str | None = field(
-        default=None, metadata={"help": "Folders train, validation, test: audio and metadata."}
-    )
+    data_dir: str | None = field(default=None, metadata={"help": "Folder of recordings; its layout is found."})
     dataset_name: str | None = field(default=None, metadata={"help": "A Hub dataset with audio and transcripts."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
-    audio_column: str = field(default="audio", metadata={"help": "Column of a Hub dataset with the audio."})
+    audio_column: str | None = field(default=None, metadata={"help": "Column of the audio; by default the layout's."})
     text_column: str | None = field(default=None, metadata={"help": "Column with the transcripts; found if it can be."})
+    train_split: str | None = field(
+        default=None,
+        metadata={"help": "The data's name of the split to train on, several with +; found if it can be."},
+    )
+    validation_split: str | None = field(default=None, metadata={"help": "The same of the validation split."})
+    test_split: str | None = field(default=None, metadata={"help": "The same of the test split."})
+    validation_share: float | None = field(
+        default=None, metadata={"help": "For data without validation split: this share of train, e.g. 0.1, at random."}
+    )
+    test_share: float | None = field(default=None, metadata={"help": "The same for data without test split."})
+    split_seed: int = field(default=0, metadata={"help": "Which utterances the two shares are."})
+    train_size: int | None = field(
+        default=None,
+        metadata={"help": "Utterances to train on: drawn from the data's, or so many of digits. Default: all, 600."},
+    )
+    train_size_seed: int = field(default=0, metadata={"help": "Which ones; a smaller set is a part of a larger one."})
+    text_normalizer: str = field(
+        default="lower",
+        metadata={
+            "choices": list(TEXT_NORMALIZERS),
+            "help": "Of all transcripts: none; lower case; basic, also without punctuation (but apostrophes).",
+        },
+    )
     resample: bool = field(default=False, metadata={"help": "Resample audio of another rate than the model hears."})
     skip_bad_examples: bool = field(default=False, metadata={"help": "Leave out and list what cannot be used."})
     spec_augment: bool = field(default=True, metadata={"help": "Mask time and frequency of training spectrograms."})
@@ -112,38 +144,88 @@ class SpeechTrainer(DSDTrainer):
         return LengthGroupedSampler(dataset, batch_size, seed=self.args.seed)
 
 
-def load_data(arguments: DataArguments, sampling_rate: int) -> SpeechData:
-    source = chosen_source(arguments, dict.fromkeys(("dataset_config_name", "audio_column"), "dataset_name"))
-    if source is None:  # digits: clean, and at a rate of their own
-        chosen_source(arguments, dict.fromkeys(("text_column", "resample", "skip_bad_examples"), "data_dir"))
-    options = {"sampling_rate": sampling_rate, "resample": arguments.resample}
-    options |= {"skip_bad_examples": arguments.skip_bad_examples, "text_column": arguments.text_column}
+# What only sets with files of their own can have; digits are clean, and at a rate and with splits of their own.
+OF_FILES = ("audio_column", "text_column", "train_split", "validation_split", "test_split", "validation_share")
+OF_FILES += ("test_share", "split_seed", "train_size_seed", "text_normalizer", "resample", "skip_bad_examples")
+
+
+def load_data(arguments: DataArguments, sampling_rate: int, used: list[str], required: list[str]) -> SpeechData:
+    """The splits that are used; the validation split is, where there is one, also if nothing requires it."""
+    source = chosen_source(arguments, {"dataset_config_name": "dataset_name"})
+    size, seed = arguments.train_size, arguments.train_size_seed
+    if source is None:
+        chosen_source(arguments, dict.fromkeys(OF_FILES, "data_dir"))
+        sizes = DEFAULT_DIGIT_SIZES if size is None else {**DEFAULT_DIGIT_SIZES, "train": size}
+        return make_spoken_digits({split: sizes[split] for split in used}).data
+    if arguments.text_normalizer not in TEXT_NORMALIZERS:
+        raise ValueError(f"text_normalizer must be one of {list(TEXT_NORMALIZERS)}, got {arguments.text_normalizer!r}")
+    if seed and size is None:
+        raise ValueError(f"train_size_seed {seed} draws a part of the training split: give train_size, or leave it out")
+    shares = {"validation": arguments.validation_share, "test": arguments.test_share}  # never trained on, used or not
+    shares = {split: share for split, share in shares.items() if share is not None}
+    names = {split: getattr(arguments, f"{split}_split") for split in used}
+    if twice := [split for split in shares if names.pop(split, None) is not None]:
+        raise ValueError(f"give {twice[0]}_split or {twice[0]}_share, got both; leave one out")
+    options = {
+        "split_names": names,
+        "required_splits": [split for split in required if split in names],
+        "audio_column": arguments.audio_column,
+        "text_column": arguments.text_column,
+        "normalize": TEXT_NORMALIZERS[arguments.text_normalizer],
+        "sampling_rate": sampling_rate,
+        "resample": arguments.resample,
+        "skip_bad_examples": arguments.skip_bad_examples,
+    }
     if source == "data_dir":
-        return load_speech(arguments.data_dir, **options)
-    if source == "dataset_name":
-        name, config, column = arguments.dataset_name, arguments.dataset_config_name, arguments.audio_column
-        return load_speech_dataset(name, config, audio_column=column, **options)
-    return make_spoken_digits().data
+        data = load_speech(arguments.data_dir, **options)
+    else:
+        data = load_speech_dataset(arguments.dataset_name, arguments.dataset_config_name, **options)
+    if shares:
+        data = data.with_held_out(shares, arguments.split_seed)
+    return data if size is None else data.with_train_size(size, seed)
 
 
-def build_model(arguments: ModelArguments) -> tuple[PreTrainedModel, ProcessorMixin]:
+def splits_in_use(arguments: TrainingArguments) -> tuple[list[str], list[str]]:
+    """The splits to read if they are there, and those without which nothing goes."""
+    used = ["train", "validation"]
+    if arguments.do_predict and arguments.sensitivity is None:
+        used.append("test")
+    evaluates = arguments.eval_strategy != "no" or arguments.sensitivity is not None or arguments.landscape
+    return used, [split for split in used if evaluates or split != "validation"]
+
+
+def load_processor(arguments: ModelArguments) -> ProcessorMixin | None:
+    """A trained model's own; None for a new model, whose characters are those of the data."""
+    if arguments.characters is not None and not arguments.is_new:
+        name = arguments.model_path or arguments.model_type
+        raise ValueError(f"characters belongs to a new model, got {arguments.characters!r} with {name}; leave it out")
+    if arguments.model_type in DEEPSPEECH:
+        return None if arguments.is_new else DeepSpeechProcessor.from_pretrained(arguments.model_path)
+    return AutoProcessor.from_pretrained(arguments.model_type)
+
+
+def build_processor(characters: str | None, data: SpeechData) -> ProcessorMixin:
+    if characters is None:
+        characters = find_characters(utterance.transcript for utterance in data.split("train"))
+    print(f"vocabulary: {len(characters)} characters {characters!r}, the blank and the space")
+    return DeepSpeechProcessor.build(characters)
+
+
+def build_model(arguments: ModelArguments, processor: ProcessorMixin) -> PreTrainedModel:
     overrides = json.loads(arguments.config_overrides)
+    tokenizer = processor.tokenizer
     if arguments.model_type in DEEPSPEECH:
         config_class, model_class = DEEPSPEECH[arguments.model_type]
         if arguments.model_path is not None:
-            processor = DeepSpeechProcessor.from_pretrained(arguments.model_path)
-            return model_class.from_pretrained(arguments.model_path), processor
-        processor = DeepSpeechProcessor.build()
-        return model_class(config_class(vocab_size=len(processor.tokenizer), **overrides)), processor
-    processor = AutoProcessor.from_pretrained(arguments.model_type)
-    tokenizer = processor.tokenizer
+            return model_class.from_pretrained(arguments.model_path)
+        return model_class(config_class(vocab_size=len(tokenizer), **overrides))
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "ctc_loss_reduction": "mean"}
     name = arguments.model_path or arguments.model_type
     # A head of another vocabulary is made anew; transformers says so in its load report.
     model = AutoModelForCTC.from_pretrained(name, ignore_mismatched_sizes=True, **(fields | overrides))
     if arguments.freeze_feature_encoder:
         model.freeze_feature_encoder()
-    return model, processor
+    return model
 
 
 def build_extractor(processor: ProcessorMixin) -> Callable[..., Any]:
@@ -171,9 +253,16 @@ def main() -> None:
     model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
     set_seed(training_arguments.seed)
 
-    model, processor = build_model(model_arguments)
+    processor = load_processor(model_arguments)
+    sampling_rate = (processor or DeepSpeechProcessor.build()).feature_extractor.sampling_rate
+    data = load_data(data_arguments, sampling_rate, *splits_in_use(training_arguments))
+    for split, utterances in data.splits.items():
+        print(f"{split}: {len(utterances)} utterances, {sum(row.seconds for row in utterances) / 60:.1f} minutes")
+    processor = processor or build_processor(model_arguments.characters, data)
     extractor, tokenizer = processor.feature_extractor, processor.tokenizer
-    data = load_data(data_arguments, extractor.sampling_rate)
+    unknown = partial(unknown_characters, tokenizer)
+    check_characters(data, unknown, skip_bad_examples=data_arguments.skip_bad_examples)
+    model = build_model(model_arguments, processor)
     extract = build_extractor(processor)
     input_name = extractor.model_input_names[0]
     build_dataset = partial(
@@ -188,16 +277,14 @@ def main() -> None:
         skip_bad_examples=data_arguments.skip_bad_examples,
     )
     augment = SpecAugment() if data_arguments.spec_augment and input_name == "input_features" else None
-    test_set = build_dataset(split="test")
-    references = [utterance.transcript for utterance in test_set.utterances]
-    names = [utterance.name for utterance in test_set.utterances]
+    test_set = build_dataset(split="test") if "test" in data.splits else None
 
     trainer = SpeechTrainer(
         model,
         training_arguments,
         data_collator=SpeechCollator.for_processor(processor),
         train_dataset=build_dataset(split="train", augment=augment),
-        eval_dataset=build_dataset(split="validation"),
+        eval_dataset=build_dataset(split="validation") if "validation" in data.splits else None,
         processing_class=processor,
         compute_metrics=ctc_metrics(processor),
         preprocess_logits_for_metrics=argmax_logits,
@@ -213,6 +300,8 @@ def main() -> None:
         measure_run_landscape(trainer, trainer.eval_dataset)
     if not training_arguments.do_predict:
         return
+    references = [utterance.transcript for utterance in test_set.utterances]
+    names = [utterance.name for utterance in test_set.utterances]
     scorer = transcript_scorer(tokenizer, names, references, skipped=len(test_set.skipped))
     for result in score_phases(trainer, test_set, scorer):
         scores = result.scores

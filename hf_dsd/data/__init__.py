@@ -6,7 +6,8 @@ from .captions.files import load_captions
 from .captions.hub import load_caption_dataset
 from .length_grouped_sampler import LengthGroupedSampler
 from .sources import chosen_source
-from .speech.audio import AudioHeader, BadUtteranceError, read_audio, read_header
+from .speech.audio import AudioHeader, AudioPart, BadUtteranceError, read_audio, read_header
+from .speech.characters import check_characters
 from .speech.collator import SpeechCollator
 from .speech.dataset import SpeechDataset
 from .speech.files import load_speech
@@ -21,14 +22,16 @@ from .toys.scene_content import SHAPES, Scene, ShapeGroup
 from .toys.scene_drawing import draw_scene
 from .toys.scenes import DEFAULT_SPLIT_SIZES, SceneSet, make_scenes
 from .toys.shape_pictures import ShapePictures, make_shape_pictures
-from .toys.spoken_digits import DigitSet, make_spoken_digits
+from .toys.spoken_digits import DEFAULT_DIGIT_SIZES, DigitSet, make_spoken_digits
 
 __all__ = [
+    "DEFAULT_DIGIT_SIZES",
     "DEFAULT_SPLIT_SIZES",
     "OPINIONS",
     "SHAPES",
     "SPLITS",
     "AudioHeader",
+    "AudioPart",
     "BadUtteranceError",
     "CaptionCollator",
     "CaptionData",
@@ -49,6 +52,7 @@ __all__ = [
     "SpeechData",
     "SpeechDataset",
     "Utterance",
+    "check_characters",
     "chosen_source",
     "draw_scene",
     "load_caption_dataset",

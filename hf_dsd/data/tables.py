@@ -1,4 +1,4 @@
-"""Tables of text from files that people write: JSON, JSON Lines and CSV, read strictly.
+"""Tables of text from files that people write: JSON, JSON Lines, CSV and TSV, read strictly.
 
 A reader that guesses turns a damaged transcript into a wrong one; these refuse by file and line.
 """
@@ -6,8 +6,9 @@ A reader that guesses turns a damaged transcript into a wrong one; these refuse 
 import csv
 import io
 import json
+import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,16 +53,24 @@ def read_json_list(path: Path, what: str) -> list[str]:
     return content
 
 
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text, each with its place for messages; empty lines are passed over.
+
+    Raises:
+        ValueError: As `read_text`.
+    """
+    for number, line in enumerate(read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
+        if line.strip():
+            yield f"{_short(path)} line {number}", line
+
+
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSON Lines file, each with its place for messages; empty lines are passed over.
 
     Raises:
         ValueError: If a line is no JSON object or has a key twice; names the file and the line.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{_short(path)} line {number}"
+    for place, line in read_lines(path):
         try:
             row = _parse(line)
         except _NotJSONError as error:
@@ -83,22 +92,63 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         ValueError: If a row has more or fewer fields than the header, a quote is left open, or the header names a
             column twice or is separated by something else than commas; names the file and the line.
     """
+    return _read_table(path, "commas", _split_line, "put quotes around a text with commas")
+
+
+def read_tsv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of a file of fields between tabs, with a header; quotes are characters like others, as in Common Voice.
+
+    Raises:
+        ValueError: As `read_csv`, without what it says of quotes.
+    """
+    return _read_table(path, "tabs", lambda place, line: line.split("\t"), "a text must hold no tab")
+
+
+def _read_table(
+    path: Path, separator: str, split: Callable[[str, str], list[str]], remedy: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
     header: list[str] = []
-    for number, line in enumerate(read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{_short(path)} line {number}"
-        fields = _split_line(place, line)
+    for place, line in read_lines(path):
+        fields = split(place, line)
         if not header:
-            _check_header(place, fields)
+            _check_header(place, fields, separator)
             header = fields
         elif len(fields) != len(header):
             raise ValueError(
                 f"{place} must have {len(header)} fields like the header {header}, got {len(fields)}: {line!r:.80}; "
-                "put quotes around a text with commas"
+                f"{remedy}"
             )
         else:
             yield place, dict(zip(header, fields, strict=True))
+
+
+def locate_file(place: str, column: str, name: Any, folder: Path, root: Path) -> Path:
+    """The file that a table names.
+
+    Args:
+        place: Of the row, for messages.
+        column: Where the name stands, for messages.
+        name: The path, absolute or relative to `folder`.
+        folder: Where the table lies, inside `root`; absolute, as `root`.
+        root: What the user named: a relative path must not leave it.
+
+    Returns:
+        The absolute path, whether there is such a file or not.
+
+    Raises:
+        ValueError: If `name` is no path, or relative and outside of `root`.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{place}: {column} must be a str, got {name!r:.80}; give the path of the file")
+    path = Path(
+        os.path.normpath(folder / name)
+    )  # links are followed when it is opened: many data sets are full of them
+    if not Path(name).is_absolute() and not path.is_relative_to(root):
+        raise ValueError(
+            f"{place}: {column} must lie in the folder {root.name!r}, got {name!r}, which leaves it; name a "
+            "folder that holds both, or write the absolute path"
+        )
+    return path
 
 
 def _split_line(place: str, line: str) -> list[str]:
@@ -114,10 +164,12 @@ def _split_line(place: str, line: str) -> list[str]:
     return fields
 
 
-def _check_header(place: str, names: list[str]) -> None:
-    separator = next((mark for mark in ";\t|" if len(names) == 1 and mark in names[0]), None)
-    if separator is not None:
-        raise ValueError(f"{place} must be separated by commas, got {separator!r} in {names[0]!r:.80}; write commas")
+def _check_header(place: str, names: list[str], separator: str) -> None:
+    other = next((mark for mark in ",;\t|" if len(names) == 1 and mark in names[0]), None)
+    if other is not None:
+        raise ValueError(
+            f"{place} must be separated by {separator}, got {other!r} in {names[0]!r:.80}; write {separator}"
+        )
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
         raise ValueError(f"{place} must name every column once, got {twice[0]!r} twice; rename or remove one")

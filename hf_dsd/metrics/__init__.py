@@ -9,12 +9,13 @@ from .label_error import LABEL_COLUMNS, argmax_labels, label_error, label_metric
 from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, label_scorer, transcript_scorer
 from .wer import WER, score_transcripts
 from .wer_statistics import WER_COLUMNS, error_rates, wer_statistics
-from .words import normalize_caption, normalize_transcript
+from .words import TEXT_NORMALIZERS, normalize_caption, normalize_transcript
 
 __all__ = [
     "BLEU",
     "LABEL_COLUMNS",
     "N_BOOTSTRAP",
+    "TEXT_NORMALIZERS",
     "WER",
     "WER_COLUMNS",
     "TextScorer",

@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from collections.abc import Callable, Mapping
 
 _APOSTROPHES = str.maketrans({"\u2019": "'", "\u2018": "'", "\u02bc": "'", "\uff07": "'"})
 _LONE_APOSTROPHE = re.compile(r"(?<!\S)'+(?!\S)")
@@ -40,6 +41,19 @@ def normalize_transcript(text: str) -> str:
         Words separated by one space; empty if nothing is left.
     """
     return " ".join(_LONE_APOSTROPHE.sub(" ", _keep_words(text.translate(_APOSTROPHES), "'", " ")).split())
+
+
+def lower_text(text: str) -> str:
+    """Lower case, composed as Unicode NFC so that an accent is always written in one way; nothing is removed."""
+    return unicodedata.normalize("NFC", text.lower())
+
+
+TEXT_NORMALIZERS: Mapping[str, Callable[[str], str]] = {
+    "none": str,
+    "lower": lower_text,
+    "basic": normalize_transcript,
+}
+"""What a speech model may learn to write, by name: the text as it is, without capitals, or what is scored."""
 
 
 def _keep_words(text: str, also_kept: str, instead: str) -> str:

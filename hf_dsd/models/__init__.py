@@ -22,6 +22,8 @@ from hf_dsd.models.deepspeech import (
     build_character_tokenizer,
     decode_beam,
     encode_transcript,
+    find_characters,
+    unknown_characters,
 )
 from hf_dsd.models.neuraltalk import (
     EfficientNetLiteConfig,
@@ -75,4 +77,6 @@ __all__ = [
     "decode_beam",
     "encode_caption",
     "encode_transcript",
+    "find_characters",
+    "unknown_characters",
 ]

@@ -48,7 +48,9 @@ def test_columns_may_have_other_names(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [
-        pytest.param({"test": ROWS["test"]}, ValueError, r"with the splits .* with \['test'\]", id="no-train"),
+        pytest.param(
+            {"test": ROWS["test"]}, ValueError, r"must have a train split, got \['test'\] without one", id="no-train"
+        ),
         pytest.param(
             {"train": {"captions": [["a"]]}}, ValueError, r"must have the columns .* got \['captions'\]", id="column"
         ),

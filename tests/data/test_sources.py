@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from recordings import encode, ramp
+
+from hf_dsd.data import SPLITS
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LOADERS = {
@@ -21,7 +24,15 @@ IGNORED = [
     ("run_captioning", {"feature_columns": "0:2"}, "feature_columns belongs to data_dir, got '0:2' with no source"),
     ("run_captioning", {"train_size": 5, "train_size_seed": 1}, "train_size_seed 1 draws a part of data_dir or"),
     ("run_captioning", {"data_dir": "x", "train_size_seed": 1}, "train_size_seed 1 draws a part of data_dir or"),
-    ("run_speech_recognition_ctc", {"data_dir": "x", "audio_column": "sound"}, "audio_column belongs to dataset_name"),
+    ("run_speech_recognition_ctc", {"train_split": "train.clean.100"}, "train_split belongs to data_dir, got"),
+    ("run_speech_recognition_ctc", {"validation_share": 0.1}, "validation_share belongs to data_dir, got 0.1"),
+    ("run_speech_recognition_ctc", {"text_normalizer": "basic"}, "text_normalizer belongs to data_dir, got 'basic'"),
+    ("run_speech_recognition_ctc", {"data_dir": "x", "train_size_seed": 1}, "train_size_seed 1 draws a part of the"),
+    (
+        "run_speech_recognition_ctc",
+        {"data_dir": "x", "validation_split": "dev", "validation_share": 0.1},
+        "give validation_split or validation_share, got both",
+    ),
     ("run_speech_recognition_ctc", {"data_dir": "x", "dataset_config_name": "c"}, "dataset_config_name belongs to"),
     ("run_speech_recognition_ctc", {"resample": True}, "resample belongs to data_dir, got True with no source"),
     ("run_image_classification", {"data_dir": "x", "image_column": "img"}, "image_column belongs to dataset_name"),
@@ -41,7 +52,7 @@ def load(script: str, changes: dict[str, Any]) -> Any:
     """Reads data as a script does with these arguments."""
     module = runpy.run_path(str(EXAMPLES / f"{script}.py"))
     arguments = replace(module["DataArguments"](), **changes)
-    rest = [16_000] if script == "run_speech_recognition_ctc" else []
+    rest = [16_000, list(SPLITS), ["train"]] if script == "run_speech_recognition_ctc" else []
     return module[LOADERS[script]](arguments, *rest)
 
 
@@ -49,6 +60,18 @@ def load(script: str, changes: dict[str, Any]) -> Any:
 def test_an_argument_that_would_be_ignored_is_refused(script, changes, message):
     with pytest.raises(ValueError, match=message):
         load(script, changes)
+
+
+def test_speech_is_read_from_a_dataset_as_from_a_folder(tmp_path):
+    for split in ("train", "dev"):
+        (tmp_path / f"{split}.csv").write_text(f'audio,text\n{split}.flac,"One, {split}!"\n')
+        (tmp_path / f"{split}.flac").write_bytes(encode(ramp(1600)))
+    options = {"text_normalizer": "basic", "train_size": 1}
+    script = "run_speech_recognition_ctc"
+    by_name = load(script, {"dataset_name": str(tmp_path), **options})
+    by_folder = load(script, {"data_dir": str(tmp_path), "audio_column": "audio", **options})
+    for data in (by_name, by_folder):
+        assert [data.split(split)[0].transcript for split in data.splits] == ["one train", "one dev"]
 
 
 @pytest.mark.parametrize("script", LOADERS)

@@ -5,7 +5,7 @@ import pytest
 import soundfile
 from recordings import encode, ramp
 
-from hf_dsd.data import AudioHeader, BadUtteranceError, read_audio, read_header
+from hf_dsd.data import AudioHeader, AudioPart, BadUtteranceError, read_audio, read_header
 from hf_dsd.data.speech.audio import resampled_length
 from hf_dsd.data.speech.truncation import _mp3_frames
 
@@ -148,3 +148,24 @@ def test_a_file_name_that_the_system_refuses_is_named(tmp_path):
     for path in (tmp_path / ("x" * 300), tmp_path / "a\0b", tmp_path):
         with pytest.raises(BadUtteranceError, match="train/a: audio file must "):
             read_header("train/a", path)
+
+
+@pytest.mark.parametrize(("start", "seconds", "first", "stop"), [(0.25, 0.5, 4000, 12_000), (0.5, None, 8000, 16_000)])
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+def test_a_part_of_a_recording(tmp_path, kind, start, seconds, first, stop):
+    (tmp_path / "a").write_bytes(encode(ramp(16_000), kind=kind))
+    part = AudioPart(tmp_path / "a", start, seconds)
+    assert read_header("a", part) == AudioHeader(stop - first, 16_000)
+    assert (read_audio("a", part, 16_000) == ramp(16_000)[first:stop]).all()
+
+
+@pytest.mark.parametrize(("start", "seconds"), [(1.0, None), (0.5, 0.0), (0.5, 0.7), (2.0, 1.0)])
+def test_a_part_outside_of_its_recording_is_refused(tmp_path, start, seconds):
+    (tmp_path / "a").write_bytes(encode(ramp(16_000)))
+    with pytest.raises(BadUtteranceError, match="a: a part must lie in its recording of 1.000 s, got "):
+        read_header("a", AudioPart(tmp_path / "a", start, seconds))
+
+
+def test_a_table_may_round_the_end_of_a_recording_up(tmp_path):
+    (tmp_path / "a").write_bytes(encode(ramp(16_000)))
+    assert len(read_audio("a", AudioPart(tmp_path / "a", 0.5, 0.55), 16_000)) == 8000

@@ -1,6 +1,7 @@
 import copy
 import logging
 import pickle
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -16,8 +17,9 @@ from hf_dsd.data import (
     SpeechData,
     SpeechDataset,
     Utterance,
+    check_characters,
 )
-from hf_dsd.models import build_character_tokenizer, encode_transcript
+from hf_dsd.models import build_character_tokenizer, encode_transcript, unknown_characters
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
@@ -167,6 +169,39 @@ def test_a_long_list_is_cut_in_the_log_only(caplog):
     assert len(rows.skipped) == 25
     assert caplog.records[0].getMessage().count("\n") == 21
     assert caplog.records[0].getMessage().endswith("\n...")
+
+
+def test_speakers_are_known_of_all_rows_or_of_none():
+    named = [
+        replace(utterance(f"u{row}", text), speaker=who)
+        for row, (text, who) in enumerate(zip("a4b", "xyz", strict=True))
+    ]
+    rows = dataset(SpeechData({"train": named}), skip_bad_examples=True)
+    assert rows.speakers == ["x", "z"]  # without the one that was left out
+    assert dataset(SpeechData({"train": [*named[:1], utterance("u3", "c")]})).speakers is None
+
+
+def test_a_part_of_the_training_utterances_and_a_part_for_validation():
+    data = speech(*"abcdefghij").with_held_out({"validation": 0.2}, seed=1).with_train_size(3, seed=2)
+    train, validation = ({row.name for row in data.split(split)} for split in ("train", "validation"))
+    assert (len(train), len(validation), train & validation) == (3, 2, set())
+    with pytest.raises(ValueError, match=r"train_size must be in \[1, 10\], got 11"):
+        speech(*"abcdefghij").with_train_size(11)
+
+
+def test_characters_that_the_vocabulary_lacks_are_counted_by_split(caplog):
+    splits = {
+        "train": [utterance("t", "ab")],
+        "test": [utterance("u", "a4"), utterance("v", "44!"), utterance("w", "a")],
+    }
+    options = {"unknown": partial(unknown_characters, build_character_tokenizer("ab"))}
+    message = r"got '4' in 2, '!' in 1 \(2 of 3 utterances of split 'test'\); take a text_normalizer"
+    with pytest.raises(ValueError, match=message):
+        check_characters(SpeechData(splits), **options, skip_bad_examples=False)
+    with caplog.at_level(logging.WARNING):
+        check_characters(SpeechData(splits), **options, skip_bad_examples=True)
+    assert "'4' in 2, '!' in 1 (2 of 3 utterances of split 'test')" in caplog.records[0].getMessage()
+    check_characters(SpeechData({"train": splits["train"]}), **options, skip_bad_examples=False)
 
 
 def test_nothing_left_is_an_error():

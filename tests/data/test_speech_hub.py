@@ -82,7 +82,7 @@ def test_bad_rows_can_be_skipped(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        pytest.param({"test": ROWS["test"]}, r"with the splits .* with \['test'\]; pass split_names", id="no-train"),
+        pytest.param({"test": ROWS["test"]}, r"must have a train split, got \['test'\] without one", id="no-train"),
         pytest.param({"train": {"sound": [1], "text": ["a"]}}, r"must have the columns \['audio'\]", id="no-audio"),
         pytest.param({"train": {"audio": [file(9)], "words": ["a"]}}, "split 'train' must have one of", id="no-text"),
         pytest.param(
@@ -99,3 +99,30 @@ def test_a_dataset_of_another_shape_says_what_to_do(tmp_path, rows, message):
 def test_one_split_alone_is_refused(tmp_path):
     with pytest.raises(ValueError, match="with Dataset; pass split_names"):
         load(tmp_path, ROWS, split="train")
+
+
+def test_csv_files_with_paths_in_their_folder(tmp_path):
+    (tmp_path / "data" / "clips").mkdir(parents=True)
+    for split, samples in (("train", 99), ("dev", 98)):
+        (tmp_path / "data" / "clips" / f"{split}.flac").write_bytes(encode(ramp(samples)))
+        lines = "path,sentence,client_id\n" + f"clips/{split}.flac,hello {split},7\n"
+        (tmp_path / "data" / f"{split}.csv").write_text(lines)
+    options = {"audio_column": "path", "cache_dir": str(tmp_path / "cache")}
+    data = load_speech_dataset(str(tmp_path / "data"), **options)
+    (row,) = data.split("validation")
+    assert (row.name, row.transcript, row.speaker) == ("validation/0 (dev.flac)", "hello dev", "7")
+    assert (data.samples(row) == ramp(98)).all()
+    (tmp_path / "data" / "train.csv").write_text("path,sentence,client_id\n../../x.flac,hello,7\n")
+    with pytest.raises(
+        ValueError, match="split 'train' row 0: the path must lie in the folder 'data', got '../../x.fl"
+    ):
+        load_speech_dataset(str(tmp_path / "data"), **options)
+
+
+def test_splits_that_are_not_asked_for_are_not_loaded(tmp_path):
+    data = load(tmp_path, ROWS, split_names={"train": None, "test": "test"}, normalize=str.upper)
+    assert [row.transcript for row in data.split("train")] == ["ONE TWO", "THREE"]
+    with pytest.raises(ValueError, match="the dataset '.*data' must have a validation split, got .* without one; name"):
+        load_speech_dataset(
+            str(tmp_path / "data"), cache_dir=str(tmp_path / "cache"), required_splits=["train", "validation"]
+        )

@@ -179,6 +179,12 @@ def test_digits_can_be_told_apart_but_not_easily():
     assert 0.3 < accuracy < 0.8  # chance is 0.1
 
 
+def test_speakers_are_named_and_take_turns():
+    speakers = [row.speaker for row in make_spoken_digits({"train": 21}).data.split("train")]
+    assert speakers[:3] == ["train-0", "train-1", "train-2"]
+    assert speakers[20] == "train-0"
+
+
 def test_every_phone_of_the_words_is_in_the_table():
     assert {name for word in WORD_PHONES for name in word} == set(PHONES)
     assert len(WORD_PHONES) == len(WORDS) == 10

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_dsd.data.tables import read_csv, read_json_list, read_jsonl
+from hf_dsd.data.tables import locate_file, read_csv, read_json_list, read_jsonl, read_tsv
 
 
 def write(folder: Path, content: str | bytes, name: str = "metadata.csv") -> Path:
@@ -91,3 +91,31 @@ def test_a_jsonl_line_that_would_be_read_wrongly_is_refused(tmp_path, line, mess
 def test_a_list_that_would_be_read_wrongly_is_refused(tmp_path, content, message):
     with pytest.raises(ValueError, match="ids.json " + message):
         read_json_list(write(tmp_path, content, "ids.json"), "names")
+
+
+def test_tsv_takes_quotes_as_they_are(tmp_path):
+    path = write(tmp_path, '\ufeffpath\ttext\r\n0.wav\t"a, b\r\n', "x.tsv")
+    assert list(read_tsv(path)) == [("train/x.tsv line 2", {"path": "0.wav", "text": '"a, b'})]
+    with pytest.raises(ValueError, match="x.tsv line 1 must be separated by tabs, got ',' in 'path,text'; write tabs"):
+        list(read_tsv(write(tmp_path, "path,text\n0.wav,a\n", "x.tsv")))
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("a.wav", "top/sub/a.wav"), ("../a.wav", "top/a.wav"), ("x/../../b/./a.wav", "top/b/a.wav"), ("/a.wav", "/a.wav")],
+)
+def test_files_of_a_table(tmp_path, name, found):
+    top = tmp_path / "top"
+    assert locate_file("t.csv line 2", "path", name, top / "sub", top) == tmp_path / found
+
+
+@pytest.mark.parametrize("name", ["../../a.wav", "../../topping/a.wav", "x/../../../a.wav"])
+def test_a_file_outside_of_what_was_named_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=r"t.csv line 2: path must lie in the folder 'top', got '.*', which leaves it"):
+        locate_file("t.csv line 2", "path", name, tmp_path / "top" / "sub", tmp_path / "top")
+
+
+@pytest.mark.parametrize("name", [None, "", 3])
+def test_a_path_that_is_none_is_refused(tmp_path, name):
+    with pytest.raises(ValueError, match=f"t.csv line 2: path must be a str, got {name!r}; give the path"):
+        locate_file("t.csv line 2", "path", name, tmp_path, tmp_path)

@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from scripts import ROOT, run
 from tiny import save_wav2vec2
+from transformers import pipeline
 
 
 @pytest.fixture
@@ -99,3 +100,29 @@ def test_bad_recordings_are_named_or_skipped(tmp_path: Path, speech_folder) -> N
     scores = json.loads((tmp_path / "out" / "test_phase-2-dense.json").read_text())
     assert len(scores["examples"]) == 3
     assert "|skipped:1|" in scores["scores"]["signature"]  # a smaller test set is another test set
+
+
+def test_ten_recordings_in_a_librispeech_tree(tmp_path: Path) -> None:
+    """One's own alphabet, no validation split, no test split; then the pipeline hears one of them."""
+    time = np.arange(6400) / 16_000
+    sounds = {"\u00c4H\u00d6!": np.where(time < 0.2, 400, 1600), "\u0416": 3000}
+    for row in range(10):
+        text = list(sounds)[row % 2]
+        chapter = tmp_path / "corpus" / "train-clean" / str(row // 5) / "1"
+        chapter.mkdir(parents=True, exist_ok=True)
+        sound = 0.3 * np.sin(2 * np.pi * sounds[text] * time) + 0.01 * np.random.default_rng(row).normal(size=len(time))
+        soundfile.write(chapter / f"{row // 5}-1-{row:04}.flac", sound, 16_000)
+        with (chapter / f"{row // 5}-1.trans.txt").open("a", encoding="utf-8") as lines:
+            lines.write(f"{row // 5}-1-{row:04} {text}\n")
+    script, out = ROOT / "examples" / "run_speech_recognition_ctc.py", tmp_path / "out"
+    options = SPEECH_OPTIONS.replace("--eval_strategy no", "--eval_strategy epoch")
+    options += " --phase_epochs 30 10 10 --learning_rate 2e-2 --spec_augment false --do_predict false"
+    options += " --train_split train.clean --text_normalizer basic --train_size 8"
+    command = [sys.executable, script, "--data_dir", tmp_path / "corpus", "--output_dir", out, *options.split()]
+    command += ["--config_overrides", json.dumps(SMALL["deepspeech2"])]
+    refused = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    assert "must have a validation split, got ['train-clean'] without one; name it by" in refused.stderr
+    text = run(*command, "--validation_share", "0.2")
+    assert "vocabulary: 4 characters 'h\u00e4\u00f6\u0436', the blank and the space" in text
+    sound, _ = soundfile.read(tmp_path / "corpus" / "train-clean" / "0" / "1" / "0-1-0000.flac", dtype="float32")
+    assert pipeline("automatic-speech-recognition", model=str(out))(sound)["text"] == "\u00e4h\u00f6"

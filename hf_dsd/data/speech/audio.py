@@ -18,8 +18,24 @@ from .truncation import missing_part, with_stated_length
 Samples = NDArray[np.float32]
 """(samples,) float32, mono, full scale is [-1, 1]."""
 
-AudioSource = Path | bytes | Callable[[], Path | bytes]
-"""An encoded audio file: its path, its bytes, or a function that fetches either when it is needed."""
+
+@dataclass(frozen=True)
+class AudioPart:
+    """A part of a longer recording.
+
+    Attributes:
+        file: The recording.
+        start: Where the part begins, in seconds, at least 0.
+        seconds: How long it is; None goes to the end of the recording.
+    """
+
+    file: Path
+    start: float
+    seconds: float | None = None
+
+
+AudioSource = Path | bytes | AudioPart | Callable[[], Path | bytes]
+"""An encoded audio file: its path, its bytes, a part of it, or a function that fetches it when it is needed."""
 
 
 class BadUtteranceError(ValueError):
@@ -62,7 +78,7 @@ def read_header(name: str, audio: AudioSource) -> AudioHeader:
 
     Raises:
         BadUtteranceError: If there is no such file, it is not audio that soundfile reads, it is cut off as far as that
-            shows without decoding, or it has no samples.
+            shows without decoding, it has no samples, or a part of it does not lie in it.
     """
     with _opened(name, audio) as file:
         info = soundfile.info(file, verbose=True)
@@ -72,7 +88,22 @@ def read_header(name: str, audio: AudioSource) -> AudioHeader:
         raise _not_whole(name, missing)
     if info.frames < 1:
         raise BadUtteranceError(f"{name}: audio must not be empty, got 0 samples; record it again")
+    if isinstance(audio, AudioPart):
+        first, stop = _part_bounds(name, audio, info.frames, info.samplerate)
+        return AudioHeader(stop - first, info.samplerate)
     return AudioHeader(info.frames, info.samplerate)
+
+
+def _part_bounds(name: str, part: AudioPart, frames: int, rate: int) -> tuple[int, int]:
+    """First and last sample + 1; tables round, so that an end may lie a tenth of a second behind the recording's."""
+    first = round(part.start * rate)
+    stop = frames if part.seconds is None else round((part.start + part.seconds) * rate)
+    if not 0 <= first < min(stop, frames) or stop > frames + rate // 10:
+        raise BadUtteranceError(
+            f"{name}: a part must lie in its recording of {frames / rate:.3f} s, got {first / rate:.3f} to "
+            f"{stop / rate:.3f} s; correct its start and length"
+        )
+    return first, min(stop, frames)
 
 
 def read_audio(name: str, audio: AudioSource, sampling_rate: int) -> Samples:
@@ -92,8 +123,11 @@ def read_audio(name: str, audio: AudioSource, sampling_rate: int) -> Samples:
     """
     source = audio() if callable(audio) else audio
     header = read_header(name, source)
+    start, length = 0, -1
+    if isinstance(source, AudioPart):
+        start, length = round(source.start * header.sampling_rate), header.samples
     with _opened(name, source) as file:
-        samples, own_rate = soundfile.read(file, dtype="float32", always_2d=True)
+        samples, own_rate = soundfile.read(file, length, start, dtype="float32", always_2d=True)
     if len(samples) < header.samples:
         raise _not_whole(name, f"{len(samples)} of {header.samples} samples")
     if not np.isfinite(samples).all():
@@ -121,7 +155,7 @@ def resampled_length(header: AudioHeader, sampling_rate: int) -> int:
 @contextmanager
 def _opened(name: str, audio: AudioSource) -> Iterator[Path | io.BytesIO]:
     """The file as soundfile takes it; what soundfile raises in the block names the utterance."""
-    source = audio() if callable(audio) else audio
+    source = audio() if callable(audio) else audio.file if isinstance(audio, AudioPart) else audio
     try:
         if isinstance(source, Path):
             with source.open("rb") as file:

@@ -1,9 +1,12 @@
-"""Which column of a speech dataset holds the transcripts."""
+"""Which columns of a speech dataset hold the transcripts and the speakers."""
 
 from collections.abc import Iterable
 
-TEXT_COLUMNS = ("transcription", "text", "sentence")
-"""Names that speech datasets give their transcripts: audiofolder, LibriSpeech, Common Voice."""
+TEXT_COLUMNS = ("transcription", "text", "sentence", "transcript")
+"""Names that speech datasets give their transcripts: audiofolder, LibriSpeech, Common Voice, Mozilla's DeepSpeech."""
+
+SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
+"""Names that speech datasets give their speakers; the first that is there is read."""
 
 
 def find_text_column(place: str, columns: Iterable[str], text_column: str | None) -> str:
@@ -29,3 +32,14 @@ def find_text_column(place: str, columns: Iterable[str], text_column: str | None
     if text_column not in names:
         raise ValueError(f"{place} must have the column {text_column!r}, got {names}; rename it or pass text_column")
     return text_column
+
+
+def find_speaker_column(columns: Iterable[str]) -> str | None:
+    """The first of `SPEAKER_COLUMNS` that a table has."""
+    names = set(columns)
+    return next((name for name in SPEAKER_COLUMNS if name in names), None)
+
+
+def speaker_name(cell: object) -> str | None:
+    """A speaker as a text, whatever type the table has; None where the cell is empty."""
+    return None if cell in (None, "") else str(cell)

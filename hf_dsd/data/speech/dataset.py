@@ -124,6 +124,12 @@ class SpeechDataset(Dataset[dict[str, Any]]):
         self._epoch.number = epoch
 
     @property
+    def speakers(self) -> list[str] | None:
+        """Who speaks in each row; None unless the data says it of all of them."""
+        speakers = [utterance.speaker for utterance in self.utterances if utterance.speaker is not None]
+        return speakers if len(speakers) == len(self.utterances) else None
+
+    @property
     def lengths(self) -> list[int]:
         """Samples of each row's audio; for batches of like length."""
         return [resampled_length(utterance.header, self._data.sampling_rate) for utterance in self.utterances]

@@ -1,84 +1,126 @@
-"""Speech from a folder in the `audiofolder` layout."""
+"""Speech from a folder, in any of the layouts that speech comes in."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Any
 
-from hf_dsd.data.splits import SPLITS
-from hf_dsd.data.tables import read_csv, read_jsonl
+from hf_dsd.data.splits import choose_splits
 
-from .columns import find_text_column
-from .utterances import DEFAULT_SAMPLING_RATE, SpeechData, collect_speech
+from .audio import AudioSource
+from .list_layouts import read_deepspeech_pytorch, read_kaldi, read_librispeech, read_ljspeech
+from .speech_folder import Rows, SpeechFolder
+from .table_layouts import read_audiofolder, read_common_voice, read_deepspeech_csv, read_nemo
+from .utterances import DEFAULT_SAMPLING_RATE, Recording, SpeechData, collect_speech
 
-METADATA_FILES = ("metadata.jsonl", "metadata.csv")
-"""Where a split's transcripts are; the first that exists is read."""
+LIST_LAYOUTS: Mapping[str, Callable[[SpeechFolder], dict[str, Rows]]] = {
+    "LibriSpeech (*.trans.txt)": read_librispeech,
+    "Kaldi (wav.scp with text)": read_kaldi,
+    "LJSpeech (metadata.csv with bars, wavs)": read_ljspeech,
+    "deepspeech.pytorch (*.csv of audio,transcript files)": read_deepspeech_pytorch,
+}
+"""Layouts without named columns: what each is told by -> its splits, none if a folder has another layout."""
+
+LAYOUTS: Mapping[str, Callable[[SpeechFolder], dict[str, Rows]]] = {
+    "audiofolder (metadata.jsonl or metadata.csv)": read_audiofolder,
+    "NeMo manifests (*.json with audio_filepath)": read_nemo,
+    "Common Voice (*.tsv with path)": read_common_voice,
+    "Mozilla DeepSpeech (*.csv with wav_filename)": read_deepspeech_csv,
+    **LIST_LAYOUTS,
+}
+"""All layouts, likewise."""
 
 
 def load_speech(
     data_dir: str | Path,
     *,
+    split_names: Mapping[str, str | None] | None = None,
+    required_splits: Collection[str] = ("train",),
+    audio_column: str | None = None,
     text_column: str | None = None,
+    normalize: Callable[[str], str] | None = None,
     sampling_rate: int = DEFAULT_SAMPLING_RATE,
     resample: bool = False,
     skip_bad_examples: bool = False,
 ) -> SpeechData:
-    """Reads the folders `train`, `validation` and `test`, each with audio files and a `metadata.jsonl`.
+    """Reads transcribed recordings from a folder; its layout, one of `LAYOUTS`, is found by what lies in it.
 
-    This is the `audiofolder` layout of `datasets`: every line of `metadata.jsonl`, or row of `metadata.csv`, has a
-    `file_name` relative to its folder and a transcript. Every file's header is read, no audio is decoded.
+    Every file's header is read, no audio is decoded.
 
     Args:
-        data_dir: The folder; `validation` and `test` may be missing.
-        text_column: The transcript's field; None takes the one of `TEXT_COLUMNS` that is there.
+        data_dir: The folder.
+        split_names: Our split -> the folder's name for it, with any of "-", "." and "_", several joined by "+", for
+            example {"train": "train-clean-100+train-clean-360", "validation": None}. None as a name finds the split by
+            the words in its name (`SPLIT_WORDS`). Other splits are not read. None looks for train, validation and test.
+        required_splits: Those of ours that must be found.
+        audio_column: Column of the paths, of a layout with named columns; None takes the layout's own.
+        text_column: Column of the transcripts, likewise; None takes the one of `TEXT_COLUMNS` that is there.
+        normalize: Applied to every transcript, for example one of `hf_dsd.metrics.TEXT_NORMALIZERS`; None leaves them.
         sampling_rate: In Hz, what the files must have.
         resample: Whether files may have another sampling rate; they are resampled whenever they are read.
         skip_bad_examples: Whether to leave out utterances that cannot be used instead of raising; they are counted and
             listed in the log and in `skipped`. Every file is then decoded once.
 
     Returns:
-        Utterances in the order of the lines, named "split/file_name".
+        Utterances in the order of the lists, named by their paths in the folder.
 
     Raises:
-        FileNotFoundError: If the folder, its `train` folder or a metadata file is missing.
+        FileNotFoundError: If the folder is missing, or has none of the layouts.
         BadUtteranceError: Unless `skip_bad_examples`: if audio is missing, unreadable, empty or of another sampling
             rate, or a transcript is empty.
-        ValueError: If a line is malformed (named by its number), a file has two lines, no transcript is found, or as
+        ValueError: If the folder has two layouts, a split is missing or could be one of several, a line is malformed
+            (named by its number), audio appears twice or lies outside of the folder, a column is not found, or as
             `SpeechData`.
 
     References:
         `Create an audio dataset <https://huggingface.co/docs/datasets/audio_dataset>`_, AudioFolder.
     """
-    folder = Path(data_dir)
-    if not (folder / "train").is_dir():
-        found = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else "no such folder"
-        raise FileNotFoundError(f"data_dir must hold the folder 'train', got {str(folder)!r} with {found}; check it")
+    folder = SpeechFolder.search(data_dir, audio_column, text_column)
+    layout, found = _find_layout(folder)
+    where = f"the folder {str(data_dir)!r} in the layout {layout}"
+    seen: dict[AudioSource, str] = {}
     splits = {
-        split: [
-            (f"{split}/{row['file_name']}", folder / split / row["file_name"], row[column])
-            for row, column in _read_metadata(folder / split, text_column)
-        ]
-        for split in SPLITS
-        if (folder / split).is_dir()
+        split: _check_repeats(chain.from_iterable(found[name] for name in names), seen)
+        for split, names in choose_splits(found, split_names, required_splits, where).items()
     }
     return collect_speech(
-        splits, str(folder), sampling_rate=sampling_rate, resample=resample, skip_bad_examples=skip_bad_examples
+        splits,
+        str(folder.root),
+        normalize=normalize,
+        sampling_rate=sampling_rate,
+        resample=resample,
+        skip_bad_examples=skip_bad_examples,
     )
 
 
-def _read_metadata(folder: Path, text_column: str | None) -> Iterator[tuple[dict[str, Any], str]]:
-    """Each row of a split's metadata with the name of its transcript's field."""
-    path = next((folder / name for name in METADATA_FILES if (folder / name).is_file()), None)
-    if path is None:
-        raise FileNotFoundError(
-            f"{folder} must hold {' or '.join(METADATA_FILES)}, got neither; write one line per file with file_name "
-            "and transcription"
+def _find_layout(folder: SpeechFolder) -> tuple[str, dict[str, Rows]]:
+    found = {layout: splits for layout, read in LAYOUTS.items() if (splits := read(folder))}
+    if len(found) > 1:
+        raise ValueError(
+            f"data_dir must have one layout, got {' and '.join(found)} in {folder.root.name!r}; name a folder with one "
+            "of them, or move the lists of the other"
         )
-    seen: set[str] = set()
-    for place, row in (read_jsonl if path.suffix == ".jsonl" else read_csv)(path):
-        name = row.get("file_name")
-        if not isinstance(name, str) or not name:
-            raise ValueError(f"{place}: file_name must be a str, got {name!r:.80}; give the path of the audio file")
-        if name in seen:
-            raise ValueError(f"{place}: file_name must appear once, got {name!r} again; remove one of the lines")
-        seen.add(name)
-        yield row, find_text_column(place, row, text_column)
+    if not found:
+        names = sorted(path.name for path in folder.root.iterdir())
+        raise FileNotFoundError(
+            f"data_dir must hold speech as {', '.join(LAYOUTS)}, got {str(folder.root)!r} with {names[:10]}; name the "
+            "folder of one of these, or write a metadata.csv with file_name and transcription"
+        )
+    ((layout, splits),) = found.items()
+    for field, column in (("audio_column", folder.audio_column), ("text_column", folder.text_column)):
+        if layout in LIST_LAYOUTS and column is not None:
+            raise ValueError(f"{field} belongs to tables with a header, got {column!r} with {layout}; leave it out")
+    return layout, splits
+
+
+def _check_repeats(rows: Rows, seen: dict[AudioSource, str]) -> list[Recording]:
+    """The recordings of a split; audio that another line of any split has is refused."""
+    kept = []
+    for place, recording in rows:
+        if recording.audio in seen:
+            raise ValueError(
+                f"{place}: audio must appear once, got {recording.name!r} again after {seen[recording.audio]}; remove "
+                "one of the lines"
+            )
+        seen[recording.audio] = place
+        kept.append(recording)
+    return kept

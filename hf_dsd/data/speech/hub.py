@@ -3,18 +3,20 @@
 Audio stays encoded until a row is read: neither torchcodec nor torchaudio is needed.
 """
 
-from collections.abc import Mapping
+import os
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from datasets import Audio, Dataset
+from datasets import Audio, Dataset, Value
 
 from hf_dsd.data.hub_splits import check_columns, load_splits
+from hf_dsd.data.tables import locate_file
 
 from .audio import AudioSource
-from .columns import find_text_column
-from .utterances import DEFAULT_SAMPLING_RATE, SpeechData, collect_speech
+from .columns import find_speaker_column, find_text_column, speaker_name
+from .utterances import DEFAULT_SAMPLING_RATE, Recording, SpeechData, collect_speech
 
 
 @dataclass(frozen=True)
@@ -24,10 +26,12 @@ class HubAudio:
     Attributes:
         rows: A split's audio column, undecoded.
         index: The row.
+        folder: Where relative paths begin, for a dataset in a local folder.
     """
 
     rows: Dataset
     index: int
+    folder: Path
 
     def __call__(self) -> Path | bytes:
         """Fetches the encoded file.
@@ -36,16 +40,18 @@ class HubAudio:
             Its bytes, or its path where the dataset stores only that.
         """
         (audio,) = self.rows[self.index].values()
-        return bytes(audio["bytes"]) if audio["bytes"] is not None else Path(audio["path"])
+        return bytes(audio["bytes"]) if audio["bytes"] is not None else self.folder / audio["path"]
 
 
 def load_speech_dataset(
     dataset_name: str,
     dataset_config_name: str | None = None,
     *,
-    audio_column: str = "audio",
+    audio_column: str | None = None,
     text_column: str | None = None,
-    split_names: Mapping[str, str] | None = None,
+    split_names: Mapping[str, str | None] | None = None,
+    required_splits: Collection[str] = ("train",),
+    normalize: Callable[[str], str] | None = None,
     sampling_rate: int = DEFAULT_SAMPLING_RATE,
     resample: bool = False,
     skip_bad_examples: bool = False,
@@ -59,10 +65,14 @@ def load_speech_dataset(
         dataset_name: Hub name, or a local folder that `load_dataset` reads (for example `train.parquet`,
             `validation.parquet`, `test.parquet`). For a folder of audio files use `load_speech`.
         dataset_config_name: The dataset's configuration, if it has several.
-        audio_column: Column of audio: `datasets.Audio`, or paths.
+        audio_column: Column of audio: `datasets.Audio`, or paths, in a local folder also relative to it; None takes
+            "audio".
         text_column: Column of transcripts; None takes the one of `TEXT_COLUMNS` that is there.
-        split_names: Our split -> the dataset's, where they differ, for example {"train": "train.clean.100"}; slices
-            such as "train[:90%]" are allowed. None takes train, validation and test, as far as there are.
+        split_names: Our split -> the dataset's, for example {"train": "train.clean.100", "validation": None}; slices
+            such as "train[:90%]" are allowed. None as a name finds the split by the words in its name, and splits that
+            are not keys are not loaded. None looks for train, validation and test.
+        required_splits: Those of ours that must be found.
+        normalize: As in `load_speech`.
         sampling_rate: In Hz, what the files must have.
         resample: Whether files may have another sampling rate; they are resampled whenever they are read.
         skip_bad_examples: Whether to leave out utterances that cannot be used instead of raising; they are counted and
@@ -78,19 +88,34 @@ def load_speech_dataset(
         ValueError: If there is no train split, a column is missing or does not hold audio, or as `SpeechData`.
     """
     splits = {}
-    for split, rows in load_splits(dataset_name, dataset_config_name, split_names, load_kwargs).items():
-        audio = _audio_rows(split, rows, audio_column)
+    folder = Path(os.path.abspath(dataset_name if os.path.isdir(dataset_name) else "."))
+    loaded = load_splits(dataset_name, dataset_config_name, split_names, load_kwargs, required_splits)
+    for split, rows in loaded.items():
+        audio = _audio_rows(split, rows, audio_column or "audio")
         texts = rows[find_text_column(f"split {split!r}", rows.column_names, text_column)]
-        splits[split] = [(*_name_audio(split, audio, index), text) for index, text in enumerate(texts)]
+        speaker_column = find_speaker_column(rows.column_names)
+        speakers = rows[speaker_column] if speaker_column else [None] * len(rows)
+        splits[split] = [
+            Recording(*_name_audio(split, audio, index, folder), text, speaker_name(speaker))
+            for index, (text, speaker) in enumerate(zip(texts, speakers, strict=True))
+        ]
     return collect_speech(
-        splits, dataset_name, sampling_rate=sampling_rate, resample=resample, skip_bad_examples=skip_bad_examples
+        splits,
+        dataset_name,
+        normalize=normalize,
+        sampling_rate=sampling_rate,
+        resample=resample,
+        skip_bad_examples=skip_bad_examples,
     )
 
 
 def _audio_rows(split: str, rows: Dataset, column: str) -> Dataset:
     check_columns(split, rows, [column], "pass audio_column")
+    audio = rows.select_columns([column])
+    if getattr(audio.features[column], "dtype", None) == "large_string":  # of a CSV file; Audio refuses it
+        audio = audio.cast_column(column, Value("string"))
     try:
-        return rows.select_columns([column]).cast_column(column, Audio(decode=False))
+        return audio.cast_column(column, Audio(decode=False))
     except (TypeError, ValueError, NotImplementedError) as error:  # the last is Arrow's
         raise ValueError(
             f"column {column!r} of split {split!r} must hold audio files or their paths, got "
@@ -98,8 +123,11 @@ def _audio_rows(split: str, rows: Dataset, column: str) -> Dataset:
         ) from error
 
 
-def _name_audio(split: str, audio: Dataset, index: int) -> tuple[str, AudioSource]:
+def _name_audio(split: str, audio: Dataset, index: int, folder: Path) -> tuple[str, AudioSource]:
     (cell,) = audio[index].values()
     if cell is None:
         return f"{split}/{index}", b""
-    return f"{split}/{index}" + (f" ({Path(cell['path']).name})" if cell["path"] else ""), HubAudio(audio, index)
+    if cell["bytes"] is None:
+        locate_file(f"split {split!r} row {index}", "the path", cell["path"], folder, folder)
+    name = f"{split}/{index}" + (f" ({Path(cell['path']).name})" if cell["path"] else "")
+    return name, HubAudio(audio, index, folder)

@@ -6,11 +6,11 @@ them build a `SpeechData`, and `SpeechDataset` turns it into rows.
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hf_dsd.data.splits import check_split_names, find_split
+from hf_dsd.data.splits import check_split_names, draw_rows, find_split, hold_out
 
 from .audio import AudioHeader, AudioSource, BadUtteranceError, Samples, read_audio, read_header
 
@@ -31,12 +31,14 @@ class Utterance:
         audio: The encoded file.
         transcript: Raw text.
         header: Length and sampling rate of the file as it is.
+        speaker: Who speaks, where the data says so.
     """
 
     name: str
     audio: AudioSource = field(repr=False)
     transcript: str
     header: AudioHeader
+    speaker: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -92,11 +94,42 @@ class SpeechData:
         """
         return read_audio(utterance.name, utterance.audio, self.sampling_rate)
 
+    def with_train_size(self, size: int, seed: int = 0) -> "SpeechData":
+        """The same data with only `size` utterances to train on, drawn by `seed` (see `draw_rows`)."""
+        train = self.split("train")
+        kept = [train[row] for row in draw_rows(size, len(train), seed)]
+        return replace(self, splits={**self.splits, "train": kept})
+
+    def with_held_out(self, shares: Mapping[str, float], seed: int = 0) -> "SpeechData":
+        """The same data with shares of its training split as new splits, drawn by `seed` (see `hold_out`).
+
+        Utterances are drawn one by one: a speaker, or a sentence that several read, may be on both sides.
+        """
+        return replace(self, splits={**self.splits, **hold_out(self.split("train"), shares, seed)})
+
+
+@dataclass(frozen=True)
+class Recording:
+    """What a source says of one utterance, before anything is checked.
+
+    Attributes:
+        name: As `Utterance.name`.
+        audio: The encoded file.
+        transcript: Raw text, or a function that reads it when it is needed and may raise `BadUtteranceError`.
+        speaker: As `Utterance.speaker`.
+    """
+
+    name: str
+    audio: AudioSource
+    transcript: Any
+    speaker: str | None = None
+
 
 def collect_speech(
-    splits: Mapping[str, Sequence[tuple[str, AudioSource, Any]]],
+    splits: Mapping[str, Sequence[Recording]],
     source: str,
     *,
+    normalize: Callable[[str], str] | None,
     sampling_rate: int,
     resample: bool,
     skip_bad_examples: bool,
@@ -104,8 +137,9 @@ def collect_speech(
     """Checks recordings one by one: what every loader of speech does.
 
     Args:
-        splits: Split name -> name, audio and transcript of each recording.
+        splits: Split name -> its recordings.
         source: Where they come from, for the log.
+        normalize: Applied to every transcript; None leaves them as they are.
         sampling_rate: In Hz, what the files must have.
         resample: Whether files may have another sampling rate.
         skip_bad_examples: Whether to leave out what cannot be used instead of raising. Every file is then decoded once,
@@ -123,33 +157,34 @@ def collect_speech(
     skipped: dict[str, dict[str, str]] = {}
     for split, rows in splits.items():
         kept[split], skipped[split] = [], {}
-        for name, audio, transcript in rows:
+        for row in rows:
             try:
-                utterance = _check_utterance(name, audio, transcript, None if resample else sampling_rate)
+                utterance = _check_utterance(row, normalize, None if resample else sampling_rate)
                 if skip_bad_examples:
-                    read_audio(name, audio, utterance.header.sampling_rate)
+                    read_audio(row.name, row.audio, utterance.header.sampling_rate)
             except BadUtteranceError as error:
                 if not skip_bad_examples:
                     raise
-                skipped[split][name] = error.problem
+                skipped[split][row.name] = error.problem
             else:
                 kept[split].append(utterance)
         report_skipped(skipped[split], len(rows), f"split {split!r} of {source}")
     return SpeechData(kept, sampling_rate, skipped)
 
 
-def _check_utterance(name: str, audio: AudioSource, transcript: Any, sampling_rate: int | None) -> Utterance:
+def _check_utterance(row: Recording, normalize: Callable[[str], str] | None, sampling_rate: int | None) -> Utterance:
+    name = row.name
+    raw = row.transcript() if callable(row.transcript) else row.transcript
+    transcript = normalize(raw) if normalize is not None and isinstance(raw, str) else raw
     if not isinstance(transcript, str) or not transcript.strip():
-        raise BadUtteranceError(
-            f"{name}: transcript must be a str with at least one word, got {transcript!r:.80}; add it"
-        )
-    header = read_header(name, audio)
+        raise BadUtteranceError(f"{name}: transcript must be a str with at least one word, got {raw!r:.80}; add it")
+    header = read_header(name, row.audio)
     if sampling_rate is not None and header.sampling_rate != sampling_rate:
         raise BadUtteranceError(
             f"{name}: sampling rate must be {sampling_rate} Hz, got {header.sampling_rate} Hz; pass resample=True, or "
             f"sampling_rate={header.sampling_rate} for a model that hears that"
         )
-    return Utterance(name, audio, transcript, header)
+    return Utterance(name, row.audio, transcript, header, row.speaker)
 
 
 def report_skipped(skipped: Mapping[str, str], total: int, where: str) -> None:

@@ -67,13 +67,16 @@ def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int =
             f"{split}/{row}": sample_string(speakers[row % len(speakers)], (seed, number, 1, row))
             for row in range(sizes[split])
         }
-        splits[split] = [_record_utterance(name, string) for name, string in chosen.items()]
+        splits[split] = [
+            _record_utterance(name, string, f"{split}-{row % len(speakers)}")
+            for row, (name, string) in enumerate(chosen.items())
+        ]
         strings.update(chosen)
     return DigitSet(SpeechData(splits, SAMPLING_RATE), strings)
 
 
-def _record_utterance(name: str, string: DigitString) -> Utterance:
+def _record_utterance(name: str, string: DigitString, speaker: str) -> Utterance:
     sound = record(string)
     file = io.BytesIO()
     soundfile.write(file, sound, SAMPLING_RATE, format="WAV", subtype="PCM_16")
-    return Utterance(name, file.getvalue(), string.transcript, AudioHeader(len(sound), SAMPLING_RATE))
+    return Utterance(name, file.getvalue(), string.transcript, AudioHeader(len(sound), SAMPLING_RATE), speaker)

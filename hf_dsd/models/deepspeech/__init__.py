@@ -11,7 +11,12 @@ from hf_dsd.models.deepspeech.feature_extraction_deepspeech import DeepSpeechFea
 from hf_dsd.models.deepspeech.modeling_deepspeech import DeepSpeechForCTC, DeepSpeechModel
 from hf_dsd.models.deepspeech.modeling_deepspeech2 import DeepSpeech2ForCTC, DeepSpeech2Model
 from hf_dsd.models.deepspeech.processing_deepspeech import DeepSpeechProcessor
-from hf_dsd.models.deepspeech.tokenization_deepspeech import build_character_tokenizer, encode_transcript
+from hf_dsd.models.deepspeech.tokenization_deepspeech import (
+    build_character_tokenizer,
+    encode_transcript,
+    find_characters,
+    unknown_characters,
+)
 
 __all__ = [
     "DeepSpeech2Config",
@@ -26,4 +31,6 @@ __all__ = [
     "build_character_tokenizer",
     "decode_beam",
     "encode_transcript",
+    "find_characters",
+    "unknown_characters",
 ]

@@ -3,6 +3,7 @@
 import json
 import string
 import tempfile
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -16,24 +17,22 @@ ALPHABET = "'" + string.ascii_lowercase
 def build_character_tokenizer(characters: str = ALPHABET) -> Wav2Vec2CTCTokenizer:
     """Builds the tokenizer: the blank (id 0), the word delimiter (id 1), then `characters`: 29 symbols by default.
 
-    It is a plain `Wav2Vec2CTCTokenizer`: whoever loads it needs transformers only. It knows lower case alone and turns
-    any other character into the blank, which the models refuse as a label; use `encode_transcript` for labels.
+    It is a plain `Wav2Vec2CTCTokenizer`: whoever loads it needs transformers only. It turns any other character into
+    the blank, which the models refuse as a label; use `encode_transcript` for labels.
 
     Args:
-        characters: The distinct characters of the transcripts, without space and "|".
+        characters: The distinct characters of the transcripts, without space and "|"; see `find_characters`.
 
     Raises:
-        ValueError: If a character comes twice, or is a space, the delimiter or upper case.
+        ValueError: If a character comes twice, or is a space or the delimiter, or there is none.
     """
-    for character in characters:
-        if (
-            characters.count(character) > 1
-            or character.isspace()
-            or character in (WORD_DELIMITER, *string.ascii_uppercase)
-        ):
+    if not characters:
+        raise ValueError("characters must not be empty, got ''; give the letters of the transcripts")
+    for character, count in Counter(characters).items():
+        if count > 1 or character.isspace() or character == WORD_DELIMITER:
             raise ValueError(
-                f"characters must be distinct, lower case and neither space nor {WORD_DELIMITER!r}, got {character!r}; "
-                "drop it: words are separated anyway, and transcripts are lower-cased"
+                f"characters must be distinct and neither space nor {WORD_DELIMITER!r}, got {character!r}; drop it: "
+                "words are separated anyway"
             )
     vocabulary = {token: index for index, token in enumerate((BLANK_TOKEN, WORD_DELIMITER, *characters))}
     with tempfile.TemporaryDirectory() as folder:
@@ -50,6 +49,20 @@ def build_character_tokenizer(characters: str = ALPHABET) -> Wav2Vec2CTCTokenize
         )
 
 
+def find_characters(transcripts: Iterable[str]) -> str:
+    """The characters for a tokenizer of transcripts: DeepSpeech's own where they are enough, so that models agree.
+
+    Args:
+        transcripts: Of the training split, as the model is to write them.
+
+    Returns:
+        `ALPHABET` if the transcripts hold no other character, otherwise exactly theirs in Unicode's order; never the
+        space and "|", which no tokenizer can hold.
+    """
+    found = {character for transcript in transcripts for character in transcript if not character.isspace()}
+    return ALPHABET if found <= set(ALPHABET) else "".join(sorted(found - {WORD_DELIMITER}))
+
+
 def encode_transcript(tokenizer: Any, transcript: str) -> list[int]:
     """Encodes a transcript as labels: in the vocabulary's case, with single spaces between words.
 
@@ -64,16 +77,28 @@ def encode_transcript(tokenizer: Any, transcript: str) -> list[int]:
     Raises:
         ValueError: If the transcript holds characters that the tokenizer does not know.
     """
-    known = tokenizer.get_vocab()
-    text = " ".join(_fold_case(transcript, known).split())
-    symbols = [tokenizer.word_delimiter_token if character == " " else character for character in text]
-    unknown = sorted({symbol for symbol in symbols if symbol not in known})
+    unknown = unknown_characters(tokenizer, transcript)
     if unknown:
         raise ValueError(
             f"transcript must use the tokenizer's characters only, got {unknown} in {transcript!r}; spell them out "
             "(digits as words), strip them, or build the tokenizer with them"
         )
-    return [known[symbol] for symbol in symbols]
+    known = tokenizer.get_vocab()
+    text = " ".join(_fold_case(transcript, known).split())
+    return [known[tokenizer.word_delimiter_token if character == " " else character] for character in text]
+
+
+def unknown_characters(tokenizer: Any, transcript: str) -> list[str]:
+    """The characters of a transcript that a tokenizer does not know, each once, sorted.
+
+    Args:
+        tokenizer: As at `encode_transcript`.
+        transcript: Raw text.
+    """
+    known = tokenizer.get_vocab()
+    delimiter = tokenizer.word_delimiter_token  # stands for a space, never for itself
+    characters = set("".join(_fold_case(transcript, known).split()))
+    return sorted(character for character in characters if character not in known or character == delimiter)
 
 
 def _fold_case(text: str, vocabulary: Iterable[str]) -> str:
@@ -84,4 +109,4 @@ def _fold_case(text: str, vocabulary: Iterable[str]) -> str:
     return text if any(letter.islower() for letter in letters) else text.upper()
 
 
-__all__ = ["ALPHABET", "build_character_tokenizer", "encode_transcript"]
+__all__ = ["ALPHABET", "build_character_tokenizer", "encode_transcript", "find_characters", "unknown_characters"]
