@@ -26,6 +26,7 @@ from hf_dsd.models.deepspeech import (
 from hf_dsd.models.neuraltalk import (
     EfficientNetLiteConfig,
     EfficientNetLiteModel,
+    ImageEncoder,
     NeuralTalkConfig,
     NeuralTalkForConditionalGeneration,
     NeuralTalkModel,
@@ -33,6 +34,7 @@ from hf_dsd.models.neuraltalk import (
     attach_image_encoder,
     build_caption_tokenizer,
     encode_caption,
+    load_image_encoder,
 )
 
 AutoConfig.register(NeuralTalkConfig.model_type, NeuralTalkConfig)
@@ -65,6 +67,7 @@ __all__ = [
     "EfficientNetLiteConfig",
     "EfficientNetLiteModel",
     "Hypothesis",
+    "ImageEncoder",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
     "NeuralTalkModel",
@@ -75,4 +78,5 @@ __all__ = [
     "decode_beam",
     "encode_caption",
     "encode_transcript",
+    "load_image_encoder",
 ]

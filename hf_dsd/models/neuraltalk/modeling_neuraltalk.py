@@ -247,7 +247,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
                 "pixel_values needs config.encoder_config, got None; pass image_features, or build the config with "
                 "encoder_config=<image model config>.to_dict()"
             )
-        features = _pool(self.vision_encoder(pixel_values=pixel_values.to(self.vision_encoder.dtype)))
+        features = pool_features(self.vision_encoder(pixel_values=pixel_values.to(self.vision_encoder.dtype)))
         if features.shape[-1] != self.config.image_feature_size:
             raise ValueError(
                 f"image_feature_size must be the encoder's output width {features.shape[-1]}, "
@@ -564,10 +564,10 @@ def _feature_width(encoder: PreTrainedModel) -> int:
     blank = torch.zeros(1, channels, height, width, dtype=encoder.dtype, device=encoder.device)
     with torch.no_grad():
         # A copy, because batch norms in training mode would take the blank image into their statistics.
-        return _pool(copy.deepcopy(encoder).eval()(pixel_values=blank)).shape[1]
+        return pool_features(copy.deepcopy(encoder).eval()(pixel_values=blank)).shape[1]
 
 
-def _pool(output: Any) -> Tensor:
+def pool_features(output: Any) -> Tensor:
     """Reduces an encoder's output to one vector per image: `(B, F)`."""
     pooled: Tensor | None = output.get("pooler_output")
     if pooled is not None:
