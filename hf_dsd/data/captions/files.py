@@ -73,8 +73,8 @@ def _read_features(path: Path, feature_columns: str | None) -> Tensor:
             shape = features.get_shape()
             if len(shape) != 2:
                 raise ValueError(
-                    f"{FEATURES_KEY} must be (images, dims), got shape {shape}; pool to one vector per image, for example "
-                    "the average over a grid: features.mean(dim=(2, 3)) of (images, dims, height, width)"
+                    f"{FEATURES_KEY} must be (images, dims), got shape {shape}; pool to one vector per image, for "
+                    "example the average over a grid: features.mean(dim=(2, 3)) of (images, dims, height, width)"
                 )
             start, stop = parse_columns(feature_columns, shape[1])
             columns: Tensor = features[:, start:stop]
@@ -147,6 +147,6 @@ def _check_line(place: str, row: dict[str, Any]) -> tuple[str, str, list[str]]:
     if not isinstance(captions, list) or not captions or not all(isinstance(caption, str) for caption in captions):
         raise ValueError(
             f"{place}: captions must be a non-empty list of str, got {captions!r:.80}; write a list "
-            "like [\"a dog runs\"], or remove the line"
+            'like ["a dog runs"], or remove the line'
         )
     return image, split, captions
