@@ -133,13 +133,13 @@ class CaptioningTrainer(DSDSeq2SeqTrainer):
 PICTURE_OPTIONS = ("captions", "image_encoder", "vectors_dir", "validation_fraction", "test_fraction", "split_seed")
 
 
-def load_pictures(arguments: DataArguments, encoder: ImageEncoder) -> CaptionData:
+def load_pictures(arguments: DataArguments, encoder: ImageEncoder | None) -> CaptionData:
     if not arguments.captions:
         raise ValueError("captions must name the captions of image_dir, got none; formats are in examples/README.md")
     return load_captioned_pictures(
         arguments.image_dir,
         arguments.captions,
-        encoder,
+        encoder or load_image_encoder(arguments.image_encoder),
         vectors_dir=arguments.vectors_dir,
         validation_fraction=arguments.validation_fraction,
         test_fraction=arguments.test_fraction,
@@ -151,12 +151,12 @@ def load_data(arguments: DataArguments, seed: int = 42, encoder: ImageEncoder | 
     source = chosen_source(arguments, {"feature_columns": "data_dir", **dict.fromkeys(PICTURE_OPTIONS, "image_dir")})
     size, size_seed = arguments.train_size, arguments.train_size_seed
     if size_seed is not None and (source is None or size is None):
-        raise ValueError(f"train_size_seed {size_seed} draws a part of data_dir or another source: give both, or neither")
+        raise ValueError(f"train_size_seed {size_seed} draws a part of data_dir or the like: give both, or neither")
     if source is None:
         sizes = DEFAULT_SPLIT_SIZES if size is None else {**DEFAULT_SPLIT_SIZES, "train": size}
         return make_scenes(sizes).data
     if source == "image_dir":
-        data = load_pictures(arguments, encoder or load_image_encoder(arguments.image_encoder))
+        data = load_pictures(arguments, encoder)
     elif source == "data_dir":
         data = load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
     else:

@@ -54,7 +54,7 @@ def test_vectors_are_made_once_and_in_the_order_of_the_pictures(tmp_path):
     again = make_image_vectors([*reversed(paths), paths[1]], encoder, folder)
     assert again.tolist() == [*reversed(expected), expected[1]]
     assert encoder.encoded == [2, 2, 1]
-    assert [path.parent.name for path in kept(folder)] == ["org_mean-colour-100000001000"]
+    assert [path.parent.name for path in kept(folder)] == ["mean-colour-100000001000"]
 
 
 def test_a_changed_picture_gets_another_vector_whatever_its_size_and_time(tmp_path):
@@ -71,6 +71,14 @@ def test_a_changed_picture_gets_another_vector_whatever_its_size_and_time(tmp_pa
     paths[0].rename(tmp_path / "renamed.bmp")
     assert make_image_vectors([tmp_path / "renamed.bmp"], encoder, tmp_path / "kept").tolist() == [[0, 10, 20]]
     assert encoder.encoded == [5, 1]
+
+
+def test_an_encoder_by_another_name_finds_its_vectors(tmp_path):
+    paths = draw(tmp_path)
+    make_image_vectors(paths, MeanColour(), tmp_path / "kept")
+    renamed = MeanColour(name="/somewhere/else")
+    assert make_image_vectors(paths, renamed, tmp_path / "kept")[4].tolist() == [4, 10, 20]
+    assert renamed.encoded == []
 
 
 def test_another_encoder_makes_its_own(tmp_path):
@@ -140,5 +148,5 @@ def test_batch_size_is_checked(tmp_path):
 
 def test_a_folder_that_cannot_be_written_is_named_with_the_way_out(tmp_path):
     (tmp_path / "kept").write_text("a file where the folder should be")
-    with pytest.raises(OSError, match="the image vectors cannot be kept in .*kept/org_mean.*; pass vectors_dir"):
+    with pytest.raises(OSError, match="the image vectors cannot be kept in .*kept/mean-colour.*; pass vectors_dir"):
         make_image_vectors(draw(tmp_path, 1), MeanColour(), tmp_path / "kept")

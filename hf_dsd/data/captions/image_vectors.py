@@ -64,7 +64,7 @@ def make_image_vectors(
     """
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}; choose a larger integer")
-    kept_in = Path(folder) / f"{re.sub(r'[^A-Za-z0-9.-]+', '_', encoder.name)[-80:]}-{encoder.digest[:12]}"
+    kept_in = _folder_of(encoder, Path(folder))
     with ThreadPoolExecutor() as threads:  # Pillow and hashlib let other threads run
         digests = list(logging.tqdm(threads.map(_file_digest, paths), "checking pictures", len(paths), unit="picture"))
         vectors = _read_vectors(kept_in, encoder.digest)
@@ -72,6 +72,12 @@ def make_image_vectors(
         if new:
             vectors |= _make(new, encoder, kept_in, batch_size, threads)
     return torch.stack([vectors[digest] for digest in digests])
+
+
+def _folder_of(encoder: PictureEncoder, folder: Path) -> Path:
+    """Where an encoder's vectors are, which may have had another name when they were made."""
+    name, digest = re.sub(r"[^A-Za-z0-9._-]+", "_", Path(encoder.name).name), encoder.digest[:12]
+    return next(iter(sorted(folder.glob(f"*-{digest}"))), folder / f"{name}-{digest}")
 
 
 def _file_digest(path: Path) -> bytes:
