@@ -78,13 +78,11 @@ class DataArguments:
     vectors_dir: str | None = field(
         default=None, metadata={"help": "Where image_dir's vectors are kept; default: in it, .image_vectors."}
     )
-    validation_fraction: float | None = field(
-        default=None, metadata={"help": "Drawn from image_dir's training pictures if its captions name no such split."}
+    validation_share: float | None = field(
+        default=None, metadata={"help": "Part of image_dir's training pictures, e.g. 0.1, if no such split is named."}
     )
-    test_fraction: float | None = field(
-        default=None, metadata={"help": "The same for the test split; 0: no such split."}
-    )
-    split_seed: int = field(default=0, metadata={"help": "Draws them."})
+    test_share: float | None = field(default=None, metadata={"help": "The same for the test split."})
+    split_seed: int = field(default=0, metadata={"help": "Which pictures the two shares are."})
     feature_columns: str | None = field(default=None, metadata={"help": "Part of the image vectors, e.g. 0:1280."})
     train_size: int | None = field(
         default=None,
@@ -130,24 +128,27 @@ class CaptioningTrainer(DSDSeq2SeqTrainer):
         return LengthGroupedSampler(dataset, self.args.train_batch_size, seed=self.args.seed)
 
 
-PICTURE_OPTIONS = ("captions", "image_encoder", "vectors_dir", "validation_fraction", "test_fraction", "split_seed")
+PICTURE_OPTIONS = ("captions", "image_encoder", "vectors_dir", "validation_share", "test_share", "split_seed")
 
 
-def load_pictures(arguments: DataArguments, encoder: ImageEncoder | None) -> CaptionData:
+def load_pictures(arguments: DataArguments, encoder: ImageEncoder | None, needs_test: bool) -> CaptionData:
     if not arguments.captions:
         raise ValueError("captions must name the captions of image_dir, got none; formats are in examples/README.md")
+    shares = {"validation": arguments.validation_share, "test": arguments.test_share}
     return load_captioned_pictures(
         arguments.image_dir,
         arguments.captions,
         encoder or load_image_encoder(arguments.image_encoder),
-        vectors_dir=arguments.vectors_dir,
-        validation_fraction=arguments.validation_fraction,
-        test_fraction=arguments.test_fraction,
+        shares={split: share for split, share in shares.items() if share is not None},
+        required_splits=("train", "validation", "test") if needs_test else ("train", "validation"),
         split_seed=arguments.split_seed,
+        vectors_dir=arguments.vectors_dir,
     )
 
 
-def load_data(arguments: DataArguments, seed: int = 42, encoder: ImageEncoder | None = None) -> CaptionData:
+def load_data(
+    arguments: DataArguments, seed: int = 42, encoder: ImageEncoder | None = None, needs_test: bool = True
+) -> CaptionData:
     source = chosen_source(arguments, {"feature_columns": "data_dir", **dict.fromkeys(PICTURE_OPTIONS, "image_dir")})
     size, size_seed = arguments.train_size, arguments.train_size_seed
     if size_seed is not None and (source is None or size is None):
@@ -156,7 +157,7 @@ def load_data(arguments: DataArguments, seed: int = 42, encoder: ImageEncoder | 
         sizes = DEFAULT_SPLIT_SIZES if size is None else {**DEFAULT_SPLIT_SIZES, "train": size}
         return make_scenes(sizes).data
     if source == "image_dir":
-        data = load_pictures(arguments, encoder)
+        data = load_pictures(arguments, encoder, needs_test)
     elif source == "data_dir":
         data = load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
     else:
@@ -181,7 +182,7 @@ def main() -> None:
     if data_arguments.image_dir is not None:
         encoder = load_image_encoder(data_arguments.image_encoder, training_arguments.device)
     with training_arguments.main_process_first(desc="making the image vectors"):
-        data = load_data(data_arguments, training_arguments.seed, encoder)
+        data = load_data(data_arguments, training_arguments.seed, encoder, training_arguments.do_predict)
     processor = load_processor(model_arguments.model_path, data, data_arguments.min_count)
     tokenizer = processor.tokenizer
     encode = partial(encode_caption, tokenizer)

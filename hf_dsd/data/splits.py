@@ -1,14 +1,23 @@
 """The splits of a data set: their names, and what every source checks of them."""
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import TypeVar
 
 import numpy as np
 
+Row = TypeVar("Row")
 Rows = TypeVar("Rows")
 
 SPLITS = ("train", "validation", "test")
 """The split names every source uses."""
+
+SPLIT_WORDS = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "dev", "val"),
+    "test": ("test", "testing", "eval", "evaluation"),
+}
+"""Our split -> the words by which other names of it are known, as `datasets` knows them."""
 
 LARGEST_SPLIT = 100_000
 """Of a set that is made on the spot: more would take hours or gigabytes."""
@@ -84,3 +93,38 @@ def check_seed(seed: int) -> None:
     """
     if seed < 0:
         raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
+
+
+def hold_out(train: Sequence[Row], shares: Mapping[str, float], seed: int) -> dict[str, list[Row]]:
+    """Parts of a training split at random, for data without the splits that are needed.
+
+    Args:
+        train: The rows there are.
+        shares: New split -> its share of the rows, above 0; together below 1. Each gets at least one row.
+        seed: At least 0; the same rows, shares and seed give the same splits.
+
+    Returns:
+        The new splits, and "train" without their rows, all in the order of the rows.
+
+    Raises:
+        ValueError: If the shares or the seed are out of range, or no row is left to train on.
+    """
+    check_seed(seed)
+    order = np.random.default_rng(seed).permutation(len(train)).tolist()
+    splits, start = {}, 0
+    for split, share in shares.items():
+        if not 0 < share < 1:
+            raise ValueError(f"{split}_share must be above 0 and below 1, got {share}; 0.1 is a tenth")
+        stop = start + max(round(share * len(train)), 1)
+        splits[split] = [train[row] for row in sorted(order[start:stop])]
+        start = stop
+    if start >= len(train):
+        raise ValueError(f"shares must leave rows to train on, got {dict(shares)} of {len(train)} rows; take less")
+    return {"train": [train[row] for row in sorted(order[start:])], **splits}
+
+
+def split_of_name(name: str) -> str | None:
+    """Our split that a name speaks of by one of its words: "validation" for "dev-clean"; None for none or several."""
+    parts = set(re.split(r"[-._ 0-9]+", name.lower()))
+    found = [split for split, words in SPLIT_WORDS.items() if parts & set(words)]
+    return found[0] if len(found) == 1 else None

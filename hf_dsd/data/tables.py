@@ -65,16 +65,24 @@ def read_json_list(path: Path, what: str) -> list[str]:
     return content
 
 
+def read_lines(path: Path) -> Iterator[tuple[str, str]]:
+    """The lines of a text, each with its place for messages; empty lines are passed over.
+
+    Raises:
+        ValueError: As `read_text`.
+    """
+    for number, line in enumerate(read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
+        if line.strip():
+            yield f"{_short(path)} line {number}", line
+
+
 def read_jsonl(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """The objects of a JSON Lines file, each with its place for messages; empty lines are passed over.
 
     Raises:
         ValueError: If a line is no JSON object or has a key twice; names the file and the line.
     """
-    for number, line in enumerate(read_text(path).split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{_short(path)} line {number}"
+    for place, line in read_lines(path):
         try:
             row = _parse(line)
         except _NotJSONError as error:
@@ -97,10 +105,7 @@ def read_csv(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             column twice or is separated by something else than commas; names the file and the line.
     """
     header: list[str] = []
-    for number, line in enumerate(read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
-        if not line.strip():
-            continue
-        place = f"{_short(path)} line {number}"
+    for place, line in read_lines(path):
         fields = _split_line(place, line)
         if not header:
             _check_header(place, fields)

@@ -72,7 +72,7 @@ def test_cocos_two_files_and_a_test_split_of_ones_own(tmp_path):
     names = [*(f"train2017/{number:012}.jpg" for number in range(10)), "val2017/000000000010.jpg"]
     draw(tmp_path / "coco", *names)
     files = [write_coco(tmp_path / "annotations", "train", *range(10)), write_coco(tmp_path / "annotations", "val", 10)]
-    data = load_captioned_pictures(tmp_path / "coco", files, MeanColour(), test_fraction=0.2)
+    data = load_captioned_pictures(tmp_path / "coco", files, MeanColour(), shares={"test": 0.2})
     assert {split: len(data.split(split)) for split in data.splits} == {"train": 8, "validation": 1, "test": 2}
     assert reds(data, "train") | reds(data, "test") == {f"{number:012}.jpg": number for number in range(10)}
     assert reds(data, "validation") == {"000000000010.jpg": 10}
@@ -88,9 +88,8 @@ def write_unsplit(folder: Path, count: int = 10) -> Path:
 def test_splits_are_drawn_by_a_seed(tmp_path):
     path, drawn = write_unsplit(tmp_path), {}
     for seed in (0, 0, 1):
-        data = load_captioned_pictures(
-            tmp_path, [path], MeanColour(), validation_fraction=0.2, test_fraction=0.1, split_seed=seed
-        )
+        shares = {"validation": 0.2, "test": 0.1}
+        data = load_captioned_pictures(tmp_path, [path], MeanColour(), shares=shares, split_seed=seed)
         found = {split: list(data.split(split).images) for split in ("train", "validation", "test")}
         assert {split: len(images) for split, images in found.items()} == {"train": 7, "validation": 2, "test": 1}
         assert sorted(sum(found.values(), [])) == [f"{number}.png" for number in range(10)]
@@ -100,27 +99,26 @@ def test_splits_are_drawn_by_a_seed(tmp_path):
 
 def test_a_split_can_be_done_without(tmp_path):
     path = write_unsplit(tmp_path)
-    data = load_captioned_pictures(tmp_path, [path], MeanColour(), validation_fraction=0.01, test_fraction=0)
+    options = {"shares": {"validation": 0.01}, "required_splits": ("train", "validation")}
+    data = load_captioned_pictures(tmp_path, [path], MeanColour(), **options)
     assert {split: len(data.split(split)) for split in data.splits} == {"train": 9, "validation": 1}
 
 
 @pytest.mark.parametrize(
-    ("options", "message"),
+    ("shares", "message"),
     [
-        ({}, "must name a validation and a test split, got \\['train'\\]; .* validation_fraction and test_fraction"),
-        ({"validation_fraction": 0.1}, "must name a test split, .* by test_fraction \\(0.1 is a tenth, 0 does without"),
-        ({"validation_fraction": 1.0, "test_fraction": 0}, "validation_fraction must be in \\[0, 1\\), got 1.0"),
-        ({"validation_fraction": float("nan"), "test_fraction": 0}, "must be in \\[0, 1\\), got nan"),
-        ({"validation_fraction": 0.5, "test_fraction": 0.5}, "test_fraction must leave pictures to train on, got 0.5"),
-        ({"validation_fraction": 0, "test_fraction": 0, "split_seed": 1}, "split_seed 1 draws splits, and none is"),
-        ({"validation_fraction": 0.1, "test_fraction": 0, "split_seed": -1}, "seed must be at least 0, got -1"),
+        ({}, "must name a validation and a test split, got \\['train'\\]; .* by validation_share and test_share"),
+        ({"validation": 0.1}, "must name a test split, .* by test_share \\(0.1 is a tenth\\)"),
+        ({"validation": 1.0, "test": 0.1}, "validation_share must be above 0 and below 1, got 1.0"),
+        ({"validation": float("nan"), "test": 0.1}, "must be above 0 and below 1, got nan"),
+        ({"validation": 0.5, "test": 0.5}, "shares must leave rows to train on, got .* of 10 rows"),
     ],
-    ids=["both", "test", "one", "nan", "too-large", "nothing-drawn", "seed"],
+    ids=["both", "test", "one", "nan", "too-large"],
 )
-def test_splits_that_are_not_named_need_a_word(tmp_path, options, message):
+def test_splits_that_are_not_named_need_a_share(tmp_path, shares, message):
     encoder = MeanColour()
     with pytest.raises(ValueError, match=message):
-        load_captioned_pictures(tmp_path, [write_unsplit(tmp_path)], encoder, **options)
+        load_captioned_pictures(tmp_path, [write_unsplit(tmp_path)], encoder, shares=shares)
     assert encoder.encoded == []  # said before the long work
 
 
@@ -148,13 +146,19 @@ def test_captions_that_contradict_themselves_are_refused(tmp_path, files, messag
 def test_a_split_that_is_there_is_not_drawn_too(tmp_path):
     rows = [row("0.png", "train"), row("1.png", "val"), row("2.png", "test")]
     path = write(tmp_path / "metadata.jsonl", *rows)
-    with pytest.raises(ValueError, match="captions names a test split itself, got test_fraction, too; leave that out"):
-        load_captioned_pictures(tmp_path, [path], MeanColour(), test_fraction=0.1)
+    with pytest.raises(ValueError, match="captions names a test split itself, got test_share, too; leave that out"):
+        load_captioned_pictures(tmp_path, [path], MeanColour(), shares={"test": 0.1})
+
+
+def test_a_seed_that_draws_nothing_is_refused(tmp_path):
+    options = {"required_splits": ["train"], "split_seed": 1}
+    with pytest.raises(ValueError, match="split_seed 1 draws splits, and none is drawn; leave it out"):
+        load_captioned_pictures(tmp_path, [write_unsplit(tmp_path)], MeanColour(), **options)
 
 
 def test_vectors_are_kept_where_they_are_asked_for(tmp_path):
     path = write_unsplit(tmp_path / "pictures")
-    options = {"validation_fraction": 0.1, "test_fraction": 0.1}
+    options = {"shares": {"validation": 0.1, "test": 0.1}}
     load_captioned_pictures(tmp_path / "pictures", [path], MeanColour(), vectors_dir=tmp_path / "kept", **options)
     assert not (tmp_path / "pictures" / ".image_vectors").exists()
     assert len(list((tmp_path / "kept").rglob("*.safetensors"))) == 1

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from hf_dsd.data.tables import read_csv, read_json, read_jsonl, read_text
+from hf_dsd.data.splits import SPLIT_WORDS, split_of_name
+from hf_dsd.data.tables import read_csv, read_json, read_jsonl, read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -21,10 +22,6 @@ FORMATS = (
     "Karpathy's JSON, COCO's captions JSON, Flickr8k.token.txt, an imagefolder's metadata.jsonl or metadata.csv, or "
     "captions.jsonl"
 )
-
-# Karpathy's "restval" are the pictures of COCO's validation set that everybody trains on.
-_SPLIT_WORDS = {"train": "train", "training": "train", "restval": "train", "test": "test", "testing": "test"}
-_SPLIT_WORDS |= dict.fromkeys(("val", "valid", "validation", "dev"), "validation")
 
 _FLICKR_LINE = re.compile(r"(?P<name>.+)#(?P<number>\d+)\t(?P<caption>.*)")
 _FLICKR_LISTS = {"train": "trainImages", "validation": "devImages", "test": "testImages"}
@@ -67,7 +64,7 @@ def read_annotations(path: Path) -> Iterator[Annotation]:
                 f"captions must be {FORMATS}, got the MATLAB file {path.name}, which holds image vectors; give the "
                 "captions beside it (dataset.json), and the pictures as image_dir: their vectors are made from them"
             )
-    lines = _numbered_lines(path)
+    lines = list(read_lines(path))
     if not lines:
         raise ValueError(f"captions must be {FORMATS}, got {path.name} without a line; check the path")
     first = lines[0][1]
@@ -77,12 +74,6 @@ def read_annotations(path: Path) -> Iterator[Annotation]:
     if len(lines) > 1 and _is_json(first):
         return _read_rows(path, read_jsonl(path))
     return _read_document(path, read_json(path, "JSON"))
-
-
-def _numbered_lines(path: Path) -> list[tuple[int, str]]:
-    """Lines that are not empty, numbered from 1; `str.splitlines` would also break at marks inside a caption."""
-    lines = read_text(path).replace("\r\n", "\n").replace("\r", "\n").split("\n")
-    return [(number, line) for number, line in enumerate(lines, start=1) if line.strip()]
 
 
 def _is_json(line: str) -> bool:
@@ -114,7 +105,7 @@ def _read_karpathy(path: Path, document: Mapping[str, Any]) -> Iterator[Annotati
                 'write [{"raw": "a dog runs"}]'
             )
         captions = [_sentence(f"{place} ({name})", sentence) for sentence in sentences]
-        yield Annotation(place, name, split_named(place, image.get("split")), captions)
+        yield Annotation(place, name, _split_named(place, image.get("split")), captions)
 
 
 def _sentence(place: str, sentence: Any) -> str:
@@ -150,16 +141,15 @@ def _read_coco(path: Path, document: Mapping[str, Any]) -> Iterator[Annotation]:
             )
         captioned.add(annotation["image_id"])
         name = names[annotation["image_id"]]
-        yield Annotation(place, name, _split_in_file_name(path.stem) or _split_of_folders(name), [caption])
+        yield Annotation(place, name, split_of_name(path.stem) or _split_of_folders(name), [caption])
     if len(captioned) < len(names):
         logger.warning("%s: left out %d picture(s) without a caption", path.name, len(names) - len(captioned))
 
 
-def _read_flickr(path: Path, lines: list[tuple[int, str]]) -> Iterator[Annotation]:
+def _read_flickr(path: Path, lines: list[tuple[str, str]]) -> Iterator[Annotation]:
     splits = _flickr_splits(path.parent)
     left_out, captioned, seen = set(), set(), set()
-    for number, line in lines:
-        place = f"{path.name} line {number}"
+    for place, line in lines:
         if (found := _FLICKR_LINE.fullmatch(line)) is None:
             raise ValueError(f"{place} must be NAME.jpg#NUMBER, a tab and a caption, got {line!r:.80}; write it again")
         name = found["name"]
@@ -182,7 +172,7 @@ def _flickr_splits(folder: Path) -> dict[str, str]:
     splits: dict[str, str] = {}
     for split, word in _FLICKR_LISTS.items():
         for path in sorted(folder.glob(f"*{word}.txt")):
-            for _, line in _numbered_lines(path):
+            for _, line in read_lines(path):
                 if splits.setdefault(name := line.strip(), split) != split:
                     raise ValueError(f"{path.name}: a picture must be in one list, got {name!r} in another, too")
     return splits
@@ -191,7 +181,7 @@ def _flickr_splits(folder: Path) -> dict[str, str]:
 def _read_rows(path: Path, rows: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[Annotation]:
     for place, row in rows:
         name = _text(place, row, _only_field(place, row, NAME_FIELDS))
-        split = split_named(place, row["split"]) if "split" in row else _split_of_folders(f"{path.parent.name}/{name}")
+        split = _split_named(place, row["split"]) if "split" in row else _split_of_folders(f"{path.parent.name}/{name}")
         yield Annotation(place, name, split, _row_captions(place, row))
 
 
@@ -219,24 +209,17 @@ def _text(place: str, entry: Any, field: str) -> str:
     return value
 
 
-def split_named(place: str, word: Any) -> str:
-    """The split that a file calls by one of several words: train, restval, val, dev, test.
-
-    Raises:
-        ValueError: If it is none of them.
-    """
-    if not isinstance(word, str) or word.lower() not in _SPLIT_WORDS:
-        raise ValueError(f"{place}: split must be one of {tuple(_SPLIT_WORDS)}, got {word!r:.80}; rename it")
-    return _SPLIT_WORDS[word.lower()]
-
-
-def _split_in_file_name(name: str) -> str | None:
-    """Of the file captions_val2017, the validation split."""
-    found = {_SPLIT_WORDS[word] for word in re.findall(r"[a-z]+", name.lower()) if word in _SPLIT_WORDS}
-    return found.pop() if len(found) == 1 else None
+def _split_named(place: str, word: Any) -> str:
+    """The split that a file calls by one of its words: train, val, dev, test."""
+    if word == "restval":  # Karpathy's: pictures of COCO's validation set that everybody trains on
+        return "train"
+    for split, words in SPLIT_WORDS.items():
+        if isinstance(word, str) and word.lower() in words:
+            return split
+    raise ValueError(f"{place}: split must be train, restval, val or test, got {word!r:.80}; rename it")
 
 
 def _split_of_folders(name: str) -> str | None:
-    """Of train2017/1.jpg, the training split."""
-    words = [folder.lower().rstrip("0123456789") for folder in Path(name).parts[:-1]]
-    return next((_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS), None)
+    """Of train2017/1.jpg, the training split; a folder like test-pictures says nothing."""
+    words = [folder for folder in Path(name).parts[:-1] if re.fullmatch(r"[a-z]+\d*", folder.lower())]
+    return next(filter(None, map(split_of_name, words)), None)

@@ -1,12 +1,10 @@
 """Captions and image vectors from a folder of pictures and files of captions, as people have them."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from hf_dsd.data.splits import check_seed, check_split_names
+from hf_dsd.data.splits import SPLITS, check_split_names, hold_out
 
 from .annotations import read_annotations
 from .dataset import CaptionData, CaptionSplit
@@ -22,8 +20,8 @@ def load_captioned_pictures(
     captions: Sequence[str | Path],
     encoder: PictureEncoder,
     *,
-    validation_fraction: float | None = None,
-    test_fraction: float | None = None,
+    shares: Mapping[str, float] | None = None,
+    required_splits: Collection[str] = SPLITS,
     split_seed: int = 0,
     vectors_dir: str | Path | None = None,
     batch_size: int = 32,
@@ -34,9 +32,9 @@ def load_captioned_pictures(
         image_dir: Folder of the pictures; they may lie in sub-folders.
         captions: One file or more, each in a format of `read_annotations`.
         encoder: Makes the image vectors.
-        validation_fraction: In [0, 1): part of the training pictures that becomes the validation split where the files
-            name none; 0 does without. None: the files must name it.
-        test_fraction: The same for the test split.
+        shares: "validation" or "test" -> part of the training pictures that becomes this split, in (0, 1), where the
+            files name none.
+        required_splits: Those that must be there; without "test" nothing can be scored.
         split_seed: Draws them, at least 0.
         vectors_dir: Where the vectors are kept; None keeps them in the folder `.image_vectors` of `image_dir`.
         batch_size: Pictures that the encoder gets at a time.
@@ -47,14 +45,11 @@ def load_captioned_pictures(
     Raises:
         FileNotFoundError: If a file, the folder or a picture is missing.
         ValueError: If a file is malformed, two files caption one picture, there is no train split, a split is neither
-            named nor drawn or both, a fraction is out of range, or a picture cannot be read.
+            named nor drawn or both, a share is out of range, or a picture cannot be read.
     """
     folder = Path(image_dir)
-    splits = draw_splits(
-        _read_splits([Path(path) for path in captions], folder),
-        {"validation": validation_fraction, "test": test_fraction},
-        split_seed,
-    )
+    named = _read_splits([Path(path) for path in captions], folder)
+    splits = _hold_out(named, shares or {}, required_splits, split_seed)
     paths = find_pictures(folder, [name for pictures in splits.values() for name in pictures])
     features = make_image_vectors(list(paths.values()), encoder, vectors_dir or folder / FOLDER, batch_size=batch_size)
     row_of = {name: row for row, name in enumerate(paths)}
@@ -98,55 +93,23 @@ def _name_below(image_dir: Path, path: Path) -> str | None:
     return picture.relative_to(folder).as_posix() if is_below else None
 
 
-def draw_splits(
-    splits: Mapping[str, Captions], fractions: Mapping[str, float | None], seed: int = 0
+def _hold_out(
+    splits: dict[str, Captions], shares: Mapping[str, float], required: Collection[str], seed: int
 ) -> dict[str, Captions]:
-    """Adds the splits that are missing: pictures drawn from the training split by a seed.
-
-    Args:
-        splits: Split -> picture -> captions.
-        fractions: Split -> part of the training pictures; None where the split must be there, 0 to do without it.
-        seed: Draws them, at least 0.
-
-    Raises:
-        ValueError: If there is no train split, a split is neither there nor asked for, or both, a fraction is out of
-            range or leaves nothing to train on, or the seed is negative or draws nothing.
-    """
+    """The splits, those of `shares` drawn from the training pictures."""
     check_split_names("the splits of captions", splits)
-    _check_fractions(splits, fractions, seed)
-    names = list(splits["train"])
-    order = [names[row] for row in np.random.default_rng(seed).permutation(len(names))]
-    result = dict(splits)
-    for split, fraction in fractions.items():
-        if not fraction:
-            continue
-        count = max(1, round(fraction * len(names)))
-        chosen, order = set(order[:count]), order[count:]
-        if not order:
-            raise ValueError(
-                f"{split}_fraction must leave pictures to train on, got {fraction} of {len(names)}; make it smaller"
-            )
-        result[split] = {name: captions for name, captions in splits["train"].items() if name in chosen}
-    kept = set(order)
-    return {**result, "train": {name: captions for name, captions in splits["train"].items() if name in kept}}
-
-
-def _check_fractions(splits: Mapping[str, Captions], fractions: Mapping[str, float | None], seed: int) -> None:
-    check_seed(seed)
-    missing = [split for split, fraction in fractions.items() if fraction is None and split not in splits]
-    if missing:
-        options = " and ".join(f"{split}_fraction" for split in missing)
+    if missing := [split for split in required if split not in splits and split not in shares]:
+        options = " and ".join(f"{split}_share" for split in missing)
         raise ValueError(
             f"captions must name a {' and a '.join(missing)} split, got {list(splits)}; draw it from the training "
-            f"pictures by {options} (0.1 is a tenth, 0 does without), or give the file that names it, too"
+            f"pictures by {options} (0.1 is a tenth), or give the file that names it, too"
         )
-    for split, fraction in fractions.items():
-        if fraction is not None and not 0 <= fraction < 1:
-            raise ValueError(f"{split}_fraction must be in [0, 1), got {fraction}; 0.1 is a tenth, 0 does without")
-        if fraction is not None and split in splits:
-            raise ValueError(f"captions names a {split} split itself, got {split}_fraction, too; leave that out")
-    if seed and not any(fractions.values()):
+    if twice := [split for split in shares if split in splits]:
+        raise ValueError(f"captions names a {twice[0]} split itself, got {twice[0]}_share, too; leave that out")
+    if seed and not shares:
         raise ValueError(f"split_seed {seed} draws splits, and none is drawn; leave it out")
+    drawn = hold_out(list(splits["train"].items()), shares, seed)
+    return {**splits, **{split: dict(pictures) for split, pictures in drawn.items()}}
 
 
 __all__ = ["load_captioned_pictures"]
