@@ -183,7 +183,14 @@ def coco(images: Any = COCO["images"], annotations: Any = COCO["annotations"]) -
         pytest.param({"images": [3]}, "f images[0]: filename must be a str, got 3", id="k-number"),
         pytest.param(coco(annotations=[{"image_id": 5, "caption": "a"}]), "image_id must be the id of one", id="c-id"),
         pytest.param(coco(annotations=[{"image_id": 37777}]), "annotations[0]: caption must be a str", id="c-none"),
-        pytest.param(coco(images=COCO["images"][:1] * 2), "images[1] (000000397133.jpg): id must be", id="c-twice"),
+        pytest.param({"images": KARPATHY["images"][:1] * 2}, "images[1]: 1.jpg must appear once", id="k-twice"),
+        pytest.param(coco(images=COCO["images"][:1] * 2), "images[1]: 000000397133.jpg must appear", id="c-twice"),
+        pytest.param(
+            coco(images=[{"id": 1, "file_name": name} for name in "ab"]), "images[1] (b): id must be there", id="c-ids"
+        ),
+        pytest.param(coco(images=[{"id": [1], "file_name": "a"}]), "(a): id must be there and its own", id="c-list"),
+        pytest.param(coco(annotations=3), "annotations must be a list, got 3; check the file", id="c-number"),
+        pytest.param("[" * 100_000, "f must be JSON, got invalid JSON (it is nested too deeply", id="deep"),
         pytest.param(FLICKR + "5.jpg A dog", "/f line 6 must be NAME.jpg#NUMBER, a tab and", id="f-line"),
         pytest.param("\n" + FLICKR * 2, "/f line 7: 1_a.jpg#0 must appear once", id="f-twice"),
         pytest.param(

@@ -79,7 +79,7 @@ def read_annotations(path: Path) -> Iterator[Annotation]:
 def _is_json(line: str) -> bool:
     try:
         return isinstance(json.loads(line), dict)
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
 
 
@@ -93,11 +93,13 @@ def _read_document(path: Path, document: Any) -> Iterator[Annotation]:
 
 
 def _read_karpathy(path: Path, document: Mapping[str, Any]) -> Iterator[Annotation]:
-    for number, image in enumerate(document["images"], start=1):
-        place = f"{path.name} images[{number - 1}]"
+    seen: set[str] = set()
+    for number, image in enumerate(document["images"]):
+        place = f"{path.name} images[{number}]"
         name = _text(place, image, "filename")
         if folder := image.get("filepath"):  # of COCO, whose pictures lie in two folders
             name = f"{folder}/{name}"
+        _check_new(place, name, seen)
         sentences = image.get("sentences")
         if not isinstance(sentences, list) or not sentences:
             raise ValueError(
@@ -122,10 +124,16 @@ def _sentence(place: str, sentence: Any) -> str:
 
 def _read_coco(path: Path, document: Mapping[str, Any]) -> Iterator[Annotation]:
     names: dict[Any, str] = {}
+    seen: set[str] = set()
+    if not isinstance(document["annotations"], list):
+        raise ValueError(
+            f"{path.name}: annotations must be a list, got {document['annotations']!r:.80}; check the file"
+        )
     for number, image in enumerate(document["images"]):
         place = f"{path.name} images[{number}]"
         name = _text(place, image, "file_name")
-        if image.get("id") is None or image["id"] in names:
+        _check_new(place, name, seen)
+        if not isinstance(image.get("id"), int | str) or image["id"] in names:
             raise ValueError(
                 f"{place} ({name}): id must be there and its own, got {image.get('id')!r}; give it another"
             )
@@ -134,13 +142,14 @@ def _read_coco(path: Path, document: Mapping[str, Any]) -> Iterator[Annotation]:
     for number, annotation in enumerate(document["annotations"]):
         place = f"{path.name} annotations[{number}]"
         caption = _text(place, annotation, "caption")
-        if annotation.get("image_id") not in names:
+        image_id = annotation.get("image_id")
+        if not isinstance(image_id, int | str) or image_id not in names:
             raise ValueError(
-                f"{place}: image_id must be the id of one of its images, got {annotation.get('image_id')!r}; remove "
-                "the annotation or add the image"
+                f"{place}: image_id must be the id of one of its images, got {image_id!r:.80}; remove the "
+                "annotation or add the image"
             )
-        captioned.add(annotation["image_id"])
-        name = names[annotation["image_id"]]
+        captioned.add(image_id)
+        name = names[image_id]
         yield Annotation(place, name, split_of_name(path.stem) or _split_of_folders(name), [caption])
     if len(captioned) < len(names):
         logger.warning("%s: left out %d picture(s) without a caption", path.name, len(names) - len(captioned))
@@ -148,14 +157,12 @@ def _read_coco(path: Path, document: Mapping[str, Any]) -> Iterator[Annotation]:
 
 def _read_flickr(path: Path, lines: list[tuple[str, str]]) -> Iterator[Annotation]:
     splits = _flickr_splits(path.parent)
-    left_out, captioned, seen = set(), set(), set()
+    left_out, captioned, seen = set(), set(), set[str]()
     for place, line in lines:
         if (found := _FLICKR_LINE.fullmatch(line)) is None:
             raise ValueError(f"{place} must be NAME.jpg#NUMBER, a tab and a caption, got {line!r:.80}; write it again")
         name = found["name"]
-        if (key := (name, found["number"])) in seen:
-            raise ValueError(f"{place}: {name}#{found['number']} must appear once, got it again; remove or renumber it")
-        seen.add(key)
+        _check_new(place, f"{name}#{found['number']}", seen)
         if splits and name not in splits:
             left_out.add(name)
             continue
@@ -193,6 +200,12 @@ def _row_captions(place: str, row: Mapping[str, Any]) -> list[str]:
     if isinstance(captions, list) and captions and all(isinstance(caption, str) for caption in captions):
         return captions
     raise ValueError(f'{place}: {field} must be a non-empty list of str, got {captions!r:.80}; write ["a dog runs"]')
+
+
+def _check_new(place: str, name: str, seen: set[str]) -> None:
+    if name in seen:
+        raise ValueError(f"{place}: {name} must appear once, got it again; remove or rename one")
+    seen.add(name)
 
 
 def _only_field(place: str, row: Mapping[str, Any], fields: tuple[str, ...]) -> str:
