@@ -10,6 +10,8 @@ from scripts import ROOT, run
 from transformers import AutoModelForImageTextToText, ResNetConfig, ResNetModel, pipeline
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
+import hf_dsd  # noqa: F401  (its models register with the pipelines)
+
 COLOURS = ("red", "green", "blue")
 
 
