@@ -7,6 +7,7 @@ import pytest
 import torch
 from PIL import Image
 from transformers import (
+    AutoImageProcessor,
     BertConfig,
     BertModel,
     CLIPConfig,
@@ -25,7 +26,7 @@ from hf_dsd.models import (
     build_caption_tokenizer,
     load_image_encoder,
 )
-from hf_dsd.models.neuraltalk import build_image_processor
+from hf_dsd.models.neuraltalk.image_encoder import build_image_processor, build_timm_processor
 
 RESNET = ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic")
 PICTURE_HALF = {
@@ -148,6 +149,24 @@ def test_what_is_no_image_encoder_is_refused(save, make_model, processor, tmp_pa
     ResNetModel(RESNET).save_pretrained(tmp_path / "bare")
     with pytest.raises(OSError, match="preprocessor_config.json"):
         load_image_encoder(tmp_path / "bare")
+
+
+@pytest.mark.parametrize(("mode", "resized"), [("center", (48, 32)), ("squash", (32, 32))])
+def test_pictures_are_prepared_as_timm_does(pictures, tmp_path, mode, resized):
+    settings = {"input_size": [3, 16, 16], "crop_pct": 0.5, "crop_mode": mode, "interpolation": "bicubic"}
+    processor = build_timm_processor({**settings, "mean": (0.5, 0.25, 0.0), "std": (0.5, 1.0, 2.0)})
+    processor.save_pretrained(tmp_path)
+    found = AutoImageProcessor.from_pretrained(tmp_path)(images=pictures[:1], return_tensors="pt")["pixel_values"][0]
+    picture = pictures[0].resize(resized, Image.Resampling.BICUBIC)
+    left, top = (resized[0] - 16) // 2, (resized[1] - 16) // 2
+    pixels = torch.from_numpy(np.asarray(picture.crop((left, top, left + 16, top + 16))) / 255).float()
+    expected = (pixels - torch.tensor([0.5, 0.25, 0.0])) / torch.tensor([0.5, 1.0, 2.0])
+    torch.testing.assert_close(found, expected.permute(2, 0, 1), atol=1e-5, rtol=0)
+
+
+def test_another_preparation_of_timm_is_refused():
+    with pytest.raises(ValueError, match="must crop by 'center' or 'squash', got 'border'; take another model of timm"):
+        build_timm_processor({"input_size": [3, 16, 16], "crop_mode": "border"})
 
 
 def test_the_default_needs_no_name(pictures):

@@ -6,8 +6,9 @@ This file stays at home when a model is published; what it builds travels.
 import hashlib
 import importlib
 import json
+import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -136,6 +137,8 @@ def load_image_encoder(
     else:
         model = _load_image_model(name, getattr(config, "vision_config", config))
     processor = AutoImageProcessor.from_pretrained(name)
+    if timm_settings := getattr(processor, "data_config", None):
+        processor = build_timm_processor(timm_settings)
     return ImageEncoder(name, model.float().to(device).eval(), processor)
 
 
@@ -189,6 +192,30 @@ def build_image_processor() -> ViTImageProcessorPil:
         do_rescale=False,
         image_mean=[127.0] * 3,
         image_std=[128.0] * 3,
+    )
+
+
+def build_timm_processor(data_config: Mapping[str, Any]) -> ViTImageProcessorPil:
+    """Builds what prepares pictures as a timm model's evaluation does; transformers' own class for it cannot be saved.
+
+    Args:
+        data_config: As `timm.data.resolve_data_config` gives it.
+
+    Raises:
+        ValueError: If pictures are to be bordered, which no class of transformers does.
+    """
+    mode, (_, height, width) = data_config["crop_mode"], data_config["input_size"]
+    if mode not in ("center", "squash"):
+        raise ValueError(f"image_encoder must crop by 'center' or 'squash', got {mode!r}; take another model of timm")
+    large = [math.floor(side / data_config["crop_pct"]) for side in (height, width)]
+    return ViTImageProcessorPil(
+        do_convert_rgb=True,
+        size={"height": large[0], "width": large[1]} if mode == "squash" else {"shortest_edge": min(large)},
+        resample=PILImageResampling[data_config["interpolation"].upper()],
+        do_center_crop=True,
+        crop_size={"height": height, "width": width},
+        image_mean=list(data_config["mean"]),
+        image_std=list(data_config["std"]),
     )
 
 

@@ -559,7 +559,8 @@ def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
 
 def _feature_width(encoder: PreTrainedModel) -> int:
     """Finds the width of an encoder's image vectors by showing it a blank picture."""
-    size, channels = getattr(encoder.config, "image_size", 224), getattr(encoder.config, "num_channels", 3)
+    of_timm = (getattr(encoder.config, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))
+    size, channels = getattr(encoder.config, "image_size", of_timm[1:]), getattr(encoder.config, "num_channels", 3)
     height, width = (size, size) if isinstance(size, int) else size
     blank = torch.zeros(1, channels, height, width, dtype=encoder.dtype, device=encoder.device)
     with torch.no_grad():
