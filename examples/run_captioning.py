@@ -8,6 +8,10 @@ With image vectors and captions in files (captions.jsonl, image_ids.json, featur
 
     accelerate launch examples/run_captioning.py --data_dir flickr8k --output_dir runs/flickr8k --phase_epochs 19 10 6
 
+with pictures of your own and their captions (formats: examples/README.md), whose vectors are made once:
+
+    python examples/run_captioning.py --image_dir Flicker8k_Dataset --captions dataset_flickr8k.json --output_dir runs/x
+
 or with a dataset of the Hub that has `image_features` and `captions` columns: `--dataset_name user/name`.
 `--dsd_control true` trains the equal-budget dense control: the same epochs and learning rates, no masks.
 """
@@ -15,7 +19,7 @@ or with a dataset of the Hub that has `image_features` and `captions` columns: `
 from dataclasses import dataclass, field
 from functools import partial
 
-from transformers import HfArgumentParser, PreTrainedTokenizerBase, set_seed
+from transformers import HfArgumentParser, set_seed
 
 from hf_dsd import (
     DSDSeq2SeqTrainer,
@@ -33,11 +37,13 @@ from hf_dsd.data import (
     LengthGroupedSampler,
     chosen_source,
     load_caption_dataset,
+    load_captioned_pictures,
     load_captions,
     make_scenes,
 )
 from hf_dsd.metrics import caption_metrics, caption_scorer
-from hf_dsd.models import build_caption_tokenizer, encode_caption
+from hf_dsd.models import ImageEncoder, build_caption_tokenizer, encode_caption, load_image_encoder
+from hf_dsd.models.neuraltalk import EFFICIENTNET_LITE0
 from hf_dsd.report import measure_run_landscape
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
@@ -62,6 +68,21 @@ class DataArguments:
         default=None, metadata={"help": "captions.jsonl, image_ids.json, features.safetensors"}
     )
     dataset_name: str | None = field(default=None, metadata={"help": "A Hub dataset with image_features and captions."})
+    image_dir: str | None = field(default=None, metadata={"help": "Folder of pictures; name their captions, too."})
+    captions: list[str] | None = field(
+        default=None, metadata={"help": "Files of captions of image_dir; their formats are in examples/README.md."}
+    )
+    image_encoder: str = field(
+        default=EFFICIENTNET_LITE0, metadata={"help": "Makes the image vectors; a folder, or a name on the Hub."}
+    )
+    vectors_dir: str | None = field(
+        default=None, metadata={"help": "Where image_dir's vectors are kept; default: in it, .image_vectors."}
+    )
+    validation_share: float | None = field(
+        default=None, metadata={"help": "Part of image_dir's training pictures, e.g. 0.1, if no such split is named."}
+    )
+    test_share: float | None = field(default=None, metadata={"help": "The same for the test split."})
+    split_seed: int = field(default=0, metadata={"help": "Which pictures the two shares are."})
     feature_columns: str | None = field(default=None, metadata={"help": "Part of the image vectors, e.g. 0:1280."})
     train_size: int | None = field(
         default=None,
@@ -107,27 +128,49 @@ class CaptioningTrainer(DSDSeq2SeqTrainer):
         return LengthGroupedSampler(dataset, self.args.train_batch_size, seed=self.args.seed)
 
 
-def load_data(arguments: DataArguments, seed: int = 42) -> CaptionData:
-    source = chosen_source(arguments, {"feature_columns": "data_dir"})
+PICTURE_OPTIONS = ("captions", "image_encoder", "vectors_dir", "validation_share", "test_share", "split_seed")
+
+
+def load_pictures(arguments: DataArguments, encoder: ImageEncoder | None, needs_test: bool) -> CaptionData:
+    if not arguments.captions:
+        raise ValueError("captions must name the captions of image_dir, got none; formats are in examples/README.md")
+    shares = {"validation": arguments.validation_share, "test": arguments.test_share}
+    return load_captioned_pictures(
+        arguments.image_dir,
+        arguments.captions,
+        encoder or load_image_encoder(arguments.image_encoder),
+        shares={split: share for split, share in shares.items() if share is not None},
+        required_splits=("train", "validation", "test") if needs_test else ("train", "validation"),
+        split_seed=arguments.split_seed,
+        vectors_dir=arguments.vectors_dir,
+    )
+
+
+def load_data(
+    arguments: DataArguments, seed: int = 42, encoder: ImageEncoder | None = None, needs_test: bool = True
+) -> CaptionData:
+    source = chosen_source(arguments, {"feature_columns": "data_dir", **dict.fromkeys(PICTURE_OPTIONS, "image_dir")})
     size, size_seed = arguments.train_size, arguments.train_size_seed
     if size_seed is not None and (source is None or size is None):
-        raise ValueError(f"train_size_seed {size_seed} draws a part of data_dir or dataset_name: give both, or neither")
+        raise ValueError(f"train_size_seed {size_seed} draws a part of data_dir or the like: give both, or neither")
     if source is None:
         sizes = DEFAULT_SPLIT_SIZES if size is None else {**DEFAULT_SPLIT_SIZES, "train": size}
         return make_scenes(sizes).data
-    if source == "data_dir":
+    if source == "image_dir":
+        data = load_pictures(arguments, encoder, needs_test)
+    elif source == "data_dir":
         data = load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
     else:
         data = load_caption_dataset(arguments.dataset_name)
     return data if size is None else data.with_train_size(size, seed if size_seed is None else size_seed)
 
 
-def load_tokenizer(model_path: str | None, data: CaptionData, min_count: int) -> PreTrainedTokenizerBase:
+def load_processor(model_path: str | None, data: CaptionData, min_count: int) -> NeuralTalkProcessor:
     """A trained model's own, whose words its weights belong to, or a new one of the training captions."""
     if model_path is not None:
-        return NeuralTalkProcessor.from_pretrained(model_path).tokenizer
+        return NeuralTalkProcessor.from_pretrained(model_path)
     captions = (caption for image in data.split("train").captions for caption in image)
-    return build_caption_tokenizer(captions, min_count=min_count)
+    return NeuralTalkProcessor(tokenizer=build_caption_tokenizer(captions, min_count=min_count))
 
 
 def main() -> None:
@@ -135,12 +178,17 @@ def main() -> None:
     model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
     set_seed(training_arguments.seed)
 
-    data = load_data(data_arguments, training_arguments.seed)
-    tokenizer = load_tokenizer(model_arguments.model_path, data, data_arguments.min_count)
+    encoder = None
+    if data_arguments.image_dir is not None:
+        encoder = load_image_encoder(data_arguments.image_encoder, training_arguments.device)
+    with training_arguments.main_process_first(desc="making the image vectors"):
+        data = load_data(data_arguments, training_arguments.seed, encoder, training_arguments.do_predict)
+    processor = load_processor(model_arguments.model_path, data, data_arguments.min_count)
+    tokenizer = processor.tokenizer
     encode = partial(encode_caption, tokenizer)
     train_set = CaptionTrainingSet(data, encode)
     validation_set = CaptionEvaluationSet(data, encode, split="validation")
-    test_set = CaptionEvaluationSet(data, encode, split="test")
+    test_set = CaptionEvaluationSet(data, encode, split="test") if training_arguments.do_predict else None
 
     if model_arguments.model_path is not None:
         model = NeuralTalkForConditionalGeneration.from_pretrained(model_arguments.model_path)
@@ -155,6 +203,8 @@ def main() -> None:
         )
         model = NeuralTalkForConditionalGeneration(config)
         model.standardize_features(data.features[data.split("train").feature_rows])
+    if encoder is not None:
+        encoder.attach_to(model, processor)  # each phase's model then takes pictures
 
     trainer = CaptioningTrainer(
         model,
@@ -162,7 +212,7 @@ def main() -> None:
         data_collator=CaptionCollator(),
         train_dataset=train_set,
         eval_dataset=validation_set,
-        processing_class=NeuralTalkProcessor(tokenizer=tokenizer),
+        processing_class=processor,
         compute_metrics=caption_metrics(tokenizer, validation_set.references)
         if training_arguments.predict_with_generate
         else None,
@@ -176,7 +226,7 @@ def main() -> None:
         trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
     if training_arguments.landscape:
         measure_run_landscape(trainer, validation_set)
-    if not training_arguments.do_predict:
+    if test_set is None:
         return
     training_arguments.predict_with_generate = True
     for result in score_phases(trainer, test_set, caption_scorer(tokenizer, test_set.images, test_set.references)):

@@ -1,5 +1,6 @@
 """Captioned images, transcribed speech, drawn shapes: loading, batching, and sets made on the spot, no download."""
 
+from .captions.captioned_pictures import load_captioned_pictures
 from .captions.collator import CaptionCollator
 from .captions.dataset import CaptionData, CaptionEvaluationSet, CaptionSplit, CaptionTrainingSet
 from .captions.files import load_captions
@@ -56,6 +57,7 @@ __all__ = [
     "chosen_source",
     "draw_scene",
     "load_caption_dataset",
+    "load_captioned_pictures",
     "load_captions",
     "load_speech",
     "load_speech_dataset",

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
-SOURCES = ("data_dir", "train_file", "dataset_name")
+SOURCES = ("data_dir", "image_dir", "train_file", "dataset_name")
 """Arguments that name data; without any of them a script makes a set on the spot."""
 
 

@@ -34,6 +34,22 @@ def read_text(path: Path) -> str:
     return text
 
 
+def read_json(path: Path, what: str) -> Any:
+    """What a JSON file holds.
+
+    Args:
+        path: The file.
+        what: What it must be, for messages.
+
+    Raises:
+        ValueError: If it is no JSON or has a key twice; names the file.
+    """
+    try:
+        return _parse(read_text(path))
+    except _NotJSONError as error:
+        raise ValueError(f"{path} must be {what}, got invalid JSON ({error}); write it again") from error
+
+
 def read_json_list(path: Path, what: str) -> list[str]:
     """A JSON list of strings.
 
@@ -44,10 +60,7 @@ def read_json_list(path: Path, what: str) -> list[str]:
     Raises:
         ValueError: If it is not that; names the file.
     """
-    try:
-        content = _parse(read_text(path))
-    except _NotJSONError as error:
-        raise ValueError(f"{path} must be a JSON list of {what}, got invalid JSON ({error}); write it again") from error
+    content = read_json(path, f"a JSON list of {what}")
     if not isinstance(content, list) or not all(isinstance(entry, str) for entry in content):
         raise ValueError(f"{path} must be a JSON list of {what}, got {content!r:.80}; write it again")
     return content

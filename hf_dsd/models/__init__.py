@@ -28,6 +28,7 @@ from hf_dsd.models.deepspeech import (
 from hf_dsd.models.neuraltalk import (
     EfficientNetLiteConfig,
     EfficientNetLiteModel,
+    ImageEncoder,
     NeuralTalkConfig,
     NeuralTalkForConditionalGeneration,
     NeuralTalkModel,
@@ -35,6 +36,7 @@ from hf_dsd.models.neuraltalk import (
     attach_image_encoder,
     build_caption_tokenizer,
     encode_caption,
+    load_image_encoder,
 )
 
 AutoConfig.register(NeuralTalkConfig.model_type, NeuralTalkConfig)
@@ -67,6 +69,7 @@ __all__ = [
     "EfficientNetLiteConfig",
     "EfficientNetLiteModel",
     "Hypothesis",
+    "ImageEncoder",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
     "NeuralTalkModel",
@@ -78,5 +81,6 @@ __all__ = [
     "encode_caption",
     "encode_transcript",
     "find_characters",
+    "load_image_encoder",
     "unknown_characters",
 ]

@@ -21,6 +21,10 @@ LOADERS = {
 }
 IGNORED = [
     ("run_captioning", {"dataset_name": "x", "feature_columns": "0:2"}, "feature_columns belongs to data_dir"),
+    ("run_captioning", {"data_dir": "x", "captions": ["y"]}, "captions belongs to image_dir"),
+    ("run_captioning", {"image_encoder": "y"}, "image_encoder belongs to image_dir, got 'y' with no source"),
+    ("run_captioning", {"image_dir": "x", "feature_columns": "0:2"}, "feature_columns belongs to data_dir"),
+    ("run_captioning", {"image_dir": "x"}, "captions must name the captions of image_dir, got none"),
     ("run_captioning", {"feature_columns": "0:2"}, "feature_columns belongs to data_dir, got '0:2' with no source"),
     ("run_captioning", {"train_size": 5, "train_size_seed": 1}, "train_size_seed 1 draws a part of data_dir or"),
     ("run_captioning", {"data_dir": "x", "train_size_seed": 1}, "train_size_seed 1 draws a part of data_dir or"),

@@ -59,7 +59,8 @@ class CaptionSplit:
 def _check_image_captions(image: str, captions: list[str]) -> None:
     if not isinstance(captions, list) or not all(isinstance(caption, str) for caption in captions):
         raise TypeError(
-            f"captions of {image!r} must be a list of str, got {captions!r:.80}; put one caption into a list"
+            f"captions of {image!r} must be a list of str, got {captions!r:.80}; put one caption into a list, for "
+            "example by dataset.map(lambda row: {'captions': [row['captions']]})"
         )
     if not captions:
         raise ValueError(f"captions of {image!r} must hold at least one caption, got []; remove the image")

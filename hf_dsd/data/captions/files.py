@@ -41,7 +41,10 @@ def load_captions(data_dir: str | Path, *, feature_columns: str | None = None) -
     folder = Path(data_dir)
     missing = [name for name in (CAPTIONS_FILE, IMAGE_IDS_FILE, FEATURES_FILE) if not (folder / name).is_file()]
     if missing:
-        raise FileNotFoundError(f"data_dir must hold {', '.join(missing)}, got {str(folder)!r} without; check the path")
+        remedy = "check the path, or give pictures and their captions as image_dir and captions"
+        if matlab := next(folder.glob("*.mat"), None):
+            remedy += f", or save what scipy.io.loadmat reads of {matlab.name} as {FEATURES_FILE}, one row per image"
+        raise FileNotFoundError(f"data_dir must hold {', '.join(missing)}, got {str(folder)!r} without; {remedy}")
     image_ids = _read_image_ids(folder / IMAGE_IDS_FILE)
     features = _read_features(folder / FEATURES_FILE, feature_columns)
     if len(features) != len(image_ids):
@@ -70,7 +73,8 @@ def _read_features(path: Path, feature_columns: str | None) -> Tensor:
             shape = features.get_shape()
             if len(shape) != 2:
                 raise ValueError(
-                    f"{FEATURES_KEY} must be (images, dims), got shape {shape}; pool to one vector per image"
+                    f"{FEATURES_KEY} must be (images, dims), got shape {shape}; pool to one vector per image, for "
+                    "example the average over a grid: features.mean(dim=(2, 3)) of (images, dims, height, width)"
                 )
             start, stop = parse_columns(feature_columns, shape[1])
             columns: Tensor = features[:, start:stop]
@@ -141,5 +145,8 @@ def _check_line(place: str, row: dict[str, Any]) -> tuple[str, str, list[str]]:
     if split not in SPLITS:
         raise ValueError(f"{place}: split must be one of {SPLITS}, got {split!r}; rename it or remove the line")
     if not isinstance(captions, list) or not captions or not all(isinstance(caption, str) for caption in captions):
-        raise ValueError(f"{place}: captions must be a non-empty list of str, got {captions!r:.80}; remove or fill it")
+        raise ValueError(
+            f"{place}: captions must be a non-empty list of str, got {captions!r:.80}; write a list "
+            'like ["a dog runs"], or remove the line'
+        )
     return image, split, captions

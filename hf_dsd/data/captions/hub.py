@@ -69,6 +69,7 @@ def _feature_matrix(split: str, rows: Dataset, column: str) -> Tensor:
     if matrix.ndim != 2 or not np.issubdtype(matrix.dtype, np.number):
         raise ValueError(
             f"{column} of split {split!r} must be vectors of numbers of one length, got an array of shape "
-            f"{matrix.shape} and type {matrix.dtype}; give every image the same number of floats"
+            f"{matrix.shape} and type {matrix.dtype}; give every image the same number of floats, of a grid of vectors "
+            "their average"
         )
     return torch.from_numpy(matrix.astype(np.float32))

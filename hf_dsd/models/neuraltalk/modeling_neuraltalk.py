@@ -247,7 +247,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
                 "pixel_values needs config.encoder_config, got None; pass image_features, or build the config with "
                 "encoder_config=<image model config>.to_dict()"
             )
-        features = _pool(self.vision_encoder(pixel_values=pixel_values.to(self.vision_encoder.dtype)))
+        features = pool_features(self.vision_encoder(pixel_values=pixel_values.to(self.vision_encoder.dtype)))
         if features.shape[-1] != self.config.image_feature_size:
             raise ValueError(
                 f"image_feature_size must be the encoder's output width {features.shape[-1]}, "
@@ -559,15 +559,16 @@ def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
 
 def _feature_width(encoder: PreTrainedModel) -> int:
     """Finds the width of an encoder's image vectors by showing it a blank picture."""
-    size, channels = getattr(encoder.config, "image_size", 224), getattr(encoder.config, "num_channels", 3)
+    of_timm = (getattr(encoder.config, "pretrained_cfg", None) or {}).get("input_size", (3, 224, 224))
+    size, channels = getattr(encoder.config, "image_size", of_timm[1:]), getattr(encoder.config, "num_channels", 3)
     height, width = (size, size) if isinstance(size, int) else size
     blank = torch.zeros(1, channels, height, width, dtype=encoder.dtype, device=encoder.device)
     with torch.no_grad():
         # A copy, because batch norms in training mode would take the blank image into their statistics.
-        return _pool(copy.deepcopy(encoder).eval()(pixel_values=blank)).shape[1]
+        return pool_features(copy.deepcopy(encoder).eval()(pixel_values=blank)).shape[1]
 
 
-def _pool(output: Any) -> Tensor:
+def pool_features(output: Any) -> Tensor:
     """Reduces an encoder's output to one vector per image: `(B, F)`."""
     pooled: Tensor | None = output.get("pooler_output")
     if pooled is not None:
