@@ -191,6 +191,7 @@ def main() -> None:
     test_set = build_dataset(split="test")
     references = [utterance.transcript for utterance in test_set.utterances]
     names = [utterance.name for utterance in test_set.utterances]
+    speakers = [utterance.speaker for utterance in test_set.utterances]
 
     trainer = SpeechTrainer(
         model,
@@ -213,7 +214,9 @@ def main() -> None:
         measure_run_landscape(trainer, trainer.eval_dataset)
     if not training_arguments.do_predict:
         return
-    scorer = transcript_scorer(tokenizer, names, references, skipped=len(test_set.skipped))
+    scorer = transcript_scorer(
+        tokenizer, names, references, skipped=len(test_set.skipped), speakers=None if None in speakers else speakers
+    )
     for result in score_phases(trainer, test_set, scorer):
         scores = result.scores
         print(f"{result.phase}: WER {scores['wer']:.1%} CER {scores['cer']:.1%} {scores['signature']}")

@@ -1,9 +1,18 @@
 """Which column of a speech dataset holds the transcripts."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 TEXT_COLUMNS = ("transcription", "text", "sentence")
 """Names that speech datasets give their transcripts: audiofolder, LibriSpeech, Common Voice."""
+
+_SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
+
+
+def find_speaker(row: Mapping[str, Any]) -> str | None:
+    """Who speaks, by the first column that says so; None where none does."""
+    found = next((row[name] for name in _SPEAKER_COLUMNS if row.get(name) is not None), None)
+    return None if found is None else str(found)
 
 
 def find_text_column(place: str, columns: Iterable[str], text_column: str | None) -> str:

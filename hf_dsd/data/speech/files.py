@@ -7,7 +7,7 @@ from typing import Any
 from hf_dsd.data.splits import SPLITS
 from hf_dsd.data.tables import read_csv, read_jsonl
 
-from .columns import find_text_column
+from .columns import find_speaker, find_text_column
 from .utterances import DEFAULT_SAMPLING_RATE, SpeechData, collect_speech
 
 METADATA_FILES = ("metadata.jsonl", "metadata.csv")
@@ -54,7 +54,7 @@ def load_speech(
         raise FileNotFoundError(f"data_dir must hold the folder 'train', got {str(folder)!r} with {found}; check it")
     splits = {
         split: [
-            (f"{split}/{row['file_name']}", folder / split / row["file_name"], row[column])
+            (f"{split}/{row['file_name']}", folder / split / row["file_name"], row[column], find_speaker(row))
             for row, column in _read_metadata(folder / split, text_column)
         ]
         for split in SPLITS

@@ -7,7 +7,7 @@ them build a `SpeechData`, and `SpeechDataset` turns it into rows.
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from hf_dsd.data.splits import check_split_names, find_split
@@ -31,12 +31,14 @@ class Utterance:
         audio: The encoded file.
         transcript: Raw text.
         header: Length and sampling rate of the file as it is.
+        speaker: Who speaks; None where the data does not say.
     """
 
     name: str
     audio: AudioSource = field(repr=False)
     transcript: str
     header: AudioHeader
+    speaker: str | None = None
 
     @property
     def seconds(self) -> float:
@@ -94,7 +96,7 @@ class SpeechData:
 
 
 def collect_speech(
-    splits: Mapping[str, Sequence[tuple[str, AudioSource, Any]]],
+    splits: Mapping[str, Sequence[tuple[str, AudioSource, Any, str | None]]],
     source: str,
     *,
     sampling_rate: int,
@@ -104,7 +106,7 @@ def collect_speech(
     """Checks recordings one by one: what every loader of speech does.
 
     Args:
-        splits: Split name -> name, audio and transcript of each recording.
+        splits: Split name -> name, audio, transcript and, where known, speaker of each recording.
         source: Where they come from, for the log.
         sampling_rate: In Hz, what the files must have.
         resample: Whether files may have another sampling rate.
@@ -123,7 +125,7 @@ def collect_speech(
     skipped: dict[str, dict[str, str]] = {}
     for split, rows in splits.items():
         kept[split], skipped[split] = [], {}
-        for name, audio, transcript in rows:
+        for name, audio, transcript, speaker in rows:
             try:
                 utterance = _check_utterance(name, audio, transcript, None if resample else sampling_rate)
                 if skip_bad_examples:
@@ -133,7 +135,7 @@ def collect_speech(
                     raise
                 skipped[split][name] = error.problem
             else:
-                kept[split].append(utterance)
+                kept[split].append(replace(utterance, speaker=speaker))
         report_skipped(skipped[split], len(rows), f"split {split!r} of {source}")
     return SpeechData(kept, sampling_rate, skipped)
 
