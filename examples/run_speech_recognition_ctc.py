@@ -214,9 +214,7 @@ def main() -> None:
         measure_run_landscape(trainer, trainer.eval_dataset)
     if not training_arguments.do_predict:
         return
-    scorer = transcript_scorer(
-        tokenizer, names, references, skipped=len(test_set.skipped), speakers=None if None in speakers else speakers
-    )
+    scorer = transcript_scorer(tokenizer, names, references, skipped=len(test_set.skipped), speakers=speakers)
     for result in score_phases(trainer, test_set, scorer):
         scores = result.scores
         print(f"{result.phase}: WER {scores['wer']:.1%} CER {scores['cer']:.1%} {scores['signature']}")

@@ -56,7 +56,7 @@ class Arm:
     def __post_init__(self) -> None:
         if not is_name(self.name):
             raise ValueError(
-                "an arm's name must be at most 64 letters, digits and, behind the first, any of _.+-, without the ending "
+                "an arm's name must be at most 64 letters, digits and, behind the first, any of _.+-, and not end in "
                 f".log or .json, since it names a folder; got {self.name!r}"
             )
         if self.name in ARMS:
@@ -64,7 +64,9 @@ class Arm:
         _refuse(self.options, _RUNNERS_FIELDS, f"arm {self.name}")
         words = as_arguments(self.options)
         if without_secrets(words) != words:
-            raise ValueError(f"arm {self.name} holds a token, which would be written down: give it to all runs, after --")
+            raise ValueError(
+                f"arm {self.name} holds a token, which would be written down: give it to all runs, after --"
+            )
 
     @classmethod
     def parse(cls, text: str) -> "Arm":
@@ -89,7 +91,7 @@ def is_name(name: Any) -> bool:
 
 
 def trained_by(arm: str, baseline: str) -> str:
-    """The arm whose run holds an arm's model: itself, DSD for its sparse phase, the baseline for what is read off it."""
+    """The arm whose run holds an arm's model: itself, DSD of `sparse`, the baseline of what is read off its run."""
     return baseline if arm in _OF_THE_BASELINE else "dsd" if arm == "sparse" else arm
 
 
@@ -170,4 +172,6 @@ def check_arguments(arguments: Sequence[str]) -> None:
 def _refuse(options: Mapping[str, Any], fields: Sequence[str], where: str) -> None:
     taken = [name for name in options if name in fields]
     if taken:
-        raise ValueError(f"compare sets {', '.join('--' + name for name in taken)} for every run: leave it out of {where}")
+        raise ValueError(
+            f"compare sets {', '.join('--' + name for name in taken)} for every run: leave it out of {where}"
+        )

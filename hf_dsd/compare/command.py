@@ -55,7 +55,7 @@ def run_command(
     # Beside arms of the user's own only the control goes without saying.
     named = [*arms, *more] or [arm for arm in SUGGESTED if not own or arm == baseline]
     with errors_end_command({ValueError: 2}, console):
-        all_arms = [*named, *map(Arm.parse, own)]
+        all_arms: list[str | Arm] = [*named, *map(Arm.parse, own)]
     runs = ScriptRuns(script[len(more) :], all_arms, list(seeds), out, num_processes, baseline, at_once)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # end the run at work, too
     try:

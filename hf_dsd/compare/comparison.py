@@ -106,7 +106,7 @@ class Comparison:
     ) -> "Comparison":
         """Compares the runs in `out/seed-S/ARM/`, whoever made them; trains and writes nothing.
 
-        An arm's model is its last phase's; `sparse` is DSD's last sparse phase, `ema`, `swa` and `early` are models that
+        An arm's model is its last phase's; `sparse` is DSD's last sparse phase, and `ema`, `swa` and `early` are what
         the baseline left. Without score files the runs' summaries are compared by `metric` at the phases' ends.
 
         Args:
@@ -122,8 +122,8 @@ class Comparison:
 
         Raises:
             FileNotFoundError: If there is no finished run.
-            ValueError: If `baseline` has no finished run, a file is damaged, the runs were scored differently, `metric` is not among the scores, or
-                its direction is not known.
+            ValueError: If `baseline` has no finished run, a file is damaged, the runs were scored differently, `metric`
+                is not among the scores, or its direction is not known.
         """
         out = Path(out)
         runs = read_runs(out) if runs is None else list(runs)

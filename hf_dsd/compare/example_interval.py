@@ -110,8 +110,9 @@ def hierarchical_interval(own: Sequence[Resamples], other: Sequence[Resamples]) 
     """95 % interval of a mean difference over other seeds and other examples.
 
     Student's t of a variance that adds up what seeds and what examples contribute, with Satterthwaite's degrees of
-    freedom. Percentiles of resampled seeds would be far too narrow for few of them: of three seeds, the interval of 95 %
-    covers 3 of 4 times. One seed's interval is over examples alone: it is about two models, not about two methods.
+    freedom. Percentiles of resampled seeds are far too narrow for few of them
+    (`tests/benchmarks/check_statistics.py`). One seed's interval is over examples alone: it is about two models, not
+    about two methods.
 
     Args:
         own: Of an arm, one per seed.

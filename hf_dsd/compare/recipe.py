@@ -79,9 +79,13 @@ def plan_jobs(
     """The jobs of a recipe, seed after seed.
 
     Args:
-        out: As at `check_recipe`, like `base`, `arms`, `baseline`, `force` and the errors.
+        out: As at `check_recipe`, like the errors.
+        base: Likewise.
+        arms: Likewise.
         seeds: Of the runs.
-        options: Option -> value or values, of the arguments that all runs have: they tell which arms share a first phase.
+        options: Option -> value or values, of the arguments that all runs have: they tell who shares a first phase.
+        baseline: As at `check_recipe`.
+        force: Likewise.
     """
     common = check_recipe(out, base, arms, baseline=baseline, force=force)
     sharing = donors(read_recipe(out)["arms"], options)

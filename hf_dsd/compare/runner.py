@@ -201,7 +201,7 @@ def _last_lines(log: Path) -> str:
 
 
 def _share(place: int, at_once: int) -> dict[str, str]:
-    """Environment of the run in one of `at_once` places: its GPUs, or its number of threads unless the user set that."""
+    """Environment of the run in one of `at_once` places: its GPUs, or its threads unless the user said how many."""
     if at_once == 1:
         return {}
     given = os.environ.get("CUDA_VISIBLE_DEVICES")

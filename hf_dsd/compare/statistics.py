@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
+from scipy.special import stdtr, stdtrit
 
 from hf_dsd.runs.numbers import ALPHA
 
@@ -52,9 +53,10 @@ def paired_t(differences: Sequence[float]) -> SeedTest:
         return SeedTest(1, mean, None, None, None)
     if is_constant(differences):
         return SeedTest(n, mean, 0.0, (mean, mean), None if mean else 1.0)
-    test = stats.ttest_1samp(values, 0.0)
-    interval = test.confidence_interval(CONFIDENCE)
-    return SeedTest(n, mean, float(values.std(ddof=1)), (float(interval.low), float(interval.high)), float(test.pvalue))
+    sd = float(values.std(ddof=1))
+    error = sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
+    return SeedTest(n, mean, sd, (mean - half, mean + half), 2 * float(stdtr(n - 1, -abs(mean) / error)))
 
 
 def is_constant(values: Sequence[float]) -> bool:
@@ -95,7 +97,8 @@ def _noncentral_cdf(t: float, degrees: int, shift: float) -> float:
 @cache
 def _spreads(degrees: int) -> NDArray[np.float64]:
     """The standard deviations that so few normal values of variance 1 can have, each as likely as the other."""
-    return np.sqrt(stats.chi2.ppf((np.arange(20_000) + 0.5) / 20_000, degrees) / degrees)
+    variances = np.asarray(stats.chi2.ppf((np.arange(20_000) + 0.5) / 20_000, degrees) / degrees, dtype=np.float64)
+    return np.sqrt(variances)
 
 
 def effect_size(test: SeedTest) -> tuple[float, tuple[float, float]] | None:
@@ -108,17 +111,15 @@ def effect_size(test: SeedTest) -> tuple[float, tuple[float, float]] | None:
         None for one seed, or without a spread.
 
     References:
-        Cumming and Finch, `A Primer on the Understanding, Use, and Calculation of Confidence Intervals that are Based on
-        Central and Noncentral Distributions <https://doi.org/10.1177/0013164401614002>`_, 2001.
+        Cumming and Finch, `A Primer on the Understanding, Use, and Calculation of Confidence Intervals that are Based
+        on Central and Noncentral Distributions <https://doi.org/10.1177/0013164401614002>`_, 2001.
     """
     if not test.sd:
         return None
     size = test.mean / test.sd
     t, degrees, tail = size * math.sqrt(test.n), test.n - 1, (1 - CONFIDENCE) / 2
     reach = abs(t) * math.sqrt(stats.chi2.isf(1e-3, degrees) / degrees) + 6.0
-    ends = [
-        brentq(lambda shift, p=p: _noncentral_cdf(t, degrees, shift) - p, -reach, reach) for p in (1 - tail, tail)
-    ]
+    ends = [brentq(lambda shift, p=p: _noncentral_cdf(t, degrees, shift) - p, -reach, reach) for p in (1 - tail, tail)]
     return size, (float(ends[0]) / math.sqrt(test.n), float(ends[1]) / math.sqrt(test.n))
 
 

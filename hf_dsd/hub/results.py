@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from huggingface_hub.utils import validate_repo_id
 
-from hf_dsd.compare import ARMS, Comparison
+from hf_dsd.compare import Comparison
 from hf_dsd.compare.recipe import COMPARISON_FILE_NAME
 from hf_dsd.compare.run_results import read_runs
 from hf_dsd.files import read_json, write_json
@@ -157,7 +157,7 @@ class Results:
         runs = read_runs(Path(out), known)
         found = Comparison.current(out, runs)[0]
         finished = {(one.arm, one.seed) for one in found.runs if one.status == "finished"}
-        trained = [run for run in runs if (run.arm, run.seed) in finished and run.arm in ARMS]
+        trained = [run for run in runs if (run.arm, run.seed) in finished]
         dsd = next((run for run in trained if run.arm == "dsd"), None)
         changes: dict[str, Any] = {}
         if self.phase is None and dsd is not None:
@@ -283,7 +283,7 @@ def _differences(compared: Results, run: Results) -> list[str]:
 
 def _comparison_around(run: Run) -> Path | None:
     place = run.place
-    is_compared = place is not None and place.arm in ARMS and (place.out / COMPARISON_FILE_NAME).is_file()
+    is_compared = place is not None and (place.out / COMPARISON_FILE_NAME).is_file()
     return place.out if place is not None and is_compared else None
 
 

@@ -89,7 +89,7 @@ def transcript_scorer(
     references: Sequence[str],
     *,
     skipped: int = 0,
-    speakers: Sequence[str] | None = None,
+    speakers: Sequence[str | None] | None = None,
 ) -> TextScorer:
     """Scores greedy transcripts by WER, with a 95 % interval.
 
@@ -98,7 +98,7 @@ def transcript_scorer(
         ids: Name of each utterance.
         references: Raw transcript of each utterance.
         skipped: Utterances of the split that were left out because they could not be used; the signature says so.
-        speakers: Who speaks each utterance; None where nobody knows.
+        speakers: Who speaks each utterance: an interval draws speakers where all are known.
 
     Raises:
         TypeError: If a reference is not a str.
@@ -113,7 +113,9 @@ def transcript_scorer(
         return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, decoding="greedy", skipped=skipped)
 
     texts = [[normalize_transcript(text)] for text in references]
-    return TextScorer("wer", False, ids, texts, decode, score, speakers)
+    known = [speaker for speaker in speakers or () if speaker is not None]
+    clusters = known if speakers is not None and len(known) == len(speakers) else None
+    return TextScorer("wer", False, ids, texts, decode, score, clusters)
 
 
 def label_scorer(

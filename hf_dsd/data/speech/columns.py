@@ -6,12 +6,12 @@ from typing import Any
 TEXT_COLUMNS = ("transcription", "text", "sentence")
 """Names that speech datasets give their transcripts: audiofolder, LibriSpeech, Common Voice."""
 
-_SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
+SPEAKER_COLUMNS = ("speaker", "speaker_id", "client_id")
 
 
 def find_speaker(row: Mapping[str, Any]) -> str | None:
     """Who speaks, by the first column that says so; None where none does."""
-    found = next((row[name] for name in _SPEAKER_COLUMNS if row.get(name) is not None), None)
+    found = next((row[name] for name in SPEAKER_COLUMNS if row.get(name) is not None), None)
     return None if found is None else str(found)
 
 

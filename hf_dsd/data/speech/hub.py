@@ -13,7 +13,7 @@ from datasets import Audio, Dataset
 from hf_dsd.data.hub_splits import check_columns, load_splits
 
 from .audio import AudioSource
-from .columns import find_speaker, find_text_column
+from .columns import SPEAKER_COLUMNS, find_speaker, find_text_column
 from .utterances import DEFAULT_SAMPLING_RATE, SpeechData, collect_speech
 
 
@@ -81,8 +81,8 @@ def load_speech_dataset(
     for split, rows in load_splits(dataset_name, dataset_config_name, split_names, load_kwargs).items():
         audio = _audio_rows(split, rows, audio_column)
         texts = rows[find_text_column(f"split {split!r}", rows.column_names, text_column)]
-        others = rows.remove_columns(audio_column)  # no audio is decoded
-        speakers = [find_speaker(row) for row in others] if others.column_names else [None] * len(rows)
+        columns = [name for name in SPEAKER_COLUMNS if name in rows.column_names]
+        speakers = map(find_speaker, rows.select_columns(columns)) if columns else [None] * len(rows)
         named = enumerate(zip(texts, speakers, strict=True))
         splits[split] = [(*_name_audio(split, audio, index), text, speaker) for index, (text, speaker) in named]
     return collect_speech(
