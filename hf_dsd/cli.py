@@ -184,15 +184,12 @@ def card(
     folder: Annotated[Path, typer.Argument(help="A card's folder, or a folder of cards, to render them all.")],
     comparison: Annotated[Path | None, typer.Option(help="Take the numbers from these runs, OUT/seed-S/ARM.")] = None,
     run: Annotated[Path | None, typer.Option(help="Make it the card of this finished run's model.")] = None,
-    study: Annotated[
-        list[str] | None, typer.Option(help="'TITLE: SETTING=OUT': put another comparison into a table; repeatable.")
-    ] = None,
 ) -> None:
     """Render README.md from results.json and your words.md; first take new numbers from runs, where given."""
     from .hub.card_command import refresh_card
 
     with errors_end_command({FileNotFoundError: 2, ValueError: 2}):
-        written = refresh_card(folder, comparison=comparison, run=run, studies=study or ())
+        written = refresh_card(folder, comparison=comparison, run=run)
     for path in written:
         Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
 

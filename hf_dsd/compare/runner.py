@@ -111,7 +111,7 @@ class ScriptRuns:
         """
         command = self.launch_command(job)
         guarded = [sys.executable, str(Path(__file__).with_name("guardian.py")), *command]
-        environment = {**os.environ, **_share(place, self.at_once)}
+        environment = {**os.environ, **share_of(place, self.at_once)}
         with job.log.open("a", encoding="utf-8") as log:
             log.write(f"\n$ {shlex.join(without_secrets(command))}\n")
             log.flush()
@@ -200,7 +200,7 @@ def _last_lines(log: Path) -> str:
     return "\n".join(line.rpartition("\r")[2] for line in lines[-LOG_LINES:])
 
 
-def _share(place: int, at_once: int) -> dict[str, str]:
+def share_of(place: int, at_once: int) -> dict[str, str]:
     """Environment of the run in one of `at_once` places: its GPUs, or its threads unless the user said how many."""
     if at_once == 1:
         return {}

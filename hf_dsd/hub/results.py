@@ -191,11 +191,6 @@ class Results:
         scores = _merged(new.own_scores(), self.phase_scores)
         return replace(new, **kept, comparison=self.comparison, phase_scores=scores)
 
-    def with_study(self, title: str, setting: str, comparison: Comparison) -> "Results":
-        """These results with a comparison put under a study's title, in place of the one that had this setting."""
-        study = {**self.studies.get(title, {}), setting: public_comparison(comparison)}
-        return replace(self, studies={**self.studies, title: study})
-
     def own_scores(self) -> list[PhaseScore]:
         """Scores of the run whose model is published; none in a card of a comparison."""
         own = (self.recipe.arm, self.recipe.seed)
@@ -247,19 +242,6 @@ class Results:
                 f"{folder} has words on {unknown[0]!r}, and no such study: there are {list(results.studies)}"
             )
         return results
-
-
-def parse_study(argument: str) -> tuple[str, str, str]:
-    """Splits `TITLE: SETTING=FOLDER` into its three parts; without a colon the setting is the title.
-
-    Raises:
-        ValueError: If a part is empty.
-    """
-    name, equals, folder = argument.partition("=")
-    title, colon, setting = (part.strip() for part in name.partition(":"))
-    if not (title and equals and folder) or (colon and not setting):
-        raise ValueError(f"--study must be 'TITLE: SETTING=FOLDER' or 'TITLE=FOLDER', got {argument!r}")
-    return title, setting or title, folder
 
 
 def _merged(first: Sequence[PhaseScore], others: Iterable[PhaseScore]) -> list[PhaseScore]:

@@ -101,7 +101,7 @@ def study_table(study: Mapping[str, Comparison]) -> list[str]:
     rows = [
         [setting, *row]
         for setting, comparison in study.items()
-        for row in (_study_row(comparison, difference) for difference in comparison.differences)
+        for row in (_study_row(comparison, one) for one in comparison.differences if one.to == comparison.baseline)
     ]
     return markdown_table(headings, rows, words=3) if rows else []
 
@@ -179,7 +179,7 @@ def _index_row(card: Results) -> list[str]:
         return [recipe, "-", "no control was run", *["-"] * 5]
     seeds = f"{len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else "one seed"
     metric = comparison.metric
-    arms = [comparison.arms.get("dense"), comparison.arms.get("dsd")]
+    arms = [comparison.arms.get(comparison.baseline), comparison.arms.get("dsd")]
     against = next((found for found in comparison.differences if found.arm == "dsd"), None)
     return [
         ", ".join(filter(None, [recipe, seeds])),

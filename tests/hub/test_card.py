@@ -114,7 +114,7 @@ def test_words_studies_and_figure(tmp_path: Path) -> None:
     sections |= {"Limits": "- Small.", "Commands": "Run `make`.", "Study: Sparsity": "Why."}
     two = Comparison.from_folder(write_comparison(tmp_path / "out", 2))
     results = replace(results_of(run), words=Words(sections=sections))
-    text = render_card(results.with_study("Sparsity", "50 %", two))
+    text = render_card(replace(results, studies={"Sparsity": {"50 %": two}}))
     parts = ["What | it is.", "- Found.", "The paper: 1.", "Tuned.", "- Small.", "Run `make`.", "### Sparsity", "Why."]
     assert [part for part in parts if f"\n{part}\n" not in text] == []
     assert "](figures/weights.png)" in text
@@ -244,7 +244,7 @@ def test_the_command_makes_refreshes_and_renders(tmp_path: Path) -> None:
 
     (card / "figures").mkdir()
     (card / "figures" / "weights.png").write_bytes(b"png")
-    done = run.invoke(app, ["card", str(card), "--comparison", three, "--study", f"Fewer: two={two}"])
+    done = run.invoke(app, ["card", str(card), "--comparison", three])
     assert done.exit_code == 0
     assert "results.json" in done.output
     text = (card / "README.md").read_text()
@@ -252,7 +252,6 @@ def test_the_command_makes_refreshes_and_renders(tmp_path: Path) -> None:
     assert "- Mine." in text
     assert "](figures/weights.png)" in text
     assert "with 3 seeds" in text
-    assert "| two | DSD | test WER [%] |" in text
 
     before = (card / "results.json").read_text()
     assert (card / "words.md").read_text().endswith("- Mine.\n")
@@ -277,7 +276,6 @@ def test_the_command_makes_refreshes_and_renders(tmp_path: Path) -> None:
         (["{tmp}/none"], "is missing: make it by"),
         (["{tmp}/cards", "--comparison", "x"], "holds 1 cards: name the one"),
         (["{tmp}/cards/a", "--comparison", "{tmp}/none"], "holds no finished run"),
-        (["{tmp}/cards/a", "--study", "x"], "--study must be"),
     ],
 )
 def test_the_command_refuses(tmp_path: Path, arguments: list[str], message: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ from card_runs import plan, results_of, write_comparison, write_run
 
 from hf_dsd.compare import Comparison
 from hf_dsd.hub import Results, Words
-from hf_dsd.hub.results import parse_study
 from hf_dsd.hub.words import HEADINGS, as_id
 from hf_dsd.runs.privacy import without_folders
 
@@ -104,7 +104,7 @@ def test_what_a_person_wrote_survives_new_numbers(tmp_path: Path) -> None:
     words = Words("T", "Spoken digits", "digits", "mit", sections={"Findings": "- One."})
     old = Results.from_comparison(write_comparison(tmp_path / "old", 2), words)
     assert old.comparison is not None
-    old = old.with_study("S", "50 %", old.comparison)
+    old = replace(old, studies={"S": {"50 %": old.comparison}})
     new = old.with_comparison(write_comparison(tmp_path / "new", 3))
     assert (new.words, list(new.studies), new.title, new.dataset_id) == (words, ["S"], "T", "digits")
     assert new.comparison is not None
@@ -142,7 +142,7 @@ def test_a_name_of_data_is_one_line_and_its_id_is_plain_letters(tmp_path: Path) 
 def test_written_and_read(tmp_path: Path) -> None:
     found = Results.from_comparison(write_comparison(tmp_path / "out", 2), Words(sections={"Description": "ä"}))
     assert found.comparison is not None
-    found = found.with_study("Sparsity", "50 %", found.comparison)
+    found = replace(found, studies={"Sparsity": {"50 %": found.comparison}})
     path = found.write(tmp_path)
     found.words.write(tmp_path)
     read = Results.read(tmp_path)
@@ -262,20 +262,3 @@ def test_a_run_must_have_finished(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("name", "found"), [("CMU AN4", "cmu-an4"), ("user/x", "user/x"), ("a/b/c", "a-b-c")])
 def test_ids_of_datasets(name: str, found: str) -> None:
     assert as_id(name) == found
-
-
-def test_studies_are_added_and_replaced(tmp_path: Path) -> None:
-    two = Comparison.from_folder(write_comparison(tmp_path / "two", 2))
-    three = Comparison.from_folder(write_comparison(tmp_path / "three", 3))
-    assert parse_study("Sparsity: 50 %=runs/a=b") == ("Sparsity", "50 %", "runs/a=b")
-    assert parse_study("Longer=runs/x") == ("Longer", "Longer", "runs/x")
-    for wrong in ("Sparsity", "=x", "a: =x", "a="):
-        with pytest.raises(ValueError, match="--study must be 'TITLE: SETTING=FOLDER'"):
-            parse_study(wrong)
-    found = Results.from_comparison(tmp_path / "two").with_study("Sparsity", "50 %", two)
-    found = found.with_study("Sparsity", "50 %", three).with_study("Optimizer", "SGD", two)
-    assert {title: list(study) for title, study in found.studies.items()} == {
-        "Sparsity": ["50 %"],
-        "Optimizer": ["SGD"],
-    }
-    assert found.studies["Sparsity"]["50 %"].arms["dsd"].n == 3
