@@ -26,5 +26,11 @@ def parse_options(arguments: Sequence[str]) -> dict[str, list[str]]:
     return options
 
 
+def is_on(options: Mapping[str, Any], name: str) -> bool:
+    """True if an option is given, and as true: by itself, or with a word that `HfArgumentParser` takes for that."""
+    words = as_arguments({name: options[name]})[1:] if name in options else ["false"]
+    return not words or words[0].lower() in ("yes", "true", "t", "y", "1")
+
+
 def _plain(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)

@@ -32,8 +32,9 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "dense": {"dsd_control": True},
     "random": {"mask_criterion": "random"},
 }
+_KEPT = "keep_early_stop"
 _OF_THE_BASELINE = (*AVERAGES, EARLY)
-_RUNNERS_FIELDS = ("output_dir", "seed", "keep_phase_checkpoints", "keep_early_stop", "resume_from_checkpoint")
+_RUNNERS_FIELDS = ("output_dir", "seed", "keep_phase_checkpoints", "resume_from_checkpoint")
 _ARMS_FIELDS = ("dsd_control", "mask_criterion", "weight_averages")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
@@ -61,7 +62,7 @@ class Arm:
             )
         if self.name in ARMS:
             raise ValueError(f"arm {self.name} has its meaning already: name it in --arms, or give yours another name")
-        _refuse(self.options, _RUNNERS_FIELDS, f"arm {self.name}")
+        _refuse(self.options, (*_RUNNERS_FIELDS, _KEPT), f"arm {self.name}")
         words = as_arguments(self.options)
         if without_secrets(words) != words:
             raise ValueError(
@@ -109,7 +110,11 @@ def in_order(names: Sequence[str], baseline: str) -> list[str]:
 
 
 def plan_arms(
-    arms: Sequence[str | Arm], baseline: str = BASELINE, recipe: Recipe | None = None
+    arms: Sequence[str | Arm],
+    baseline: str = BASELINE,
+    recipe: Recipe | None = None,
+    *,
+    all_keep_early_stop: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """The arms to train -> what their runs are given, in the order they run: who trains a first phase for others first.
 
@@ -117,6 +122,7 @@ def plan_arms(
         arms: Names of `ARMS`, and the user's own.
         baseline: The arm that all others are compared with; averages and the early stop are taken during its run.
         recipe: The user's phases; only `iterative` needs them.
+        all_keep_early_stop: True if the arguments of all runs say so already.
 
     Raises:
         ValueError: If an arm is unknown or named twice, the run that it is read off is not among the arms, or the
@@ -140,8 +146,11 @@ def plan_arms(
     options = {name: dict(own[name] if name in own else _own_options(name, recipe)) for name in trained}
     if baseline in options:
         options[baseline] |= _kept_for(names, options[baseline])
+    looks = EARLY in names and not all_keep_early_stop
+    if looks:
+        options[baseline][_KEPT] = True
     # An early stop looks at every evaluation of its run, so that run trains the first phase, for the others, too.
-    first = [baseline] if EARLY in names else []
+    first = [baseline] if looks else []
     order = dict.fromkeys([*first, "dsd", "dense", "random", "iterative", *trained])
     return {name: options[name] for name in order if name in options}
 
@@ -155,9 +164,9 @@ def _own_options(arm: str, recipe: Recipe | None) -> Mapping[str, Any]:
 
 
 def _kept_for(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
-    """What the baseline keeps beside its last model, for the arms that are read off it."""
+    """The averages that the baseline keeps for the arms that are read off it."""
     averages = [kind for kind in AVERAGES if kind in names or kind in options.get("weight_averages", ())]
-    return ({"weight_averages": averages} if averages else {}) | ({"keep_early_stop": True} if EARLY in names else {})
+    return {"weight_averages": averages} if averages else {}
 
 
 def check_arguments(arguments: Sequence[str]) -> None:

@@ -134,10 +134,12 @@ def adjusted(differences: Sequence[Difference]) -> list[Difference]:
 def find_verdict(
     results: Sequence[RunResult], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
 ) -> Verdict | None:
-    """On DSD, else the first arm, against the baseline; what follows of it against the early stop stands behind."""
+    """On DSD, else the first arm that prunes, else the first, against the baseline; against its early stop behind it."""
     if not differences:
         return None
-    judged = next((one.arm for one in differences if one.arm == "dsd"), differences[0].arm)
+    arms = [one.arm for one in differences]
+    of_dsd = [result.arm for result in results if result.is_dsd and result.arm in arms]
+    judged = "dsd" if "dsd" in arms else [*of_dsd, *arms][0]
     values = {(result.arm, result.seed): result.value for result in results if result.value is not None}
     chosen = [one for one in differences if one.arm == judged]
     arm, to = (_seed_count(results, name) for name in (judged, chosen[0].to))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .arguments import as_arguments
+from .arguments import as_arguments, is_on
 
 _LATER = {"sparsity", "sparsity_overrides", "dense_modules", "mask_criterion", "mask_gradients"}
 _LATER |= {"reset_optimizer_state", "dsd_control", "weight_averages", "keep_early_stop", "keep_phase_checkpoints"}
@@ -49,12 +49,12 @@ def donors(arms: Mapping[str, Mapping[str, Any]], recipe: Mapping[str, Any]) -> 
     look.
     """
     phases = {name: first_phase(recipe, options) for name, options in arms.items()}
+    looks = {name: is_on({**recipe, **options}, "keep_early_stop") for name, options in arms.items()}
     return {
         name: [
             other
             for other in arms
-            if phases[other] == phases[name]
-            and (other == name or not arms[name].get("keep_early_stop") or arms[other].get("keep_early_stop"))
+            if phases[other] == phases[name] and (other == name or not looks[name] or looks[other])
         ]
         for name in arms
     }

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from hf_dsd.runs.privacy import without_secrets
 
-from .arguments import as_arguments, parse_options
+from .arguments import as_arguments, is_on, parse_options
 from .arms import ARMS, BASELINE, Arm, check_arguments, plan_arms
 from .comparison import Comparison
 from .first_phase import sharing_text
@@ -91,7 +91,9 @@ class ScriptRuns:
     def plan(self, *, force: bool = False) -> list[Job]:
         """The jobs of all arms and seeds, finished ones included; writes the recipe. Errors as at `run`."""
         recipe = Recipe.from_arguments(self.script[1:]) if "iterative" in self.arms else None
-        arms = plan_arms(self.arms, self.baseline, recipe)
+        options = parse_options(self.script[1:])
+        kept = is_on(options, "keep_early_stop")
+        arms = plan_arms(self.arms, self.baseline, recipe, all_keep_early_stop=kept)
         script = _script_file(self.script)
         modules = module_digests(script)
         base = {
@@ -100,7 +102,6 @@ class ScriptRuns:
             "num_processes": self.num_processes,
             **({"modules": modules} if modules else {}),  # a script without any keeps the digest it always had
         }
-        options = parse_options(self.script[1:])
         return plan_jobs(self.out, base, arms, self.seeds, options=options, baseline=self.baseline, force=force)
 
     def _train(self, job: Job, place: int, lock: int | None) -> Training:

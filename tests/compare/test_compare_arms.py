@@ -96,6 +96,10 @@ def test_without_lengths_the_number_of_sparsities_decides_how_long_the_first_pha
 def test_an_early_stop_begins_from_no_run_that_did_not_look() -> None:
     arms = {"dense": {"dsd_control": True, "keep_early_stop": True}, "dsd": {}}
     assert donors(arms, {}) == {"dense": ["dense"], "dsd": ["dense", "dsd"]}
+    del arms["dense"]["keep_early_stop"]
+    assert donors(arms, {"keep_early_stop": ["true"]}) == {"dense": ["dense", "dsd"], "dsd": ["dense", "dsd"]}
+    assert plan_arms(["dsd", "dense", "early"], all_keep_early_stop=True) == {"dsd": {}, "dense": {"dsd_control": True}}
+    assert list(plan_arms(["dsd", "dense", "early"])) == ["dense", "dsd"]
 
 
 def test_iterative_has_the_same_budget() -> None:
@@ -165,7 +169,7 @@ def test_wrong_arms_are_refused(arms: list[str | Arm], baseline: str, message: s
         plan_arms(arms, baseline)
 
 
-@pytest.mark.parametrize("argument", ["--seed 3", "--dsd_control=true", "--output-dir x", "--keep_early_stop true"])
+@pytest.mark.parametrize("argument", ["--seed 3", "--dsd_control=true", "--output-dir x"])
 def test_what_compare_sets_itself_is_refused(argument: str) -> None:
     with pytest.raises(ValueError, match="compare sets --.* for every run: leave it out of the arguments"):
         check_arguments([*LINE.split(), *argument.split()])
