@@ -134,7 +134,7 @@ def adjusted(differences: Sequence[Difference]) -> list[Difference]:
 def find_verdict(
     results: Sequence[RunResult], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
 ) -> Verdict | None:
-    """On DSD, else the first arm that prunes, else the first, against the baseline; against its early stop behind it."""
+    """On DSD, else the first arm that prunes, against the baseline; and, behind it, against the early stop."""
     if not differences:
         return None
     arms = [one.arm for one in differences]
