@@ -44,13 +44,15 @@ def test_folders_of_the_machine_stay_there(tmp_path: Path) -> None:
     assert found.recipe is not None
     assert found.recipe.command == ["run_speech.py", "--data_dir", "digits", "--output_dir=x"]
     out = write_comparison(tmp_path / "out", 1)
-    recipe = {"command": "compare --out /a/b -- /c/run.py", "script": ["/c/run.py"]}
+    recipe: dict[str, Any] = {"command": "compare --out /a/b -- /c/run.py", "script": ["/c/run.py"]}
+    recipe["arms"] = {"dsd": {"model_path": ["/home/me/x"]}}
     (out / "recipe.json").write_text(json.dumps(recipe))
     write_run(out / "seed-2" / "dense", (8, 7, 6), "dense", 2)
     (out / "seed-2" / "dense.json").write_text(json.dumps({"status": "failed", "error": "no file '/home/me/x.bin'"}))
     compared = Results.from_comparison(out).comparison
     assert compared is not None
     assert (compared.command, compared.script) == ("compare --out b -- run.py", ["run.py"])
+    assert compared.arms["dsd"].arguments == "--model_path x"
     assert [run.error for run in compared.runs if run.status == "failed"] == ["no file 'x.bin'"]
 
 
