@@ -135,7 +135,7 @@ def plan_arms(
             f"arms must be different ones of {', '.join(ARMS)}, or your own (--arm NAME=OPTIONS), got "
             f"{' '.join(names) or 'none'}"
         )
-    trained = [name for name in names if trained_by(name, baseline) == name]
+    trained = [name for name in names if name not in (*_OF_THE_BASELINE, "sparse")]
     if baseline != BASELINE and baseline not in trained:
         raise ValueError(f"the baseline must be an arm that is trained, got {baseline}: one of {', '.join(trained)}")
     for name in names:

@@ -68,7 +68,6 @@ FIRST = {
     "rate": ({"phase_learning_rates": [2e-2, 1e-3, 1e-4]}, "learning_rate"),
     "first": ({"phase_epochs": [20.0, 10, 6]}, "phase_epochs"),
     "start": ({"phase_start": "best"}, "phase_start"),
-    "steps": ({"phase_steps": [190, 10, 6]}, "phase_epochs, phase_steps"),
 }
 
 
