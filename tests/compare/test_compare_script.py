@@ -44,7 +44,7 @@ def command(out: Path, arguments: Sequence[str] = TINY) -> list[str]:
 
 def run(out: Path, arguments: Sequence[str] = TINY) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(out, arguments), env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=500
+        command(out, arguments), env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=1500
     )
 
 
