@@ -79,8 +79,8 @@ def test_a_run_inside_a_comparison_finds_it(tmp_path: Path) -> None:
     assert found.comparison is not None
     assert found.comparison.verdict is not None
     assert found.comparison.verdict.text == (
-        "dsd and dense are not distinguishable with 3 seeds: -16.67 points of WER on average (paired t, p = 0.074); 3 "
-        "such seeds detect 27.20 points of WER or more with 80% power."
+        "dsd and dense are not distinguishable with 3 seeds: -16.67 points of WER on average (better with 3 of 3; "
+        "paired t, p = 0.074); 3 such seeds detect 27.20 points of WER or more with 80% power."
     )
     assert {(s.arm, s.seed) for s in found.phase_scores} == {(a, s) for a in ("dsd", "dense") for s in (1, 2, 3)}
     assert len(found.phase_scores) == 2 * 3 * 3 * 2
