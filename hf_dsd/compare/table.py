@@ -96,7 +96,8 @@ def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], console
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
         if any(row[index].strip("-\n") for row in rows):  # a column of dashes says nothing
-            table.add_column(heading, justify="right" if heading not in ("arm", "arguments", "tested") else "left")
+            side = "left" if heading in ("arm", "arguments", "tested") else "right"
+            table.add_column(heading, justify=side, no_wrap="interval" in heading)
         else:
             rows = [[*row[:index], "", *row[index + 1 :]] for row in rows]
     kept = [index for index in range(len(headings)) if any(row[index] for row in rows)]
