@@ -302,7 +302,8 @@ def main() -> None:
         return
     references = [utterance.transcript for utterance in test_set.utterances]
     names = [utterance.name for utterance in test_set.utterances]
-    scorer = transcript_scorer(tokenizer, names, references, skipped=len(test_set.skipped))
+    skipped, speakers = len(test_set.skipped), test_set.speakers
+    scorer = transcript_scorer(tokenizer, names, references, skipped=skipped, speakers=speakers)
     for result in score_phases(trainer, test_set, scorer):
         scores = result.scores
         print(f"{result.phase}: WER {scores['wer']:.1%} CER {scores['cer']:.1%} {scores['signature']}")

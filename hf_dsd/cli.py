@@ -108,14 +108,19 @@ def compare(
         ),
     ] = None,
     arms: Annotated[
-        list[str] | None, typer.Option(help="dsd dense random iterative sparse ema swa; default: dsd dense.")
+        list[str] | None, typer.Option(help="dsd dense early random iterative sparse ema swa; default: dsd dense.")
     ] = None,
+    arm: Annotated[
+        list[str] | None, typer.Option(help="Your own: 's50=--sparsity 0.5', any difference in arguments; repeatable.")
+    ] = None,
+    baseline: Annotated[str | None, typer.Option(help="The arm that all are compared with; default: dense.")] = None,
     seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 3,
     first_seed: Annotated[int, typer.Option(min=0, help="The seeds count up from here.")] = 1,
     out: Annotated[Path, typer.Option(help="Folder of the runs, seed-S/ARM, and of comparison.json.")] = Path(
         "runs/compare"
     ),
     num_processes: Annotated[int | None, typer.Option("--num_processes", help="Passed to accelerate launch.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="Runs at once, each with its share of the GPUs or cores.")] = 1,
     metric: Annotated[
         str | None, typer.Option(help="Score to compare; default: the script's own headline. Also: loss, eval_...")
     ] = None,
@@ -130,15 +135,28 @@ def compare(
     collect: Annotated[bool, typer.Option("--collect", help="Train nothing, compare the runs in --out.")] = False,
 ) -> None:
     """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
+    from .compare.arms import BASELINE
     from .compare.command import collect_command, run_command
 
     status = 0
     if not collect:
         seed_numbers = range(first_seed, first_seed + seeds)
-        status = run_command(script or [], arms or [], seed_numbers, out, num_processes, force=force)
+        status = run_command(
+            script or [],
+            arms or [],
+            arm or [],
+            seed_numbers,
+            out,
+            baseline=baseline or BASELINE,
+            num_processes=num_processes,
+            at_once=jobs,
+            force=force,
+        )
     greater_is_better = None if smaller_is_better is None else not smaller_is_better
     without_runs = 2 if collect else 1
-    runs = collect_command(out, split, metric, greater_is_better=greater_is_better, without_runs=without_runs)
+    runs = collect_command(
+        out, split, metric, greater_is_better=greater_is_better, baseline=baseline, without_runs=without_runs
+    )
     _write_report(out, runs=runs)
     raise typer.Exit(status)
 
@@ -166,15 +184,12 @@ def card(
     folder: Annotated[Path, typer.Argument(help="A card's folder, or a folder of cards, to render them all.")],
     comparison: Annotated[Path | None, typer.Option(help="Take the numbers from these runs, OUT/seed-S/ARM.")] = None,
     run: Annotated[Path | None, typer.Option(help="Make it the card of this finished run's model.")] = None,
-    study: Annotated[
-        list[str] | None, typer.Option(help="'TITLE: SETTING=OUT': put another comparison into a table; repeatable.")
-    ] = None,
 ) -> None:
     """Render README.md from results.json and your words.md; first take new numbers from runs, where given."""
     from .hub.card_command import refresh_card
 
     with errors_end_command({FileNotFoundError: 2, ValueError: 2}):
-        written = refresh_card(folder, comparison=comparison, run=run, studies=study or ())
+        written = refresh_card(folder, comparison=comparison, run=run)
     for path in written:
         Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
 

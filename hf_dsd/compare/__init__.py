@@ -1,7 +1,8 @@
 """One recipe, several arms (DSD and its controls), several seeds, one honest table."""
 
-from .arms import ARMS
-from .comparison import ArmSummary, Comparison, Difference
+from .arms import ARMS, Arm
+from .comparison import ArmSummary, Comparison
+from .differences import Difference
 from .in_process import compare
 from .run_results import RunResult, read_runs
 from .runner import ScriptRuns, compare_script
@@ -10,6 +11,7 @@ from .verdict import Verdict
 
 __all__ = [
     "ARMS",
+    "Arm",
     "ArmSummary",
     "Comparison",
     "Difference",

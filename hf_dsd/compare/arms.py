@@ -1,205 +1,186 @@
-"""What each arm changes in the user's recipe: one thing, at an equal budget."""
+"""What an arm of a comparison is: a difference in arguments under a name, or a model that another arm's run left."""
 
+import re
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from hf_dsd.runs.folder import AVERAGES
+from hf_dsd.runs.folder import AVERAGES, EARLY
+from hf_dsd.runs.privacy import without_secrets
 
-ARMS: Mapping[str, tuple[str, str]] = {
-    "dense": ("dense", "dense control (same budget)"),
-    "sparse": ("dsd", "sparse phase of DSD"),
-    "random": ("random", "DSD with random masks"),
-    "ema": ("dense", "dense control, exponential average"),
-    "swa": ("dense", "dense control, equal average"),
-    "iterative": ("iterative", "iterative DSD"),
-    "dsd": ("dsd", "DSD"),
+from .arguments import as_arguments, parse_options
+from .iterative import Recipe
+
+ARMS: Mapping[str, str] = {
+    "dense": "dense control (same budget)",
+    "early": "stopped at its best validation evaluation",
+    "sparse": "sparse phase of DSD",
+    "random": "DSD with random masks",
+    "ema": "exponential average",
+    "swa": "equal average",
+    "iterative": "iterative DSD",
+    "dsd": "DSD",
 }
-"""Arm -> (the arm whose run it is read off, label), in the order of a table."""
+"""The arms that have a name of their own -> label, in the order of a table."""
 
-EQUAL_BUDGET = tuple(arm for arm in ARMS if arm != "sparse")
-"""Arms that have trained as long as the control: only these are tested against it. `sparse` ends before DSD does."""
+BASELINE = "dense"
+SUGGESTED = ("dsd", BASELINE)
 
-_FIXED: Mapping[str, Mapping[str, Any]] = {
+_OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "dsd": {},
     "dense": {"dsd_control": True},
     "random": {"mask_criterion": "random"},
 }
-_OWN_FIELDS = ("dsd_control", "mask_criterion", "weight_averages", "keep_phase_checkpoints", "resume_from_checkpoint")
-_RUNNERS_FIELDS = ("output_dir", "seed")
+_KEPT = "keep_early_stop"
+_OF_THE_BASELINE = (*AVERAGES, EARLY)
+_RUNNERS_FIELDS = ("output_dir", "seed", "keep_phase_checkpoints", "resume_from_checkpoint")
+_ARMS_FIELDS = ("dsd_control", "mask_criterion", "weight_averages")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """The phases that a user's arguments ask for.
+class Arm:
+    """An arm of the user's: any difference in arguments.
 
     Attributes:
-        unit: `phase_epochs` or `phase_steps`.
-        lengths: Of D, S, D[, S, D ...] in that unit.
-        sparsity: Fractions of the sparse phases.
-        learning_rates: Peaks of the phases; None leaves them to the default rule.
-    """
-
-    unit: str
-    lengths: Sequence[float]
-    sparsity: Sequence[float]
-    learning_rates: Sequence[float] | None
-
-    @classmethod
-    def from_arguments(cls, arguments: Sequence[str]) -> "Recipe":
-        """Reads the recipe off a command line.
-
-        Raises:
-            ValueError: If it does not say the phases' lengths or the sparsity, since a script may have defaults of its
-                own, or one of them is no number.
-        """
-        options = parse_options(arguments)
-        unit = next((name for name in ("phase_epochs", "phase_steps") if name in options), None)
-        if unit is None or "sparsity" not in options:
-            raise ValueError(
-                "the iterative arm divides the recipe's phases, so the arguments after -- must give --sparsity and "
-                "--phase_epochs or --phase_steps; add them, or leave iterative out of --arms"
-            )
-        rates = _numbers(options, "phase_learning_rates") if "phase_learning_rates" in options else None
-        return cls(unit, _numbers(options, unit), _numbers(options, "sparsity"), rates)
-
-    @classmethod
-    def from_training_arguments(cls, arguments: Any) -> "Recipe":
-        """Reads the recipe off a `DSDTrainingArguments`."""
-        sparsity = list(arguments.sparsity)
-        if arguments.phase_steps is not None:
-            return cls("phase_steps", arguments.phase_steps, sparsity, arguments.phase_learning_rates)
-        count = arguments.phase_count
-        lengths = arguments.phase_epochs or [arguments.num_train_epochs / count] * count
-        if arguments.phase_epochs is None and arguments.max_steps > 0:
-            raise ValueError("the iterative arm needs phase_steps or phase_epochs; give them instead of max_steps")
-        return cls("phase_epochs", lengths, sparsity, arguments.phase_learning_rates)
-
-    def iterative(self) -> dict[str, Any]:
-        """The same budget as D,S,D,S,D: the sparse and the re-dense phase in two halves each.
-
-        The second sparsity is half the first (the paper's 50 % then 25 %). The second round's learning rates are to
-        the first round's as the re-dense rate is to the sparse one, so that l0, l1, l2 become l0, l1, l2, l2,
-        l2 * l2 / l1; without rates the default rule says the same: lr, lr, lr/10, lr/10, lr/100.
-
-        Raises:
-            ValueError: If the recipe is already iterative, a phase of one optimizer step cannot be halved, or the
-                learning rates are not one per phase, > 0.
-        """
-        if len(self.lengths) != 3:
-            raise ValueError(
-                f"the recipe is already iterative ({self.unit} {list(self.lengths)}): its dsd arm is the iterative "
-                "one; leave iterative out of --arms"
-            )
-        first, sparse, dense = self.lengths
-        whole = self.unit == "phase_steps"
-        halves = [_halves(length, whole=whole) for length in (sparse, dense)]
-        lengths = [int(first) if whole else first, halves[0][0], halves[1][0], halves[0][1], halves[1][1]]
-        options: dict[str, Any] = {self.unit: lengths, "sparsity": [self.sparsity[0], self.sparsity[0] / 2]}
-        if self.learning_rates is not None:
-            l0, l1, l2 = _three_rates(self.learning_rates)
-            options["phase_learning_rates"] = [l0, l1, l2, l2, float(f"{l2 * l2 / l1:.6g}")]
-        return options
-
-
-def _three_rates(rates: Sequence[float]) -> Sequence[float]:
-    if len(rates) != 3 or not all(rate > 0 for rate in rates):
-        raise ValueError(
-            "phase_learning_rates must be numbers > 0, one for each of the 3 phases, got "
-            f"{' '.join(f'{rate:g}' for rate in rates)}; mend them, or leave iterative out of --arms"
-        )
-    return rates
-
-
-def _halves(length: float, *, whole: bool) -> tuple[float, float]:
-    if not whole:
-        return length / 2, length / 2
-    if length < 2:
-        raise ValueError(f"the iterative arm halves phases, and one has {length:g} optimizer step; give it at least 2")
-    return int(length) - int(length) // 2, int(length) // 2
-
-
-def check_arms(arms: Sequence[str]) -> list[str]:
-    """Returns the arms to train, in the order they run: DSD first, since its first phase is everybody's.
+        name: Its name, which is also that of its runs' folders, `OUT/seed-S/NAME`.
+        options: Field -> value: what its runs are given beyond the recipe.
 
     Raises:
-        ValueError: If an arm is unknown or named twice, or the run that it is read off is not among the arms.
+        ValueError: If the name is no name of a folder, or one of `ARMS`, or the options are the runner's.
     """
-    unknown = sorted(set(arms) - ARMS.keys())
-    if unknown or not arms or len(set(arms)) != len(arms):
-        raise ValueError(f"arms must be different ones of {', '.join(ARMS)}, got {' '.join(arms) or 'none'}")
-    for arm in arms:
-        source = ARMS[arm][0]
-        if source not in arms:
-            raise ValueError(f"arm {arm} is read off the {source} run: add {source} to the arms")
-    order = ("dsd", "dense", "random", "iterative")
-    return [arm for arm in order if arm in arms]
+
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not is_name(self.name):
+            raise ValueError(
+                "an arm's name must be at most 64 letters, digits and, behind the first, any of _.+-, and not end in "
+                f".log or .json, since it names a folder; got {self.name!r}"
+            )
+        if self.name in ARMS:
+            raise ValueError(f"arm {self.name} has its meaning already: name it in --arms, or give yours another name")
+        _refuse(self.options, (*_RUNNERS_FIELDS, _KEPT), f"arm {self.name}")
+        words = as_arguments(self.options)
+        if without_secrets(words) != words:
+            raise ValueError(
+                f"arm {self.name} holds a token, which would be written down: give it to all runs, after --"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> "Arm":
+        """Reads `NAME=--option value ...`.
+
+        Raises:
+            ValueError: If it is written in another way; and as `Arm`.
+        """
+        name, equals, line = text.partition("=")
+        try:
+            words = shlex.split(line)
+        except ValueError as error:  # a quotation mark without its partner
+            raise ValueError(f"--arm {text!r} cannot be read ({error}): quote each value") from error
+        if not equals or (words and not words[0].startswith("--")):
+            raise ValueError(f"--arm must be 'NAME=--option value ...', got {text!r}: write the options after the =")
+        return cls(name, parse_options(words))
 
 
-def arm_options(arm: str, arms: Sequence[str], recipe: Recipe | None) -> dict[str, Any]:
-    """The DSD fields that an arm's run sets: `{"dsd_control": True}` for `dense`.
+def is_name(name: Any) -> bool:
+    """True of what can be an arm's name: it names a folder, beside which lie its log and its status."""
+    return isinstance(name, str) and bool(_NAME.fullmatch(name)) and not name.endswith((".log", ".json"))
+
+
+def trained_by(arm: str, baseline: str) -> str:
+    """The arm whose run holds an arm's model: itself, DSD of `sparse`, the baseline of what is read off its run."""
+    return baseline if arm in _OF_THE_BASELINE else "dsd" if arm == "sparse" else arm
+
+
+def arm_label(arm: str, baseline: str) -> str:
+    """How a table calls an arm: an arm of the user's by its name."""
+    if arm not in _OF_THE_BASELINE:
+        return ARMS.get(arm, arm)
+    return f"{'dense control' if baseline == BASELINE else baseline}, {ARMS[arm]}"
+
+
+def in_order(names: Sequence[str], baseline: str) -> list[str]:
+    """Arms as a table has them: the baseline, those of `ARMS`, the user's in the order given."""
+    first = dict.fromkeys([baseline, *ARMS])
+    return [name for name in dict.fromkeys([*first, *names]) if name in names]
+
+
+def plan_arms(
+    arms: Sequence[str | Arm],
+    baseline: str = BASELINE,
+    recipe: Recipe | None = None,
+    *,
+    all_keep_early_stop: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """The arms to train -> what their runs are given, in the order they run: who trains a first phase for others first.
 
     Args:
-        arm: One that is trained.
-        arms: All arms asked for; averages are taken during the dense run.
-        recipe: The user's; only `iterative` needs it.
+        arms: Names of `ARMS`, and the user's own.
+        baseline: The arm that all others are compared with; averages and the early stop are taken during its run.
+        recipe: The user's phases; only `iterative` needs them.
+        all_keep_early_stop: True if the arguments of all runs say so already.
 
     Raises:
-        ValueError: If the recipe cannot be made iterative.
+        ValueError: If an arm is unknown or named twice, the run that it is read off is not among the arms, or the
+            recipe cannot be made iterative.
     """
-    if arm == "iterative":
-        if recipe is None:
-            raise ValueError("the iterative arm needs the recipe's phases; give them, or leave iterative out")
-        return recipe.iterative()
-    averages = [kind for kind in AVERAGES if kind in arms] if arm == "dense" else []
-    return {**_FIXED[arm], **({"weight_averages": averages} if averages else {})}
+    names = [arm if isinstance(arm, str) else arm.name for arm in arms]
+    unknown = [arm for arm in arms if isinstance(arm, str) and arm not in ARMS]
+    if unknown or not arms or len(set(names)) != len(names):
+        raise ValueError(
+            f"arms must be different ones of {', '.join(ARMS)}, or your own (--arm NAME=OPTIONS), got "
+            f"{' '.join(names) or 'none'}"
+        )
+    trained = [name for name in names if name not in (*_OF_THE_BASELINE, "sparse")]
+    if baseline != BASELINE and baseline not in trained:
+        raise ValueError(f"the baseline must be an arm that is trained, got {baseline}: one of {', '.join(trained)}")
+    for name in names:
+        source = trained_by(name, baseline)
+        if source not in names:
+            raise ValueError(f"arm {name} is read off the {source} run: add {source} to the arms")
+    own = {arm.name: arm.options for arm in arms if not isinstance(arm, str)}
+    options = {name: dict(own[name] if name in own else _own_options(name, recipe)) for name in trained}
+    if baseline in options:
+        options[baseline] |= _kept_for(names, options[baseline])
+    looks = EARLY in names and not all_keep_early_stop
+    if looks:
+        options[baseline][_KEPT] = True
+    # An early stop looks at every evaluation of its run, so that run trains the first phase, for the others, too.
+    first = [baseline] if looks else []
+    order = dict.fromkeys([*first, "dsd", "dense", "random", "iterative", *trained])
+    return {name: options[name] for name in order if name in options}
 
 
-def as_arguments(options: Mapping[str, Any]) -> list[str]:
-    """Fields as a command line: `{"sparsity": [0.5, 0.25]}` becomes `--sparsity 0.5 0.25`."""
-    arguments = []
-    for name, value in options.items():
-        values = value if isinstance(value, list | tuple) else [value]
-        arguments += [f"--{name}", *(str(v).lower() if isinstance(v, bool) else _plain(v) for v in values)]
-    return arguments
+def _own_options(arm: str, recipe: Recipe | None) -> Mapping[str, Any]:
+    if arm != "iterative":
+        return _OPTIONS[arm]
+    if recipe is None:
+        raise ValueError("the iterative arm needs the recipe's phases; give them, or leave iterative out")
+    return recipe.iterative()
 
 
-def parse_options(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """The options of a command line and their values, as `HfArgumentParser` would read `--name value value`."""
-    options: dict[str, list[str]] = {}
-    values: list[str] = []
-    for argument in arguments:
-        if argument.startswith("--"):
-            name, equals, value = argument[2:].partition("=")
-            values = options[name.replace("-", "_")] = [value] if equals else []
-        else:
-            values.append(argument)
-    return options
+def _kept_for(names: Sequence[str], options: Mapping[str, Any]) -> dict[str, Any]:
+    """The averages that the baseline keeps for the arms that are read off it."""
+    averages = [kind for kind in AVERAGES if kind in names or kind in options.get("weight_averages", ())]
+    return {"weight_averages": averages} if averages else {}
 
 
 def check_arguments(arguments: Sequence[str]) -> None:
-    """Refuses arguments that the runner or the arms set.
+    """Refuses arguments, for all runs, that the runner or the arms set.
 
     Raises:
         ValueError: By name.
     """
-    taken = [name for name in parse_options(arguments) if name in (*_OWN_FIELDS, *_RUNNERS_FIELDS)]
+    _refuse(parse_options(arguments), (*_ARMS_FIELDS, *_RUNNERS_FIELDS), "the arguments")
+
+
+def _refuse(options: Mapping[str, Any], fields: Sequence[str], where: str) -> None:
+    taken = [name for name in options if name in fields]
     if taken:
         raise ValueError(
-            f"compare sets {', '.join('--' + name for name in taken)} for every run: leave it out of the arguments"
+            f"compare sets {', '.join('--' + name for name in taken)} for every run: leave it out of {where}"
         )
-
-
-def _numbers(options: Mapping[str, Sequence[str]], name: str) -> list[float]:
-    message = f"--{name} must be one or more numbers, got {' '.join(options[name]) or 'nothing'}"
-    try:
-        numbers = [float(value) for value in options[name]]
-    except ValueError as error:
-        raise ValueError(f"{message}; write them one after the other") from error
-    if not numbers:
-        raise ValueError(f"{message}; write them after it")
-    return numbers
-
-
-def _plain(value: Any) -> str:
-    return f"{value:.12g}" if isinstance(value, float) else str(value)

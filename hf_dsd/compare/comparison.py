@@ -3,7 +3,7 @@
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any
@@ -12,14 +12,15 @@ from hf_dsd.files import read_json, write_json
 from hf_dsd.runs.folder import seeds_in
 from hf_dsd.runs.run import Run
 
-from .arms import ARMS, EQUAL_BUDGET
-from .recipe import COMPARISON_FILE_NAME, read_recipe
+from .arguments import as_arguments
+from .arms import BASELINE, arm_label, trained_by
+from .differences import Difference, adjusted, find_differences, find_verdict
+from .recipe import COMPARISON_FILE_NAME, arms_in, read_recipe
 from .run_results import RunResult, passed_over, read_runs, run_results
-from .statistics import approximate_randomization, detectable_difference, example_counts, holm, paired_t
-from .verdict import Family, SeedCount, Verdict, has_learnt_nothing, judge, no_verdict
+from .verdict import Verdict
 
-CONTROL = "dense"
-_FORMAT = 2
+_FORMAT = 3
+_KEPT = ("weight_averages", "keep_early_stop")  # what a run leaves beside its model does not tell it from another
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class ArmSummary:
         epochs: Mean of the epochs, the shared first phase included.
         steps: Mean of the optimizer steps, likewise.
         seconds: Mean of the wall time, likewise.
+        arguments: What its runs were given beyond the recipe: all that they differ in; "" for none, or where unknown.
     """
 
     label: str
@@ -43,40 +45,7 @@ class ArmSummary:
     epochs: float | None
     steps: float | None
     seconds: float | None
-
-
-@dataclass(frozen=True)
-class Difference:
-    """An arm against its control, over the seeds that both have finished.
-
-    Attributes:
-        arm: The arm.
-        to: Its control.
-        n: Number of seeds.
-        seeds: These seeds.
-        per_seed: Arm - control, one per seed.
-        mean: Of these.
-        sd: Their sample standard deviation; None for one seed.
-        interval: 95 % interval of the mean, by Student's t; None for one seed.
-        p_seeds: Paired t over seeds, two-sided; None where it says nothing.
-        p_examples: Approximate randomisation over the examples, one p per seed; empty without texts to test.
-        p_holm: `p_seeds` adjusted by Holm's rule for all arms that are tested against this control.
-        detectable: The smallest true difference that so many seeds of this spread find with 80 % power; None for one
-            seed, or without a spread.
-    """
-
-    arm: str
-    to: str
-    n: int
-    seeds: Sequence[int]
-    per_seed: Sequence[float]
-    mean: float
-    sd: float | None
-    interval: Sequence[float] | None
-    p_seeds: float | None
-    p_examples: Sequence[float] = ()
-    p_holm: float | None = None
-    detectable: float | None = None
+    arguments: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,11 +63,13 @@ class Comparison:
         seeds: All seeds that were started.
         arms: Every arm with a finished run, in the order of the table.
         runs: Every run, failed ones too, but no failure of an arm that is only read off a run and nobody asked for.
-        differences: Every arm of the same budget against the dense control.
-        verdict: On DSD against the dense control, or on the first other arm; None without a pair.
+        differences: Every arm against the baseline, and DSD arms against its early stop.
+        verdict: On DSD against the baseline, or on the first other arm; None without a pair.
         versions: Of Python and the packages that ran, in the first run.
         mixed_versions: Package -> its versions, where the runs differ.
         passed_over: Other scores of these runs, where nobody asked for `metric`: `accuracy on validation`.
+        baseline: The arm that the others are compared with.
+        settings: How many arms, of every recipe that the folder was asked for, have been looked at.
         version: Of this file's format.
     """
 
@@ -117,6 +88,8 @@ class Comparison:
     versions: Mapping[str, str | None]
     mixed_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     passed_over: Sequence[str] = field(default_factory=list)
+    baseline: str = BASELINE
+    settings: int = 0
     version: int = _FORMAT
 
     @classmethod
@@ -128,12 +101,13 @@ class Comparison:
         arms: Sequence[str] | None = None,
         *,
         greater_is_better: bool | None = None,
+        baseline: str | None = None,
         runs: Iterable[Run] | None = None,
     ) -> "Comparison":
         """Compares the runs in `out/seed-S/ARM/`, whoever made them; trains and writes nothing.
 
-        An arm's model is its last phase's; `sparse` is DSD's last sparse phase, `ema` and `swa` are averages that the
-        dense control left. Without score files the runs' summaries are compared by `metric` at the phases' ends.
+        An arm's model is its last phase's; `sparse` is DSD's last sparse phase, and `ema`, `swa` and `early` are what
+        the baseline left. Without score files the runs' summaries are compared by `metric` at the phases' ends.
 
         Args:
             out: Folder of the comparison.
@@ -143,26 +117,33 @@ class Comparison:
             arms: Only these arms; None means all that are there.
             greater_is_better: Direction of the score; None leaves it to the score file or, where it is not the
                 headline score, to its name.
+            baseline: The arm that the others are compared with; None takes the one that the runs were made with.
             runs: The runs in `out`, where the caller has read them; None reads them.
 
         Raises:
             FileNotFoundError: If there is no finished run.
-            ValueError: If a file is damaged, the runs were scored differently, `metric` is not among the scores, or
-                its direction is not known.
+            ValueError: If `baseline` has no finished run, a file is damaged, the runs were scored differently, `metric`
+                is not among the scores, or its direction is not known.
         """
         out = Path(out)
         runs = read_runs(out) if runs is None else list(runs)
-        results = run_results(out, runs, split, metric, arms)
-        found = cls._of_results(out, results, greater_is_better)
+        recipe = read_recipe(out)
+        chosen = baseline or recipe.get("baseline", BASELINE)
+        results = run_results(out, runs, arms_in(out, recipe) if arms is None else arms, chosen, split, metric)
+        found = cls._of_results(out, results, greater_is_better, chosen)
+        if baseline is not None and baseline not in found.arms:
+            raise ValueError(f"{out} holds no finished run of the baseline {baseline}: it has {', '.join(found.arms)}")
         if metric is not None:
             return found
         first = next(result for result in results if result.status == "finished")
-        return replace(found, passed_over=passed_over(runs, first))
+        return replace(found, passed_over=passed_over(runs, first, trained_by(first.arm, chosen)))
 
     @classmethod
-    def _of_results(cls, out: Path, results: Sequence[RunResult], greater_is_better: bool | None) -> "Comparison":
+    def _of_results(
+        cls, out: Path, results: Sequence[RunResult], greater_is_better: bool | None, baseline: str
+    ) -> "Comparison":
         recipe = read_recipe(out)
-        results = [result for result in results if _counts(result, recipe)]
+        results = [result for result in results if _counts(result, recipe, baseline)]
         finished = [result for result in results if result.status == "finished"]
         if not finished:
             errors = sorted({str(result.error) for result in results})
@@ -170,7 +151,7 @@ class Comparison:
         first = finished[0]
         _check_alike(finished)
         greater = _direction(first) if greater_is_better is None else greater_is_better
-        differences = _differences(finished)
+        differences, arms = find_differences(finished, baseline), _arms(finished, recipe, baseline)
         return cls(
             command=recipe.get("command", ""),
             recipe=recipe.get("recipe", ""),
@@ -180,12 +161,14 @@ class Comparison:
             split=first.split,
             signature=str((first.scores or {}).get("signature", "")),
             seeds=sorted({result.seed for result in results}),
-            arms=_arms(finished),
+            arms=arms,
             runs=results,
             differences=differences,
-            verdict=_verdict(results, differences, str(first.metric), greater_is_better=greater),
+            verdict=find_verdict(results, differences, str(first.metric), greater_is_better=greater),
             versions=first.versions,
             mixed_versions=_mixed_versions(finished),
+            baseline=baseline,
+            settings=max(len(recipe.get("settings", ())), len({trained_by(arm, baseline) for arm in arms})),
         )
 
     @classmethod
@@ -217,11 +200,12 @@ class Comparison:
             return cls.from_folder(out, runs=runs), f"{note}; {again} writes the file anew"
         if stored is None:
             return cls.from_folder(out, runs=runs), ""
-        results = run_results(out, runs, stored.split, stored.metric)
+        names = arms_in(out, read_recipe(out))
+        results = run_results(out, runs, names, stored.baseline, stored.split, stored.metric)
         changed = sorted({(arm, seed) for arm, seed, *_ in _reached(stored.runs) ^ _reached(results)})
         if not seeds_in(out) or not changed:
             return stored, ""
-        return cls._of_results(out, results, stored.greater_is_better), _outdated(stored, out, changed)
+        return cls._of_results(out, results, stored.greater_is_better, stored.baseline), _outdated(stored, out, changed)
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `comparison.json` into `folder`, atomically, and returns its path."""
@@ -233,13 +217,16 @@ class Comparison:
         return {**content, "runs": [run.to_dict() for run in self.runs]}
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with a row per arm: mean, sd, cost and the difference to the control."""
+        """A pandas DataFrame with a row per arm: mean, sd, cost and, at length, its difference to the baseline."""
         from pandas import DataFrame  # there with datasets, and slow to import
 
-        against = {one.arm: asdict(one) for one in self.differences}
-        of_pair = ("mean", "sd", "interval", "p_seeds", "p_holm", "per_seed")
+        against = {one.arm: asdict(one) for one in self.differences if one.to == self.baseline}
+        of_pair = ("mean", "sd", "interval", "p_seeds", "p_holm", "effect", "effect_interval", "example_interval")
         rows = {
-            name: {**asdict(arm), **{f"difference_{key}": against.get(name, {}).get(key) for key in of_pair}}
+            name: {
+                **asdict(arm),
+                **{f"difference_{key}": against.get(name, {}).get(key) for key in (*of_pair, "per_seed")},
+            }
             for name, arm in self.arms.items()
         }
         return DataFrame.from_dict(rows, orient="index")
@@ -249,7 +236,7 @@ class Comparison:
         self.to_frame().to_csv(path, index_label="arm")
 
     def to_latex(self, digits: int = 2) -> str:
-        """The arms' means, their differences to the control and both p values as a LaTeX table (`booktabs`)."""
+        """The arms' means, their differences to the baseline and both p values as a LaTeX table (`booktabs`)."""
         columns = {
             "label": "arm",
             "n": "n",
@@ -303,7 +290,7 @@ class Comparison:
             "runs": runs,
             "version": _FORMAT,
         }
-        if version == 1:
+        if version < _FORMAT:
             return cls(**{**content, **parts, **_judged_anew(content, runs)})
         parts["differences"] = [Difference(**difference) for difference in content["differences"]]
         parts["verdict"] = Verdict(**content["verdict"]) if content["verdict"] else None
@@ -311,14 +298,12 @@ class Comparison:
 
 
 def _judged_anew(content: Mapping[str, Any], runs: Sequence[RunResult]) -> dict[str, Any]:
-    """Differences and verdict of a file of version 1, which compared `sparse`, too, and guessed numbers of seeds."""
-    known = {one.name for one in fields(Difference)}
-    old = [one for one in content["differences"] if one["arm"] in EQUAL_BUDGET]
-    differences = _adjusted([Difference(**{key: one[key] for key in known & one.keys()}) for one in old])
-    differences = [replace(one, detectable=detectable_difference(one.sd, one.n)) for one in differences]
-    runs = [replace(run, diverged="the run diverged" in (run.error or "")) for run in runs]
+    """Differences and verdict of an older file: version 1 compared `sparse`, too, and guessed numbers of seeds."""
+    old = [one for one in content["differences"] if one["arm"] != "sparse"]
+    differences = adjusted([Difference.of_seeds(one["arm"], one["to"], one["seeds"], one["per_seed"]) for one in old])
+    runs = [replace(run, diverged=run.diverged or "the run diverged" in (run.error or "")) for run in runs]
     metric, greater = content["metric"], content["greater_is_better"]
-    verdict = _verdict(runs, differences, metric, greater_is_better=greater)
+    verdict = find_verdict(runs, differences, metric, greater_is_better=greater)
     return {"runs": runs, "differences": differences, "verdict": verdict}
 
 
@@ -336,11 +321,11 @@ def _outdated(stored: Comparison, out: Path, changed: Iterable[tuple[str, int]])
     )
 
 
-def _counts(result: RunResult, recipe: Mapping[str, Any]) -> bool:
+def _counts(result: RunResult, recipe: Mapping[str, Any], baseline: str) -> bool:
     """Failures of an arm read off another's run count where it was asked for, or nobody knows what was."""
     calls = recipe.get("calls")
     asked = not calls or any(result.arm in call["arms"] for call in calls)
-    return asked or result.status == "finished" or ARMS[result.arm][0] == result.arm
+    return asked or result.status == "finished" or trained_by(result.arm, baseline) == result.arm
 
 
 def _check_alike(results: Sequence[RunResult]) -> None:
@@ -361,96 +346,22 @@ def _direction(result: RunResult) -> bool:
     return result.greater_is_better
 
 
-def _arms(finished: Sequence[RunResult]) -> dict[str, ArmSummary]:
+def _arms(finished: Sequence[RunResult], recipe: Mapping[str, Any], baseline: str) -> dict[str, ArmSummary]:
     arms = {}
-    for arm, (_, label) in ARMS.items():
+    for arm in dict.fromkeys(result.arm for result in finished):
         results = [result for result in finished if result.arm == arm]
-        if results:
-            values = [_number(result) for result in results]
-            sd = stdev(values) if len(values) > 1 else None
-            cost = {key: _mean([getattr(result, key) for result in results]) for key in ("epochs", "steps", "seconds")}
-            arms[arm] = ArmSummary(label, len(values), fmean(values), sd, **cost)
+        values = [result.number for result in results]
+        sd = stdev(values) if len(values) > 1 else None
+        cost = {key: _mean([getattr(result, key) for result in results]) for key in ("epochs", "steps", "seconds")}
+        given = {key: value for key, value in recipe.get("arms", {}).get(arm, {}).items() if key not in _KEPT}
+        words = shlex.join(as_arguments(given))
+        arms[arm] = ArmSummary(arm_label(arm, baseline), len(values), fmean(values), sd, **cost, arguments=words)
     return arms
 
 
 def _mean(values: Sequence[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return fmean(known) if known else None
-
-
-def _number(result: RunResult) -> float:
-    if result.value is None:
-        raise ValueError("a finished run must have a value; score it again")
-    return result.value
-
-
-def _differences(finished: Sequence[RunResult]) -> list[Difference]:
-    by_arm: dict[str, dict[int, RunResult]] = {}
-    for result in finished:
-        by_arm.setdefault(result.arm, {})[result.seed] = result
-    control = by_arm.pop(CONTROL, {})
-    pairs = {arm: [(own[seed], control[seed]) for seed in own if seed in control] for arm, own in by_arm.items()}
-    return _adjusted([_difference(arm, pairs[arm]) for arm in EQUAL_BUDGET if pairs.get(arm)])
-
-
-def _difference(arm: str, pairs: Sequence[tuple[RunResult, RunResult]]) -> Difference:
-    per_seed = [_number(own) - _number(control) for own, control in pairs]
-    test = paired_t(per_seed)
-    return Difference(
-        arm,
-        CONTROL,
-        test.n,
-        [own.seed for own, _ in pairs],
-        per_seed,
-        test.mean,
-        test.sd,
-        list(test.interval) if test.interval is not None else None,
-        test.p,
-        [p for own, control in pairs if (p := _p_of_examples(own, control)) is not None],
-        detectable=detectable_difference(test.sd, test.n),
-    )
-
-
-def _adjusted(differences: Sequence[Difference]) -> list[Difference]:
-    """With Holm's p values over all that have one."""
-    tested = [one for one in differences if one.p_seeds is not None]
-    adjusted = dict(zip((one.arm for one in tested), holm([float(one.p_seeds or 0) for one in tested]), strict=True))
-    return [replace(one, p_holm=adjusted.get(one.arm)) for one in differences]
-
-
-def _p_of_examples(own: RunResult, control: RunResult) -> float | None:
-    if not own.examples or not control.examples:
-        return None
-    if [example.id for example in own.examples] != [example.id for example in control.examples]:
-        raise ValueError(
-            f"{own.folder} and {control.folder} were scored on other examples or in another order: score them on the "
-            "same data"
-        )
-    counts = [example_counts(str(one.metric), one.examples) for one in (own, control)]
-    system, baseline = counts
-    return approximate_randomization(system, baseline) if system is not None and baseline is not None else None
-
-
-def _verdict(
-    results: Sequence[RunResult], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
-) -> Verdict | None:
-    if not differences:
-        return None
-    chosen = next((difference for difference in differences if difference.arm == "dsd"), differences[0])
-    arm, to = (_seed_count(results, name) for name in (chosen.arm, chosen.to))
-    values = {(result.arm, result.seed): result.value for result in results if result.value is not None}
-    if has_learnt_nothing(list(values.values()), metric, greater_is_better=greater_is_better):
-        return no_verdict(arm, to, list(values.values()), metric)
-    own = [values[chosen.arm, seed] for seed in chosen.seeds]
-    family = Family([one.arm for one in differences if one.p_seeds is not None], chosen.p_holm)
-    test = paired_t(chosen.per_seed)
-    return judge(arm, to, test, own, family, metric=metric, greater_is_better=greater_is_better)
-
-
-def _seed_count(results: Sequence[RunResult], arm: str) -> SeedCount:
-    own = [result for result in results if result.arm == arm]
-    missing = sum(result.status == "failed" for result in own)
-    return SeedCount(arm, len(own), missing, sum(result.diverged for result in own))
 
 
 def _mixed_versions(results: Sequence[RunResult]) -> dict[str, list[str]]:

@@ -13,9 +13,12 @@ from transformers import set_seed
 from hf_dsd.runs.run import finished_models
 from hf_dsd.trainer.trainer import DSDMixin
 
-from .arms import Recipe, arm_options, check_arms
+from .arguments import as_arguments
+from .arms import BASELINE, Arm, plan_arms
 from .comparison import Comparison
-from .jobs import Job, locked, run_jobs
+from .first_phase import PHASE_FIELDS
+from .iterative import Recipe
+from .jobs import Job, Training, locked, run_jobs
 from .recipe import factory_recipe, note_call, plan_jobs
 
 MakeTrainer = Callable[[dict[str, Any], str, int], DSDMixin]
@@ -23,10 +26,11 @@ MakeTrainer = Callable[[dict[str, Any], str, int], DSDMixin]
 
 def compare(
     make_trainer: MakeTrainer,
-    arms: Sequence[str],
+    arms: Sequence[str | Arm],
     seeds: Sequence[int],
     out: str | os.PathLike[str],
     *,
+    baseline: str = BASELINE,
     score: Callable[[DSDMixin], object] | None = None,
     split: str | None = None,
     metric: str | None = None,
@@ -40,17 +44,19 @@ def compare(
             args = DSDTrainingArguments(output_dir, seed=seed, phase_epochs=[8, 4, 4], sparsity=0.5, **arm_options)
             return DSDTrainer(build_model(), args, train_dataset=..., eval_dataset=...)
 
-        compare(make_trainer, ["dsd", "dense"], seeds=[1, 2, 3], out="runs/mine")
+        compare(make_trainer, ["dsd", "dense", Arm("s80", {"sparsity": 0.8})], seeds=[1, 2, 3], out="runs/mine")
 
     Args:
         make_trainer: From an arm's fields, the run's folder and the seed to a new trainer with a new model. It must
-            hand the fields on to the training arguments. Everything is seeded before it is called. A function, or
+            hand the fields on to the training arguments, but for those of its own, such as a model's dropout, that an
+            arm of yours may have. Everything is seeded before it is called. A function, or
             `functools.partial` of one: a change of its own source, or of the numbers and texts that it closes over or
             has as defaults, is noticed as another recipe; a change in what it calls, or in data, is not. So it must not
             change them itself: a list that it appends to makes every call another recipe.
-        arms: Keys of `ARMS`.
+        arms: Names of `ARMS`, and arms of your own: any difference in arguments.
         seeds: Of the runs.
         out: Folder of the comparison.
+        baseline: The arm that the others are compared with.
         score: Called with each trained trainer, such as `lambda trainer: score_phases(trainer, test_set, scorer)`.
             Without it the arms are compared by `metric` of the evaluations at the phases' ends.
         split: Which score files to compare; None takes `test`, else the split that `score` has scored.
@@ -70,27 +76,37 @@ def compare(
     """
     out = Path(out)
     with locked(out):
-        jobs = _plan(make_trainer, arms, seeds, out, force=force)
-        note_call(out, {"arms": arms, "seeds": seeds})
+        jobs = _plan(make_trainer, arms, seeds, out, baseline, force=force)
+        note_call(out, {"arms": [arm if isinstance(arm, str) else arm.name for arm in arms], "seeds": seeds})
         run_jobs(jobs, console or Console(), lambda job, _: _attempt(job, make_trainer, score))
     comparison = Comparison.from_folder(out, split, metric, greater_is_better=greater_is_better)
     comparison.write(out)
     return comparison
 
 
-def _plan(make_trainer: MakeTrainer, arms: Sequence[str], seeds: Sequence[int], out: Path, *, force: bool) -> list[Job]:
-    trained = check_arms(arms)
+def _plan(
+    make_trainer: MakeTrainer,
+    arms: Sequence[str | Arm],
+    seeds: Sequence[int],
+    out: Path,
+    baseline: str,
+    *,
+    force: bool,
+) -> list[Job]:
+    recipe, options = None, {}
+    if "iterative" in arms or any(not isinstance(arm, str) and set(PHASE_FIELDS) & set(arm.options) for arm in arms):
+        with TemporaryDirectory() as folder:  # the phases are known to the arguments only
+            args = make_trainer({}, folder, seeds[0]).args
+        options = {name: value for name in PHASE_FIELDS if (value := getattr(args, name)) is not None}
+        recipe = Recipe.from_training_arguments(args) if "iterative" in arms else None
+    trained = plan_arms(arms, baseline, recipe)
     base = factory_recipe(make_trainer)
-    recipe = None
-    if "iterative" in trained:  # the phases are known to the arguments only
-        with TemporaryDirectory() as folder:
-            recipe = Recipe.from_training_arguments(make_trainer({}, folder, seeds[0]).args)
-    options = {arm: arm_options(arm, arms, recipe) for arm in trained}
-    return plan_jobs(out, base, options, seeds, force=force)
+    return plan_jobs(out, base, trained, seeds, options=options, baseline=baseline, force=force)
 
 
-def _attempt(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object] | None) -> str | None:
+def _attempt(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object] | None) -> Training:
     """Trains one run; returns what it raised, with its traceback in the log."""
+    yield  # so that the progress names it: this process has no time for that while it trains
     try:
         _train(job, make_trainer, score)
     except Exception as failure:  # whatever a run of the caller's code raises: the others go on
@@ -106,23 +122,27 @@ def _train(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], obje
         options["keep_phase_checkpoints"] = [0]
     set_seed(job.seed)
     trainer = make_trainer(options, str(job.folder), job.seed)
-    ignored = [name for name, value in options.items() if getattr(trainer.args, name) != value]
+    ignored = [name for name, value in options.items() if not _arrived(trainer.args, name, value)]
     if ignored:
         raise ValueError(f"make_trainer must hand arm_options on to the training arguments; {ignored} did not arrive")
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint is not None else None)
     if score is not None:
         score(trainer)
     elif trainer.eval_dataset is not None:
-        _evaluate_averages(job, trainer)
+        _evaluate_beside(job, trainer)
 
 
-def _evaluate_averages(job: Job, trainer: DSDMixin) -> None:
+def _arrived(arguments: Any, name: str, value: Any) -> bool:
+    """True if a field has the value that an arm gives it, `[0.5]` being 0.5; what is no field is the caller's own."""
+    return as_arguments({name: getattr(arguments, name, value)}) == as_arguments({name: value})
+
+
+def _evaluate_beside(job: Job, trainer: DSDMixin) -> None:
+    """Evaluates the models that the run left beside its last phase's: averages, and the early stop's."""
     models = finished_models(job.folder)
-    averages = [
-        name for name in models if name.endswith(tuple(f"-{kind}" for kind in trainer.args.weight_averages or ()))
-    ]
-    for name in averages:
+    beside = [name for name in models if name.startswith(f"{models[-1]}-")]
+    for name in beside:
         trainer.load_phase(name)
         trainer.evaluate(metric_key_prefix=name)
-    if averages:
+    if beside:
         trainer.load_phase(models[-1])

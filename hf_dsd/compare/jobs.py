@@ -3,8 +3,8 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -18,8 +18,6 @@ from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json, write_json
 from hf_dsd.runs.checkpoints import read_trainer_state
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME, kept_checkpoint
-
-from .arms import ARMS
 
 try:
     import fcntl
@@ -39,6 +37,7 @@ class Job:
         arm: One that is trained.
         options: DSD fields that the arm sets.
         digest: Of everything that decides the result but the seed.
+        donors: Arms whose first dense phase may stand for this one's, in the order they are asked.
     """
 
     out: Path
@@ -46,6 +45,7 @@ class Job:
     arm: str
     options: Mapping[str, Any]
     digest: str
+    donors: Sequence[str] = ()
 
     @property
     def folder(self) -> Path:
@@ -89,8 +89,9 @@ class Job:
         return own if own is not None else self.shared_checkpoint()
 
     def shared_checkpoint(self) -> Path | None:
-        """The end of the first dense phase, as whichever arm of this seed trained it kept it."""
-        kept = [kept_checkpoint(self.folder.with_name(arm), _FIRST_PHASE) for arm in ARMS]
+        """The end of the first dense phase, as whichever arm that shares it trained it with this seed and kept it."""
+        names = dict.fromkeys((self.arm, *self.donors))
+        kept = [kept_checkpoint(self.folder.with_name(name), _FIRST_PHASE) for name in names]
         return next((path for path in kept if _is_whole(path)), None)
 
 
@@ -167,32 +168,56 @@ def locked(folder: Path) -> Iterator[int | None]:
         os.close(descriptor)
 
 
-def run_jobs(jobs: Sequence[Job], console: Console, train: Callable[[Job, "RunProgress"], str | None]) -> list[Job]:
-    """Does the jobs that have not finished, one after the other; returns those that failed, which stop no other.
+Training = Generator[None, None, str | None]
+"""A run at work: advanced a few times a second, it ends by returning what went wrong, or None; closed, it is ended."""
+
+_GLANCE = 0.2  # seconds between two looks at runs that are at work
+
+
+def run_jobs(
+    jobs: Sequence[Job], console: Console, train: Callable[[Job, int], Training], *, at_once: int = 1
+) -> list[Job]:
+    """Does the jobs that have not finished; returns those that failed, which stop no other.
 
     Args:
-        jobs: All jobs.
+        jobs: All jobs, in the order they should begin.
         console: Where to show the progress.
-        train: Trains one, and returns what went wrong or None.
+        train: Begins one in a place 0 .. at_once - 1, which no other job has meanwhile.
+        at_once: How many are at work together. A job waits while another one trains the first phase that it shares.
     """
     failed = []
-    with RunProgress(jobs, console) as shown:
-        for job in jobs:
-            if job.is_finished:
-                continue
-            job.begin()
-            shown.begin(job)
-            since = time.monotonic()
-            error = train(job, shown)
-            job.write_status(error, time.monotonic() - since)
-            shown.end(job, error)
-            if error is not None:
-                failed.append(job)
+    waiting = [job for job in jobs if not job.is_finished]
+    at_work: dict[int, tuple[Job, Training, float]] = {}
+    with RunProgress(jobs, console) as shown, ExitStack() as ending:
+        while waiting or at_work:
+            for place in sorted(set(range(at_once)) - at_work.keys()):
+                job = next((job for job in waiting if _can_begin(job, [one for one, *_ in at_work.values()])), None)
+                if job is not None:
+                    waiting.remove(job)
+                    job.begin()
+                    at_work[place] = (job, ending.enter_context(closing(train(job, place))), time.monotonic())
+            shown.update([job for job, *_ in at_work.values()])
+            for place, (job, training, since) in list(at_work.items()):
+                try:
+                    next(training)
+                except StopIteration as end:
+                    del at_work[place]
+                    job.write_status(end.value, time.monotonic() - since)
+                    shown.end(job, end.value, time.monotonic() - since)
+                    failed += [job] if end.value is not None else []
+            if at_work:
+                time.sleep(_GLANCE)
     return failed
 
 
+def _can_begin(job: Job, at_work: Iterable[Job]) -> bool:
+    """False while a run at work is about to leave the first phase that this one would otherwise train again."""
+    rivals = [other for other in at_work if other.seed == job.seed and other.arm in job.donors]
+    return not rivals or job.checkpoint() is not None
+
+
 class RunProgress:
-    """How far a comparison is: the run at work, runs done, time gone and time left. A context manager around all runs.
+    """How far a comparison is: the runs at work, runs done, time gone and time left. A context manager around all runs.
 
     Args:
         jobs: All runs, finished ones included.
@@ -213,7 +238,7 @@ class RunProgress:
         )
         self._done = sum(job.is_finished for job in jobs)
         self._task = self._bar.add_task("", total=len(jobs), completed=self._done)
-        self._since = 0.0
+        self._looked = 0.0
 
     def __enter__(self) -> "RunProgress":
         self._bar.start()
@@ -224,22 +249,20 @@ class RunProgress:
     ) -> None:
         self._bar.stop()
 
-    def begin(self, job: Job) -> None:
-        """A run begins."""
-        self._since = time.monotonic()
-        self.update(job)
+    def update(self, at_work: Sequence[Job]) -> None:
+        """Shows how far the runs at work are, by their last checkpoints; reads these once a second."""
+        if time.monotonic() - self._looked < 1:
+            return
+        self._looked = time.monotonic()
+        done = [progress(job.folder) for job in at_work]
+        runs = " · ".join(f"seed {job.seed} {job.arm} {part:.0%}" for job, part in zip(at_work, done, strict=True))
+        self._bar.update(self._task, description=runs, completed=self._done + sum(min(part, 0.99) for part in done))
 
-    def update(self, job: Job) -> None:
-        """A run goes on; call this about once a second."""
-        done = progress(job.folder)
-        description = f"seed {job.seed} {job.arm} {done:.0%}"
-        self._bar.update(self._task, description=description, completed=self._done + min(done, 0.99))
-
-    def end(self, job: Job, error: str | None) -> None:
+    def end(self, job: Job, error: str | None, seconds: float) -> None:
         """A run has finished or failed; prints one line, also where there is no terminal to draw in."""
         self._done += 1
         self._bar.update(self._task, completed=self._done)
-        minutes, seconds = divmod(round(time.monotonic() - self._since), 60)
+        minutes, rest = divmod(round(seconds), 60)
         outcome = "finished" if error is None else "[red]failed[/red]"
-        line = f"seed {job.seed} {job.arm}: {outcome} after {minutes}:{seconds:02}, see {escape(str(job.log))}"
+        line = f"seed {job.seed} {job.arm}: {outcome} after {minutes}:{rest:02}, see {escape(str(job.log))}"
         self._console.print(line, highlight=False)

@@ -9,15 +9,17 @@ import hashlib
 import inspect
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import FunctionType, MethodType
 from typing import Any
 
 from hf_dsd.files import read_json, write_json
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
-from .arms import ARMS
+from .arms import ARMS, BASELINE, in_order, is_name
+from .first_phase import donors
 from .jobs import Job, remove_runs
 
 COMPARISON_FILE_NAME = "comparison.json"
@@ -37,6 +39,9 @@ _CHECKS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "command": (lambda value: isinstance(value, str), "text"),
     "recipe": (lambda value: isinstance(value, str), "text"),
     "script": (_is_texts, "list of texts"),
+    "baseline": (is_name, "name of an arm"),
+    "arms": (lambda value: not isinstance(value, dict) or all(map(is_name, value)), "object of arms by their names"),
+    "settings": (_is_texts, "list of texts"),
     "calls": (lambda value: isinstance(value, list) and all(map(_is_call, value)), "list of arms and seeds"),
 }
 """What a comparison takes from the file; `check_recipe` looks at the rest."""
@@ -62,14 +67,39 @@ def digest(*parts: Any) -> str:
 
 
 def plan_jobs(
-    out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], seeds: Sequence[int], *, force: bool
+    out: Path,
+    base: Mapping[str, Any],
+    arms: Mapping[str, Mapping[str, Any]],
+    seeds: Sequence[int],
+    *,
+    options: Mapping[str, Any],
+    baseline: str = BASELINE,
+    force: bool,
 ) -> list[Job]:
-    """The jobs of a recipe, seed after seed; arguments and errors as at `check_recipe`."""
-    common = check_recipe(out, base, arms, force=force)
-    return [Job(out, seed, arm, arms[arm], digest(common, arms[arm])) for seed in seeds for arm in arms]
+    """The jobs of a recipe, seed after seed.
+
+    Args:
+        out: As at `check_recipe`, like the errors.
+        base: Likewise.
+        arms: Likewise.
+        seeds: Of the runs.
+        options: Option -> value or values, of the arguments that all runs have: they tell who shares a first phase.
+        baseline: As at `check_recipe`.
+        force: Likewise.
+    """
+    common = check_recipe(out, base, arms, baseline=baseline, force=force)
+    sharing = donors(read_recipe(out)["arms"], options)
+    return [Job(out, seed, arm, arms[arm], digest(common, arms[arm]), sharing[arm]) for seed in seeds for arm in arms]
 
 
-def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[str, Any]], *, force: bool) -> str:
+def check_recipe(
+    out: Path,
+    base: Mapping[str, Any],
+    arms: Mapping[str, Mapping[str, Any]],
+    *,
+    baseline: str = BASELINE,
+    force: bool,
+) -> str:
     """Compares the recipe with the one that `out` holds, and writes it there.
 
     New arms and seeds may join; what is there must have been made by the same recipe.
@@ -79,6 +109,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
         base: What all arms have in common: `script` (with its arguments), `source` (digest of the script's text),
             `modules` or `values` (digests of what it imports or holds) and whatever else decides the result.
         arms: Arm -> what it sets.
+        baseline: The arm that the others are compared with.
         force: Remove the runs of another recipe instead of refusing.
 
     Returns:
@@ -104,7 +135,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
             f"{out} holds runs of another recipe ({'; '.join(differences)}): give another --out, or --force to remove "
             f"the runs of {', '.join(stale)} and train them anew"
         )
-    untold = _untold(out, old.get("arms", {}), force=force)
+    untold = _untold(out, [*ARMS, *arms], old.get("arms", {}), force=force)
     if stale or untold:  # first, so that a kill in between leaves no verdict without its runs
         (out / COMPARISON_FILE_NAME).unlink(missing_ok=True)
     for arm in (*stale, *untold):
@@ -113,6 +144,7 @@ def check_recipe(out: Path, base: Mapping[str, Any], arms: Mapping[str, Mapping[
     kept = {arm: options for arm, options in old_arms.items() if arm not in stale}
     content = {"version": 1, "recipe": recipe, "script": base["script"], "base": base, "arms": kept | dict(arms)}
     content["calls"] = [] if changed else old.get("calls", [])
+    content |= {"baseline": baseline, "settings": _settings(old, recipe, arms)}
     out.mkdir(parents=True, exist_ok=True)
     write_json(path, content)
     return recipe
@@ -124,9 +156,21 @@ def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, tuple[
     return {key: (old.get(key), new.get(key)) for key in keys if old.get(key) != new.get(key)}
 
 
-def _untold(out: Path, arms: Mapping[str, Any], *, force: bool) -> list[str]:
+def _settings(old: Mapping[str, Any], recipe: str, arms: Mapping[str, Any]) -> list[str]:
+    """Digests of every arm of every recipe that this folder was ever asked for, those removed by `force` included."""
+    before = old.get("settings") or [digest(old.get("recipe"), options) for options in old.get("arms", {}).values()]
+    return list(dict.fromkeys([*before, *(digest(recipe, options) for options in arms.values())]))
+
+
+def arms_in(out: Path, recipe: Mapping[str, Any]) -> list[str]:
+    """Names of the arms that a folder may hold runs of, in the order of a table: known ones, and folders with a run."""
+    found = [path.parent.name for path in sorted(out.glob(f"seed-*/*/{SUMMARY_FILE_NAME}"))]
+    return in_order([*ARMS, *recipe.get("arms", ()), *found], recipe.get("baseline", BASELINE))
+
+
+def _untold(out: Path, names: Iterable[str], arms: Mapping[str, Any], *, force: bool) -> list[str]:
     """Arms whose runs are there, though no recipe tells of them: going on from their checkpoints would mix recipes."""
-    untold = [arm for arm in ARMS if arm not in arms and any(out.glob(f"seed-*/{arm}"))]
+    untold = [arm for arm in dict.fromkeys(names) if arm not in arms and any(out.glob(f"seed-*/{arm}"))]
     if untold and not force:
         raise ValueError(
             f"{out} holds runs that no {RECIPE_FILE_NAME} tells of ({', '.join(untold)}): give another --out, "
@@ -141,7 +185,7 @@ def note_call(out: Path, call: Mapping[str, Sequence[Any]], write: Callable[...,
     Args:
         out: Folder of the comparison.
         call: Its `arms` and `seeds`.
-        write: From a call's `arms` and `seeds` to its command line; None from Python, where there is none.
+        write: From the options of all arms and a call's `arms` and `seeds` to its command line; None from Python.
     """
     path = out / RECIPE_FILE_NAME
     content = read_recipe(out)
@@ -150,7 +194,7 @@ def note_call(out: Path, call: Mapping[str, Sequence[Any]], write: Callable[...,
         calls.append({key: list(values) for key, values in call.items()})
     content["calls"] = calls
     if write is not None:
-        content["command"] = " && ".join(write(**call) for call in calls)
+        content["command"] = " && ".join(write(content["arms"], **call) for call in calls)
     write_json(path, content)
 
 

@@ -7,15 +7,16 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hf_dsd.runs.folder import AVERAGES, SCORE_FILE, SUMMARY_FILE_NAME, phase_name, seeds_in
+from hf_dsd.runs.folder import AVERAGES, EARLY, SCORE_FILE, SUMMARY_FILE_NAME, phase_name, seeds_in
 from hf_dsd.runs.metric_names import greater_is_better
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
-from .arms import ARMS
+from .arms import BASELINE, in_order, trained_by
 from .jobs import read_status
 
 DEFAULT_METRIC = "eval_loss"
+_BESIDE = (*AVERAGES, EARLY)  # models that a run leaves beside its last phase's, by its name and theirs
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class RunResult:
     """One arm's result with one seed.
 
     Attributes:
-        arm: A key of `ARMS`.
+        arm: Its name.
         seed: Of the run.
         folder: The run's folder, relative to the comparison's.
         phase: Whose model was scored.
@@ -43,6 +44,7 @@ class RunResult:
         is_scored: True if `value` is of a score file, not of an evaluation at a phase's end.
         examples: What the model said about every example; empty where the script wrote no scores.
         versions: Of the packages that ran.
+        is_dsd: True of a run that prunes by what its weights are, not at random.
     """
 
     arm: str
@@ -65,6 +67,18 @@ class RunResult:
     is_scored: bool = field(default=False, compare=False)
     examples: Sequence[ScoredExample] = field(default=(), compare=False, repr=False)
     versions: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
+    is_dsd: bool = field(default=False, compare=False)
+
+    @property
+    def number(self) -> float:
+        """The headline score of a finished run.
+
+        Raises:
+            ValueError: If it has none.
+        """
+        if self.value is None:
+            raise ValueError("a finished run must have a value; score it again")
+        return self.value
 
     def to_dict(self) -> dict[str, Any]:
         """What `comparison.json` holds of it."""
@@ -77,7 +91,7 @@ class RunResult:
         return replace(self, status="failed", error=error, diverged=diverged, **lost)
 
 
-_UNWRITTEN = {"metric", "greater_is_better", "split", "is_scored", "examples", "versions"}
+_UNWRITTEN = {"metric", "greater_is_better", "split", "is_scored", "examples", "versions", "is_dsd"}
 
 
 def read_runs(out: Path, known: Iterable[Run] = ()) -> list[Run]:
@@ -90,37 +104,44 @@ def read_runs(out: Path, known: Iterable[Run] = ()) -> list[Run]:
     Raises:
         ValueError: If a summary is damaged, or says another arm or seed than its place.
     """
-    trained = [arm for arm, (source, _) in ARMS.items() if arm == source]
-    folders = [out / f"seed-{seed}" / arm for seed in seeds_in(out) for arm in trained]
     # A link to nowhere is there, too: reading it says what is wrong.
+    paths = [path for path in sorted(out.glob("seed-*/*")) if os.path.lexists(path / SUMMARY_FILE_NAME)]
+    arms = in_order([path.name for path in paths], BASELINE)
+    folders = [out / f"seed-{seed}" / arm for seed in seeds_in(out) for arm in arms]
     already = {os.path.abspath(run.folder): run for run in known}
-    there = [folder for folder in folders if os.path.lexists(folder / SUMMARY_FILE_NAME)]
-    return [already.get(os.path.abspath(folder)) or Run.read(folder) for folder in there]
+    return [already.get(os.path.abspath(folder)) or Run.read(folder) for folder in folders if folder in paths]
 
 
 def run_results(
     out: Path,
     runs: Iterable[Run],
+    arms: Sequence[str],
+    baseline: str,
     split: str | None = None,
     metric: str | None = None,
-    arms: Sequence[str] | None = None,
 ) -> list[RunResult]:
     """The results of every run that was started, in the order of seeds and arms.
 
     Args:
         out: Folder of the comparison.
         runs: Those that lie in it.
+        arms: Which may be there.
+        baseline: The arm whose runs the averages and the early stop are read off.
         split: Which `SPLIT_PHASE.json` files to read; None takes `test`, else the split that the script has scored.
         metric: Score to compare: one of the score files, their `loss`, or `eval_...`, of the evaluations at the phases'
             ends. None takes the headline score of the score files, or `eval_loss` where a script writes none.
-        arms: Only these; None takes all that there are.
 
     Raises:
         ValueError: If a file is damaged, `metric` is not among the scores, or nothing was scored on `split`.
     """
     by_place = {(run.place.seed, run.place.arm): run for run in runs if run.place is not None and run.has_summary}
     chosen = _chosen_split(by_place.values(), split, metric)
-    found = [one for seed in seeds_in(out) for one in _results_of_seed(out, seed, by_place, chosen, metric, arms)]
+    found = [
+        result
+        for seed in seeds_in(out)
+        for arm in in_order(arms, baseline)
+        if (result := _result_of(out, seed, arm, baseline, by_place, chosen, metric)) is not None
+    ]
     if any(one.is_scored for one in found):  # scores of the same kind only: a run without its file has not finished
         return [
             one
@@ -131,9 +152,15 @@ def run_results(
     return found
 
 
-def passed_over(runs: Iterable[Run], result: RunResult) -> list[str]:
-    """Other scores that a comparison could have been about: `accuracy on validation`, `eval_accuracy`."""
-    run = next(run for run in runs if run.place is not None and run.place[1:] == (result.seed, ARMS[result.arm][0]))
+def passed_over(runs: Iterable[Run], result: RunResult, trained: str) -> list[str]:
+    """Other scores that a comparison could have been about: `accuracy on validation`, `eval_accuracy`.
+
+    Args:
+        runs: Of the comparison.
+        result: One that counts.
+        trained: The arm whose run it is read off.
+    """
+    run = next(run for run in runs if run.place is not None and run.place[1:] == (result.seed, trained))
     if result.is_scored:
         others = [one for one in run.scored if one.phase == run.last_phase and one.split != result.split]
         return [f"{one.metric} on {one.split}" for one in others]
@@ -160,30 +187,29 @@ def _scored_splits(run: Run) -> Iterator[str]:
             yield name["split"]
 
 
-def _results_of_seed(
+def _result_of(
     out: Path,
     seed: int,
+    arm: str,
+    baseline: str,
     runs: Mapping[tuple[int, str], Run],
     split: str,
     metric: str | None,
-    arms: Sequence[str] | None,
-) -> Iterator[RunResult]:
-    for arm in ARMS if arms is None else [arm for arm in ARMS if arm in arms]:
-        trained = ARMS[arm][0]
-        folder = out / f"seed-{seed}" / trained
-        result = RunResult(arm, seed, folder.relative_to(out).as_posix(), "", "failed")
-        status = read_status(out, seed, trained)
-        run = runs.get((seed, trained))
-        if status.get("status") == "failed" or run is None:
-            error = status.get("error") if status.get("status") != "finished" else _what_is_gone(folder)
-            if status and (arms is not None or arm == trained):
-                yield replace(result, error=error)
-            continue
-        phase = _phase_of(arm, run)
-        if phase is None:
-            continue
-        result = replace(result, phase=phase)
-        yield _result(run, result, split, metric) if run.is_finished else result.failed("the run has not finished")
+) -> RunResult | None:
+    """The result of an arm with a seed; None where the run was never started, or left no such model."""
+    trained = trained_by(arm, baseline)
+    folder = out / f"seed-{seed}" / trained
+    result = RunResult(arm, seed, folder.relative_to(out).as_posix(), "", "failed")
+    status = read_status(out, seed, trained)
+    run = runs.get((seed, trained))
+    if status.get("status") == "failed" or run is None:
+        error = status.get("error") if status.get("status") != "finished" else _what_is_gone(folder)
+        return replace(result, error=error) if status and arm == trained else None
+    phase = _phase_of(arm, run)
+    if phase is None:
+        return None
+    result = replace(result, phase=phase)
+    return _result(run, result, split, metric) if run.is_finished else result.failed("the run has not finished")
 
 
 def _what_is_gone(folder: Path) -> str:
@@ -193,27 +219,30 @@ def _what_is_gone(folder: Path) -> str:
 
 
 def _phase_of(arm: str, run: Run) -> str | None:
-    """The model that an arm means: the last phase's, its average's, or DSD's last sparse one's; None without it."""
+    """The model that an arm means: the last phase's, one beside it, or DSD's last sparse one's; None without it."""
     if arm == "sparse":
         sparse = [phase_name(phase) for phase in run.schedule if phase["kind"] == "sparse"]
         return sparse[-1] if sparse else None
-    if arm in AVERAGES:
-        return f"{run.last_phase}-{arm}" if arm in run.summary.get("weight_averages", ()) else None
-    return run.last_phase
+    if arm == EARLY and not run.summary.get("early_stop"):
+        return None
+    if arm in AVERAGES and arm not in run.summary.get("weight_averages", ()):
+        return None
+    return f"{run.last_phase}-{arm}" if arm in _BESIDE else run.last_phase
 
 
 def _result(run: Run, result: RunResult, split: str, metric: str | None) -> RunResult:
-    trained = result.phase.removesuffix(f"-{result.arm}") if result.arm in AVERAGES else result.phase
-    names = [record["name"] for record in run.phases]
-    records = run.phases[: names.index(trained) + 1]
-    steps, per_epoch = records[-1]["end"], run.summary.get("steps_per_epoch")
+    trained = result.phase.removesuffix(f"-{result.arm}") if result.arm in _BESIDE else result.phase
+    record = run.record(trained) or {}
+    steps = run.summary["early_stop"]["step"] if result.arm == EARLY else record["end"]
+    per_epoch = run.summary.get("steps_per_epoch")
     result = replace(
         result,
         status="finished",
         epochs=steps / per_epoch if per_epoch else None,
         steps=steps,
-        seconds=sum(record["seconds"] for record in records),
+        seconds=sum(one["seconds"] * _share_until(steps, one) for one in run.phases),
         versions=run.summary.get("versions") or {},
+        is_dsd=run.prunes and run.summary.get("mask_criterion") != "random",
     )
     scored = run.find_scores(result.phase, split)
     if scored is not None:
@@ -224,8 +253,14 @@ def _result(run: Run, result: RunResult, split: str, metric: str | None) -> RunR
     else:
         name = metric or DEFAULT_METRIC
         missing = f"the run has no {split}_{result.phase}.json and its summary no {name}"
-    found = _evaluations(run, result, records[-1]["metrics"], is_last=trained == names[-1])
+    found = _evaluations(run, result, record["metrics"], is_last=trained == run.last_phase)
     return _by_evaluations(result, found, name) if name in found else result.failed(missing)
+
+
+def _share_until(steps: int, record: Mapping[str, Any]) -> float:
+    """Fraction of a phase that lies before so many optimizer steps."""
+    length = record["end"] - record["start"]
+    return min(max((steps - record["start"]) / length, 0.0), 1.0) if length else 0.0
 
 
 def _numbers(scored: PhaseScores) -> dict[str, float]:
@@ -258,10 +293,12 @@ def _by_score_file(result: RunResult, scored: PhaseScores, name: str) -> RunResu
 def _evaluations(run: Run, result: RunResult, at_phase_end: Mapping[str, float], *, is_last: bool) -> dict[str, float]:
     """What the summary holds: the evaluation at the phase's end, and for the last phase those after training."""
     evaluations = run.summary.get("evaluations", {})
-    if result.arm not in AVERAGES:
+    if result.arm not in _BESIDE:
         return {**at_phase_end, **(evaluations if is_last else {})}
-    prefix = f"{result.phase}_"  # an average is evaluated after training, by its name as prefix
-    return {f"eval_{key.removeprefix(prefix)}": v for key, v in evaluations.items() if key.startswith(prefix)}
+    prefix = f"{result.phase}_"  # what lies beside the last model is evaluated after training, by its name as prefix
+    found = {f"eval_{key.removeprefix(prefix)}": v for key, v in evaluations.items() if key.startswith(prefix)}
+    stop = run.summary["early_stop"] if result.arm == EARLY else None
+    return found if stop is None else {f"eval_{stop['metric'].removeprefix('eval_')}": stop["value"], **found}
 
 
 def _by_evaluations(result: RunResult, found: Mapping[str, float], metric: str) -> RunResult:

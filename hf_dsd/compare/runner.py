@@ -1,23 +1,26 @@
 """Runs a training script for every arm and seed, through `accelerate launch`."""
 
 import hashlib
+import os
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
+import torch
 from rich.console import Console
 
 from hf_dsd.runs.privacy import without_secrets
 
-from .arms import ARMS, Recipe, arm_options, as_arguments, check_arguments, check_arms, parse_options
+from .arguments import as_arguments, is_on, parse_options
+from .arms import ARMS, BASELINE, Arm, check_arguments, plan_arms
 from .comparison import Comparison
-from .jobs import Job, RunProgress, locked, run_jobs
+from .first_phase import sharing_text
+from .iterative import Recipe
+from .jobs import Job, Training, locked, run_jobs
 from .recipe import module_digests, note_call, plan_jobs
 
 LOG_LINES = 15
@@ -31,23 +34,27 @@ class ScriptRuns:
     Attributes:
         script: The Python file and its arguments, without those of the arms and of the runner. The script must parse
             `DSDTrainingArguments` and pass `resume_from_checkpoint` on to `train()`.
-        arms: Keys of `ARMS`.
+        arms: Names of `ARMS`, and the user's own.
         seeds: Passed as `--seed`.
         out: Folder of the comparison.
         num_processes: For `accelerate launch`; None leaves it to accelerate's configuration.
+        baseline: The arm that the others are compared with.
+        at_once: How many runs train together, each with its share of the GPUs, or without any of the cores.
     """
 
     script: Sequence[str]
-    arms: Sequence[str]
+    arms: Sequence[str | Arm]
     seeds: Sequence[int]
     out: Path
     num_processes: int | None = None
+    baseline: str = BASELINE
+    at_once: int = 1
 
     def run(self, *, force: bool = False, console: Console | None = None) -> list[Job]:
         """Runs what has not finished yet; returns the jobs that failed.
 
-        A finished run is never repeated, a killed one goes on from its last checkpoint, and the first dense phase is
-        trained once per seed: by DSD, or by the first arm there is. A run that fails does not stop the others.
+        A finished run is never repeated, a killed one goes on from its last checkpoint, and a first dense phase that
+        arms share is trained once per seed. A run that fails does not stop the others.
 
         Raises:
             ValueError: If an argument is wrong, or the folder holds runs of another recipe and not `force`.
@@ -57,21 +64,36 @@ class ScriptRuns:
         check_arguments(self.script[1:])
         with locked(self.out) as lock:
             jobs = self.plan(force=force)
-            note_call(self.out, {"arms": self.arms, "seeds": self.seeds}, self.command)
-            return run_jobs(jobs, console, lambda job, shown: self._train(job, shown, lock))
+            arms = {job.arm: job.options for job in jobs}
+            console.print(sharing_text(list(arms), arms, parse_options(self.script[1:])), markup=False, highlight=False)
+            names = [arm if isinstance(arm, str) else arm.name for arm in self.arms]
+            note_call(self.out, {"arms": names, "seeds": self.seeds}, self.command)
+            return run_jobs(jobs, console, lambda job, place: self._train(job, place, lock), at_once=self.at_once)
 
-    def command(self, arms: Sequence[str], seeds: Sequence[int]) -> str:
-        """The command line that makes such runs; the folder is left to the reader."""
-        numbers = f"--seeds {len(seeds)} --first-seed {seeds[0]}"
-        processes = f" --num_processes {self.num_processes}" if self.num_processes is not None else ""
-        script = shlex.join(without_secrets(self.script))
-        return f"hf-dsd compare --arms {' '.join(arms)} {numbers}{processes} --out OUT -- {script}"
+    def command(self, options: Mapping[str, Mapping[str, Any]], arms: Sequence[str], seeds: Sequence[int]) -> str:
+        """The command line that makes such runs; the folder is left to the reader.
+
+        Args:
+            options: Arm -> what its runs are given, of all that may be named.
+            arms: Their names.
+            seeds: One after the other.
+        """
+        words = ["hf-dsd", "compare"]
+        if known := [arm for arm in arms if arm in ARMS]:
+            words += ["--arms", *known]
+        for arm in arms:
+            words += ["--arm", f"{arm}={shlex.join(as_arguments(options[arm]))}"] if arm not in ARMS else []
+        words += ["--baseline", self.baseline] if self.baseline != BASELINE else []
+        words += ["--seeds", str(len(seeds)), "--first-seed", str(seeds[0])]
+        words += ["--num_processes", str(self.num_processes)] if self.num_processes is not None else []
+        return shlex.join([*words, "--out", "OUT", "--", *without_secrets(self.script)])
 
     def plan(self, *, force: bool = False) -> list[Job]:
         """The jobs of all arms and seeds, finished ones included; writes the recipe. Errors as at `run`."""
-        trained = check_arms(self.arms)
-        recipe = Recipe.from_arguments(self.script[1:]) if "iterative" in trained else None
-        options = {arm: arm_options(arm, self.arms, recipe) for arm in trained}
+        recipe = Recipe.from_arguments(self.script[1:]) if "iterative" in self.arms else None
+        options = parse_options(self.script[1:])
+        kept = is_on(options, "keep_early_stop")
+        arms = plan_arms(self.arms, self.baseline, recipe, all_keep_early_stop=kept)
         script = _script_file(self.script)
         modules = module_digests(script)
         base = {
@@ -80,35 +102,41 @@ class ScriptRuns:
             "num_processes": self.num_processes,
             **({"modules": modules} if modules else {}),  # a script without any keeps the digest it always had
         }
-        return plan_jobs(self.out, base, options, self.seeds, force=force)
+        return plan_jobs(self.out, base, arms, self.seeds, options=options, baseline=self.baseline, force=force)
 
-    def _train(self, job: Job, shown: RunProgress, lock: int | None) -> str | None:
-        """Runs the script; returns its exit status and last lines if it failed."""
-        code = self._launch(job, shown, lock)
-        return None if code == 0 else f"exit status {code}\n{_last_lines(job.log)}"
+    def _train(self, job: Job, place: int, lock: int | None) -> Training:
+        """Runs the script; returns its exit status and last lines if it failed.
 
-    def _launch(self, job: Job, shown: RunProgress, lock: int | None) -> int:
-        """Starts the script and waits for it; if interrupted, ends it and everything that it started."""
+        The guardian between it and us ends it when we are gone, however that came. It has a session of its own, so that
+        Ctrl-C reaches us alone: closing its input ends the run and everything that this started.
+        """
         command = self.launch_command(job)
+        guarded = [sys.executable, str(Path(__file__).with_name("guardian.py")), *command]
+        environment = {**os.environ, **share_of(place, self.at_once)}
         with job.log.open("a", encoding="utf-8") as log:
             log.write(f"\n$ {shlex.join(without_secrets(command))}\n")
             log.flush()
-            inherited = () if lock is None else (lock,)
-            process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT, pass_fds=inherited)
-            try:
-                while True:
-                    try:
-                        return process.wait(timeout=1)
-                    except subprocess.TimeoutExpired:
-                        shown.update(job)
-            finally:
-                _end(process)
+            process = subprocess.Popen(
+                guarded,
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                pass_fds=() if lock is None else (lock,),
+                env=environment,
+                start_new_session=True,
+            )
+        with process:  # at the end, and when interrupted, its input is closed and it is waited for
+            while (code := process.poll()) is None:
+                yield
+        return None if code == 0 else f"exit status {code}\n{_last_lines(job.log)}"
 
     def launch_command(self, job: Job) -> list[str]:
         """The command of one run as it stands now."""
         launch = [sys.executable, "-m", "accelerate.commands.launch"]
         if self.num_processes is not None:
             launch += ["--num_processes", str(self.num_processes)]
+        if self.at_once > 1:
+            launch += ["--main_process_port", "0"]  # a free one: all would listen at the same
         own: dict[str, Any] = {**self._saving(), **job.options, "output_dir": job.folder, "seed": job.seed}
         checkpoint = job.checkpoint()
         if job.shared_checkpoint() is None:  # this arm trains the first phase for the others
@@ -173,16 +201,14 @@ def _last_lines(log: Path) -> str:
     return "\n".join(line.rpartition("\r")[2] for line in lines[-LOG_LINES:])
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """Ends a launcher and its workers: ended alone, it would leave them at work."""
-    if process.poll() is not None:
-        return
-    launcher = psutil.Process(process.pid)
-    with suppress(psutil.NoSuchProcess):  # Ctrl-C reaches them, too
-        family = [*launcher.children(recursive=True), launcher]
-        for member in family:
-            with suppress(psutil.NoSuchProcess):
-                member.terminate()
-        for member in psutil.wait_procs(family, timeout=10)[1]:
-            member.kill()
-    process.wait()
+def share_of(place: int, at_once: int) -> dict[str, str]:
+    """Environment of the run in one of `at_once` places: its GPUs, or its threads unless the user said how many."""
+    if at_once == 1:
+        return {}
+    given = os.environ.get("CUDA_VISIBLE_DEVICES")
+    devices = given.split(",") if given else [str(index) for index in range(torch.cuda.device_count())]
+    if devices and torch.cuda.is_available():
+        own = devices[place::at_once] or [devices[place % len(devices)]]  # fewer GPUs than runs: several share one
+        return {"CUDA_VISIBLE_DEVICES": ",".join(own)}
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return {} if "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(max(cores // at_once, 1))}

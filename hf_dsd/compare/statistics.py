@@ -1,36 +1,20 @@
-"""Would the method win again from another start, and would other examples tell these two models apart?
-
-Seeds carry a claim about a *method*: a paired t test over them decides. Examples carry a claim about two *models*:
-their answers to one test set are swapped at random.
-"""
+"""Would the method win again from another start? A paired t test over seeds decides, adjusted for all that are made."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import brentq
+from scipy.special import stdtr, stdtrit
 
-from hf_dsd.metrics import (
-    bleu_from_statistics,
-    bleu_statistics,
-    error_rates,
-    label_error,
-    label_statistics,
-    wer_statistics,
-)
-from hf_dsd.metrics.bootstrap import Scores, Statistics
 from hf_dsd.runs.numbers import ALPHA
-from hf_dsd.runs.scores import ScoredExample
 
 CONFIDENCE = 0.95
 POWER = 0.80
-
-N_TRIALS = 10_000
-"""Random swaps of an approximate randomisation, as sacrebleu's default."""
-
-_TRIALS_AT_ONCE = 512
 
 
 @dataclass(frozen=True)
@@ -69,9 +53,10 @@ def paired_t(differences: Sequence[float]) -> SeedTest:
         return SeedTest(1, mean, None, None, None)
     if is_constant(differences):
         return SeedTest(n, mean, 0.0, (mean, mean), None if mean else 1.0)
-    test = stats.ttest_1samp(values, 0.0)
-    interval = test.confidence_interval(CONFIDENCE)
-    return SeedTest(n, mean, float(values.std(ddof=1)), (float(interval.low), float(interval.high)), float(test.pvalue))
+    sd = float(values.std(ddof=1))
+    error = sd / math.sqrt(n)
+    half = float(stdtrit(n - 1, (1 + CONFIDENCE) / 2)) * error
+    return SeedTest(n, mean, sd, (mean - half, mean + half), 2 * float(stdtr(n - 1, -abs(mean) / error)))
 
 
 def is_constant(values: Sequence[float]) -> bool:
@@ -100,12 +85,42 @@ def detectable_difference(sd: float | None, n: int) -> float | None:
 
 def _power(effect: float, n: int) -> float:
     """P(|T| > t) of noncentral t with n - 1 degrees of freedom and noncentrality `effect * sqrt(n)`."""
-    limit = stats.t.isf(ALPHA / 2, n - 1)
-    noncentrality = effect * math.sqrt(n)
-    upper = float(stats.nct.sf(limit, n - 1, noncentrality))
-    lower = float(stats.nct.cdf(-limit, n - 1, noncentrality))
-    # Far from the critical value scipy's noncentral t gives nan instead of 1 and 0.
-    return (1.0 if math.isnan(upper) else upper) + (0.0 if math.isnan(lower) else lower)
+    limit, shift = float(stats.t.isf(ALPHA / 2, n - 1)), effect * math.sqrt(n)
+    return 1.0 - _noncentral_cdf(limit, n - 1, shift) + _noncentral_cdf(-limit, n - 1, shift)
+
+
+def _noncentral_cdf(t: float, degrees: int, shift: float) -> float:
+    """P(T <= t) of noncentral t; far from its centre scipy's is nan."""
+    return float(stats.norm.cdf(t * _spreads(degrees) - shift).mean())
+
+
+@cache
+def _spreads(degrees: int) -> NDArray[np.float64]:
+    """The standard deviations that so few normal values of variance 1 can have, each as likely as the other."""
+    variances = np.asarray(stats.chi2.ppf((np.arange(20_000) + 0.5) / 20_000, degrees) / degrees, dtype=np.float64)
+    return np.sqrt(variances)
+
+
+def effect_size(test: SeedTest) -> tuple[float, tuple[float, float]] | None:
+    """Cohen's dz, the mean difference in standard deviations of the differences, with its exact 95 % interval.
+
+    The interval holds the noncentralities of t under which the t that was seen is neither too small nor too large. It
+    is wide for few seeds: dz tells how a gain compares with the luck of a start, not how much it is worth.
+
+    Returns:
+        None for one seed, or without a spread.
+
+    References:
+        Cumming and Finch, `A Primer on the Understanding, Use, and Calculation of Confidence Intervals that are Based
+        on Central and Noncentral Distributions <https://doi.org/10.1177/0013164401614002>`_, 2001.
+    """
+    if not test.sd:
+        return None
+    size = test.mean / test.sd
+    t, degrees, tail = size * math.sqrt(test.n), test.n - 1, (1 - CONFIDENCE) / 2
+    reach = abs(t) * math.sqrt(stats.chi2.isf(1e-3, degrees) / degrees) + 6.0
+    ends = [brentq(lambda shift, p=p: _noncentral_cdf(t, degrees, shift) - p, -reach, reach) for p in (1 - tail, tail)]
+    return size, (float(ends[0]) / math.sqrt(test.n), float(ends[1]) / math.sqrt(test.n))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -119,80 +134,3 @@ def holm(p_values: Sequence[float]) -> list[float]:
     adjusted = np.empty_like(values)
     adjusted[order] = np.maximum.accumulate(values[order] * np.arange(len(values), 0, -1))
     return [float(value) for value in np.minimum(adjusted, 1.0)]
-
-
-@dataclass(frozen=True)
-class ExampleCounts:
-    """The counts of one model's answers to one test set, and how their sums make its score.
-
-    Attributes:
-        counts: (examples, columns) int64.
-        score: From (..., columns) sums to (...) scores.
-    """
-
-    counts: Statistics
-    score: Callable[[Statistics], Scores]
-
-    @property
-    def value(self) -> float:
-        """The score of the whole set."""
-        return float(self.score(self.counts.sum(axis=0)))
-
-
-def example_counts(metric: str, examples: Sequence[ScoredExample]) -> ExampleCounts | None:
-    """The counts behind `bleu1` .. `bleu4`, `wer`, `cer` or `error`; None for any other metric.
-
-    Args:
-        metric: A key of `PhaseScores.scores`.
-        examples: Of one model, in the order of the data.
-    """
-    texts = [example.prediction for example in examples]
-    if metric in ("bleu1", "bleu2", "bleu3", "bleu4"):
-        order = int(metric[-1]) - 1
-        counts = bleu_statistics(texts, [example.references for example in examples])
-        return ExampleCounts(counts, lambda totals: bleu_from_statistics(totals)[..., order])
-    references = [example.references[0] for example in examples]
-    if metric in ("wer", "cer"):
-        column = ("wer", "cer").index(metric)
-        return ExampleCounts(wer_statistics(texts, references), lambda totals: error_rates(totals)[..., column])
-    return ExampleCounts(label_statistics(texts, references), label_error) if metric == "error" else None
-
-
-def approximate_randomization(
-    system: ExampleCounts, baseline: ExampleCounts, n_trials: int = N_TRIALS, seed: int = 0
-) -> float:
-    """How often swapping answers between two models at random makes a difference as large as theirs (two-sided p).
-
-    Under the null hypothesis it does not matter which model gave which of an example's two answers.
-
-    Args:
-        system: One model.
-        baseline: The other, on the same examples.
-        n_trials: Random swaps of the whole test set.
-        seed: Of the swaps.
-
-    Raises:
-        ValueError: If the two were not scored on the same number of examples.
-
-    References:
-        Riezler and Maxwell, `On Some Pitfalls in Automatic Evaluation and Significance Testing for MT
-        <https://aclanthology.org/W05-0908>`_, 2005, section 4.2.
-    """
-    if len(system.counts) != len(baseline.counts):
-        raise ValueError(
-            f"both models must be scored on the same examples, got {len(system.counts)} and {len(baseline.counts)}; "
-            "score them on one split"
-        )
-    generator = np.random.default_rng(seed)
-    # A swap moves (baseline - system) of its example from one total to the other, so a trial is one matrix product.
-    moved = (baseline.counts - system.counts).astype(np.float64)
-    base, other = system.counts.sum(axis=0), baseline.counts.sum(axis=0)
-    observed = abs(system.value - baseline.value)
-    far = 0
-    for start in range(0, n_trials, _TRIALS_AT_ONCE):  # memory stays small
-        trials = min(_TRIALS_AT_ONCE, n_trials - start)
-        swaps = generator.integers(2, size=(trials, len(moved)), dtype=bool)  # sacrebleu's draws from the same seed
-        shift = np.rint(swaps @ moved).astype(np.int64)
-        differences = system.score(base + shift) - baseline.score(other - shift)
-        far += int((np.abs(differences) >= observed - 1e-12).sum())  # the observed arrangement itself counts
-    return (far + 1) / (n_trials + 1)

@@ -1,4 +1,4 @@
-"""A comparison as a table for the terminal and as markdown for a card; both say the same."""
+"""A comparison as tables for the terminal and as markdown for a card; both say the same."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -8,38 +8,81 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from hf_dsd.runs.folder import EARLY
 from hf_dsd.runs.metric_names import rate_unit
-from hf_dsd.runs.numbers import count_text, interval_text, mean_text, p_text, score_text, signed_text
+from hf_dsd.runs.numbers import count_text, interval_text, mean_text, p_text, percent, score_text, signed_text
 
-from .comparison import CONTROL, ArmSummary, Comparison, Difference
+from .arms import BASELINE
+from .comparison import ArmSummary, Comparison
+from .differences import Difference
 
-_NOTES = (
-    "Difference: arm - dense control, paired by seed, with its 95 % interval (Student's t). p (seeds): paired t over "
-    "seeds, two-sided; p (Holm): the same, adjusted for all arms that are tested; it alone decides the verdict.",
-    "p (examples): smallest and largest over the seeds, of approximate randomisation; it compares two models, not two "
-    "methods.",
-    "Epochs and steps are those of the whole run, the first dense phase that the arms share included; so is the time. "
-    "An arm that has trained for less than the control is not tested against it.",
-)
+
+@dataclass(frozen=True)
+class ComparisonTable:
+    """The tables as text, for whoever lays them out.
+
+    Attributes:
+        title: What is compared on which split, and the metric's direction.
+        headings: Of the table of arms.
+        arms: One key of `Comparison.arms` per row.
+        rows: Cells, as many as headings.
+        difference_headings: Of the table of differences.
+        difference_rows: Cells, one row per tested pair.
+        notes: How to read them.
+        failures: One line per run that did not finish.
+    """
+
+    title: str
+    headings: Sequence[str]
+    arms: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    difference_headings: Sequence[str]
+    difference_rows: Sequence[Sequence[str]]
+    notes: Sequence[str]
+    failures: Sequence[str]
+
+
+def comparison_table(comparison: Comparison) -> ComparisonTable:
+    """The numbers of a comparison, formatted."""
+    unit, shown = rate_unit(comparison.metric), [_arm_cells(arm, comparison.metric) for arm in comparison.arms.values()]
+    headings = ["arm", "arguments", f"mean{unit}", "sd", "n", "epochs", "steps", "minutes"]
+    kept = [index for index in range(len(headings)) if index != 1 or any(cells[1] != "-" for cells in shown)]
+    difference_headings = ["tested", f"difference{unit}", "95 % interval", "by seed", "wins", "p (seeds)", "p (Holm)"]
+    return ComparisonTable(
+        _title(comparison),
+        [headings[index] for index in kept],
+        list(comparison.arms),
+        [[cells[index] for index in kept] for cells in shown],
+        [*difference_headings, "dz, 95 % interval", "95 % interval, other examples too", "steps"],
+        [_difference_cells(one, comparison) for one in comparison.differences],
+        [*_notes(comparison), *_remarks(comparison)],
+        failures(comparison),
+    )
 
 
 def print_comparison(comparison: Comparison, console: Console | None = None) -> None:
-    """Prints the table, what failed, and the verdict; fits a terminal of 80 columns."""
+    """Prints the tables, what failed, and the verdict; fits a terminal of 80 columns."""
     console = console or Console()
     console.print(f"[bold]{escape(_title(comparison))}[/bold]", highlight=False)
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
-    headings = ["arm", f"mean ± sd{rate_unit(comparison.metric)}", f"vs {CONTROL}\n95 % interval", "p seeds\nHolm"]
-    for heading in [*headings, "p examples", "epochs", "steps", "min"]:
-        table.add_column(heading, justify="right" if heading != "arm" else "left", no_wrap=heading.startswith("vs"))
-    differences = _differences(comparison)
-    for name, row in zip(comparison.arms, _rows(comparison), strict=True):
-        _, _, _, n, difference, interval, _, p_seeds, p_holm, p_examples, *cost = row
-        spread = mean_text(comparison.arms[name].mean, comparison.arms[name].sd, comparison.metric)
-        cells = [name, f"{spread}\nn = {n}", f"{difference}\n{interval}", f"{p_seeds}\n{p_holm}", p_examples, *cost]
-        table.add_row(*(escape(cell.replace("\n-", "") if cell.endswith("\n-") else cell) for cell in cells))
-    console.print(table)
-    for difference_of in differences.values():
-        console.print(escape(_seed_by_seed(difference_of, comparison)), highlight=False)
+    metric = comparison.metric
+    arms = [
+        [name, *cells[1:2], f"{mean_text(arm.mean, arm.sd, metric)}, n = {arm.n}", *cells[5:]]
+        for (name, arm), cells in zip(
+            comparison.arms.items(), (_arm_cells(arm, metric) for arm in comparison.arms.values()), strict=True
+        )
+    ]
+    _print_table(["arm", "arguments", f"mean ± sd{rate_unit(metric)}", "epochs", "steps", "min"], arms, console)
+    tests = []
+    for one in comparison.differences:
+        name, mean, interval, _, wins, p, p_holm, effect, over_examples, steps = _difference_cells(one, comparison)
+        holm = f"\n{p_holm}" if p_holm != p else ""
+        tests.append([name, mean, f"{interval}\n{over_examples}", wins, p + holm, effect.replace(" (", "\n("), steps])
+    headings = ["tested", f"mean{rate_unit(metric)}", "95 % interval\nexamples, too", "wins", "p\nHolm", "dz", "steps"]
+    if tests:
+        _print_table(headings, tests, console)
+    for difference in comparison.differences:
+        by_seed = ", ".join(signed_text(value, metric) for value in difference.per_seed)
+        console.print(escape(f"{_name(difference)} by seed: {by_seed}"), highlight=False)
     if comparison.signature:
         console.print(escape(comparison.signature), style="dim", highlight=False)
     for line in _remarks(comparison):
@@ -49,51 +92,29 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     console.print(f"[bold]{escape(verdict_text(comparison))}[/bold]", highlight=False)
 
 
-@dataclass(frozen=True)
-class ComparisonTable:
-    """The table as text, for whoever lays it out.
-
-    Attributes:
-        title: What is compared on which split, and the metric's direction.
-        headings: Of the columns.
-        arms: One key of `Comparison.arms` per row.
-        rows: Cells, as many as headings.
-        notes: How to read it.
-        failures: One line per run that did not finish.
-    """
-
-    title: str
-    headings: Sequence[str]
-    arms: Sequence[str]
-    rows: Sequence[Sequence[str]]
-    notes: Sequence[str]
-    failures: Sequence[str]
-
-
-def comparison_table(comparison: Comparison) -> ComparisonTable:
-    """The numbers of a comparison, formatted."""
-    return ComparisonTable(
-        _title(comparison),
-        _headings(comparison),
-        list(comparison.arms),
-        _rows(comparison),
-        [*_NOTES, *_remarks(comparison)],
-        failures(comparison),
-    )
+def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], console: Console) -> None:
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
+    for index, heading in enumerate(headings):
+        if any(row[index].strip("-\n") for row in rows):  # a column of dashes says nothing
+            side = "left" if heading in ("arm", "arguments", "tested") else "right"
+            table.add_column(heading, justify=side, no_wrap="interval" in heading)
+        else:
+            rows = [[*row[:index], "", *row[index + 1 :]] for row in rows]
+    kept = [index for index in range(len(headings)) if any(row[index] for row in rows)]
+    for row in rows:
+        table.add_row(*(escape(row[index].removesuffix("\n-")) for index in kept))
+    console.print(table)
 
 
 def to_markdown(comparison: Comparison) -> str:
-    """The same as GitHub markdown: title, table, verdict, notes, signature."""
-    lines = [
-        f"**{_title(comparison)}**",
-        "",
-        *markdown_table(_headings(comparison), _rows(comparison)),
-        "",
-        f"**{verdict_text(comparison)}**",
-        "",
-        *(f"- {note}" for note in (*_NOTES, *_remarks(comparison))),
-        *(f"- Failed: {line}" for line in failures(comparison)),
-    ]
+    """The same as GitHub markdown: title, tables, verdict, notes, signature."""
+    table = comparison_table(comparison)
+    words = 2 if "arguments" in table.headings else 1
+    lines = [f"**{table.title}**", "", *markdown_table(table.headings, table.rows, words=words), ""]
+    if table.difference_rows:
+        lines += [*markdown_table(table.difference_headings, table.difference_rows), ""]
+    lines += [f"**{verdict_text(comparison)}**", ""]
+    lines += [*(f"- {note}" for note in table.notes), *(f"- Failed: {line}" for line in table.failures)]
     if comparison.signature:
         lines.append(f"- Signature: `{comparison.signature}`")
     return "\n".join(lines) + "\n"
@@ -101,9 +122,10 @@ def to_markdown(comparison: Comparison) -> str:
 
 def verdict_text(comparison: Comparison) -> str:
     """The verdict, or why there is none."""
-    if comparison.verdict is None:
-        return "No verdict: it needs the dense control and another arm with the same seed."
-    return comparison.verdict.text
+    if comparison.verdict is not None:
+        return comparison.verdict.text
+    control = "the dense control" if comparison.baseline == BASELINE else comparison.baseline
+    return f"No verdict: it needs {control} and another arm with the same seed."
 
 
 def failures(comparison: Comparison) -> list[str]:
@@ -116,10 +138,38 @@ def _last_line(error: str | None) -> str:
     return (error or "").strip().rpartition("\n")[2]
 
 
+def _notes(comparison: Comparison) -> list[str]:
+    """How to read the tables."""
+    notes = [
+        "Difference: arm - its rival, paired by seed, with its 95 % interval (Student's t). p (seeds): paired t over "
+        "seeds, two-sided; p (Holm): the same, adjusted for all that is tested here; it alone decides the verdict. dz: "
+        "the difference in standard deviations over seeds. Settings looked at: arms, of every recipe that this folder "
+        "was asked for.",
+    ]
+    if any(one.example_interval for one in comparison.differences):
+        notes.append(
+            "Other examples too: where the difference would lie with other seeds and other test examples (speakers, "
+            "where the data names them); of one seed it is about two models, not two methods."
+        )
+    notes.append(
+        "Epochs and steps are those of the whole run, the first dense phase that arms share included; so is the time. "
+        "Beside a difference steps are the arm's in percent of its rival's. The sparse phase of DSD is not tested: it "
+        "has trained for less."
+    )
+    if EARLY in comparison.arms:
+        notes.append(
+            f"{EARLY}: {comparison.baseline} with the weights of its best validation evaluation. It trained for less, "
+            "and needed the validation set, which the other arms did not: a rival, but no equal-budget control."
+        )
+    return notes
+
+
 def _remarks(comparison: Comparison) -> list[str]:
     """What this comparison in particular should be read with."""
-    mixed = [f"{package} ({', '.join(found)})" for package, found in comparison.mixed_versions.items()]
-    remarks = [f"The runs were made with different versions of {', '.join(mixed)}."] if mixed else []
+    remarks = []
+    if comparison.mixed_versions:
+        mixed = [f"{package} ({', '.join(found)})" for package, found in comparison.mixed_versions.items()]
+        remarks.append(f"The runs were made with different versions of {', '.join(mixed)}.")
     if comparison.passed_over:
         others = ", ".join(comparison.passed_over)
         remarks.append(f"Passed over: {others}; --metric and --split compare by another score.")
@@ -129,50 +179,38 @@ def _remarks(comparison: Comparison) -> list[str]:
 def _title(comparison: Comparison) -> str:
     direction = "greater" if comparison.greater_is_better else "smaller"
     seeds = ", ".join(map(str, comparison.seeds))
-    return f"{comparison.metric} on {comparison.split}, {direction} is better; seeds {seeds}"
+    looked = f"; settings looked at: {comparison.settings}" if comparison.settings else ""
+    return f"{comparison.metric} on {comparison.split}, {direction} is better; seeds {seeds}{looked}"
 
 
-def _seed_by_seed(difference: Difference, comparison: Comparison) -> str:
-    """`dsd - dense by seed: +0.53, +2.45, +1.54; better with 3 of 3`."""
-    wins = sum((value > 0) == comparison.greater_is_better and value != 0 for value in difference.per_seed)
-    shown = ", ".join(signed_text(value, comparison.metric) for value in difference.per_seed)
-    return f"{difference.arm} - {difference.to} by seed: {shown}; better with {wins} of {difference.n}"
+def _name(difference: Difference) -> str:
+    return f"{difference.arm} - {difference.to}"
 
 
-def _differences(comparison: Comparison) -> dict[str, Difference]:
-    return {difference.arm: difference for difference in comparison.differences}
-
-
-def _headings(comparison: Comparison) -> list[str]:
-    headings = ["arm", f"mean{rate_unit(comparison.metric)}", "sd", "n", f"difference to {CONTROL}", "95 % interval"]
-    return [*headings, "by seed", "p (seeds)", "p (Holm)", "p (examples)", "epochs", "steps", "minutes"]
-
-
-def _rows(comparison: Comparison) -> list[list[str]]:
-    differences = _differences(comparison)
-    return [_row(comparison.metric, arm, differences.get(name)) for name, arm in comparison.arms.items()]
-
-
-def _row(metric: str, arm: ArmSummary, difference: Difference | None) -> list[str]:
-    against = ["-"] * 6
-    if difference is not None:
-        against = [
-            signed_text(difference.mean, metric),
-            interval_text(difference.interval, metric),
-            ", ".join(signed_text(value, metric) for value in difference.per_seed),
-            p_text(difference.p_seeds),
-            p_text(difference.p_holm),
-            _range(difference.p_examples),
-        ]
-    sd = score_text(arm.sd, metric) if arm.sd is not None else "-"
+def _arm_cells(arm: ArmSummary, metric: str) -> list[str]:
     minutes = f"{arm.seconds / 60:.1f}" if arm.seconds is not None else "-"
     cost = [count_text(arm.epochs), count_text(arm.steps), minutes]
-    return [arm.label, score_text(arm.mean, metric), sd, str(arm.n), *against, *cost]
+    sd = score_text(arm.sd, metric) if arm.sd is not None else "-"
+    return [arm.label, arm.arguments or "-", score_text(arm.mean, metric), sd, str(arm.n), *cost]
 
 
-def _range(values: Sequence[float]) -> str:
-    texts = list(dict.fromkeys(p_text(value) for value in (min(values), max(values)))) if values else ["-"]
-    return "..".join(texts)
+def _difference_cells(one: Difference, comparison: Comparison) -> list[str]:
+    metric = comparison.metric
+    effect = "-"
+    if one.effect is not None and one.effect_interval is not None:
+        effect = f"{one.effect:+.2f} ({one.effect_interval[0]:+.2f} .. {one.effect_interval[1]:+.2f})"
+    return [
+        _name(one),
+        signed_text(one.mean, metric),
+        interval_text(one.interval, metric),
+        ", ".join(signed_text(value, metric) for value in one.per_seed),
+        f"{one.wins(greater_is_better=comparison.greater_is_better)} of {one.n}",
+        p_text(one.p_seeds),
+        p_text(one.p_holm),
+        effect,
+        interval_text(one.example_interval, metric),
+        percent(one.budget) if one.budget is not None else "-",
+    ]
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> list[str]:

@@ -57,11 +57,11 @@ class Family:
     """The tests that a comparison makes at once: the more there are, the likelier one of them is small by chance.
 
     Attributes:
-        arms: Every arm that is tested against the control.
-        p: Of the arm judged, adjusted by Holm's rule; None where its test says nothing.
+        tests: What is tested: an arm, against the control, or `dsd against early`.
+        p: Of the test judged, adjusted by Holm's rule; None where its test says nothing.
     """
 
-    arms: Sequence[str]
+    tests: Sequence[str]
     p: float | None
 
 
@@ -72,6 +72,7 @@ def judge(
     values: Sequence[float],
     family: Family,
     *,
+    won: int,
     metric: str,
     greater_is_better: bool,
 ) -> Verdict:
@@ -87,11 +88,12 @@ def judge(
         to: Its control.
         test: Of the differences, arm - control, one per seed.
         values: The arm's own scores, one per seed of the test.
-        family: All arms that are tested with it.
+        family: All tests that are made with it.
+        won: With how many of these seeds the arm is better.
         metric: How the sentence calls and formats the score.
         greater_is_better: Its direction.
     """
-    outcome, text = _outcome(arm, to, test, values, family, metric, greater_is_better=greater_is_better)
+    outcome, text = _outcome(arm, to, test, values, family, won, metric, greater_is_better=greater_is_better)
     return Verdict(arm.arm, to.arm, outcome, text + arm.missing_text + to.missing_text)
 
 
@@ -101,13 +103,13 @@ def _outcome(
     test: SeedTest,
     values: Sequence[float],
     family: Family,
+    won: int,
     metric: str,
     *,
     greater_is_better: bool,
 ) -> tuple[Outcome, str]:
     size = difference_text(test.mean, metric)
     seeds = f"{test.n} seeds" if test.n > 1 else "one seed"
-    wins = (test.mean > 0) == greater_is_better
     is_open = f"{arm.arm} and {to.arm} are not distinguishable"
     if test.n == 1:
         return "not distinguishable", (
@@ -115,13 +117,14 @@ def _outcome(
             "better five."
         )
     if test.p is None:
-        reason = _no_spread(arm.arm, test.n, values, wins=wins)
+        reason = _no_spread(arm.arm, test.n, values, won)
         return "not distinguishable", f"{is_open} with {seeds}: {size} on average, the same in every seed, {reason}."
-    tested = f"(paired t, {_p_words(test.p)}{_family_words(family)})"
+    tested = f"(better with {won} of {test.n}; paired t, {_p_words(test.p)}{_family_words(family)})"
     if family.p is None or family.p >= ALPHA:
         least = _least_words(test, metric)
         return "not distinguishable", f"{is_open} with {seeds}: {size} on average {tested}{least}."
     found = f"{size} on average over {seeds} {tested}"
+    wins = (test.mean > 0) == greater_is_better
     if wins and arm.diverged:
         diverged = f"{arm.arm} diverged with {arm.diverged} of {arm.started} seeds"
         remedy = "lower its learning rate and train every seed anew"
@@ -136,16 +139,15 @@ def _p_words(p: float) -> str:
 
 
 def _family_words(family: Family) -> str:
-    if len(family.arms) < 2 or family.p is None:
+    if len(family.tests) < 2 or family.p is None:
         return ""
-    return f", {_p_words(family.p)} by Holm's rule over {', '.join(family.arms)}"
+    return f", {_p_words(family.p)} by Holm's rule over {len(family.tests)} tests: {', '.join(family.tests)}"
 
 
-def _no_spread(arm: str, n: int, values: Sequence[float], *, wins: bool) -> str:
+def _no_spread(arm: str, n: int, values: Sequence[float], won: int) -> str:
     """Why differences that are all the same have no p value, and what there is instead."""
     if is_constant(values):
         return "so the seeds seem to change nothing; check that the script uses --seed"
-    won = n if wins else 0
     return f"so the differences have no spread and a t test says nothing; {arm} wins with {won} of {n} seeds"
 
 

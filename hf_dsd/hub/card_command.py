@@ -1,16 +1,15 @@
 """What `hf-dsd card` does: refresh the numbers of a card's results.json, and render README.md from it and words.md."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from hf_dsd.compare import Comparison
 from hf_dsd.files import written_whole
 
 from .card import render_card, render_index
 from .contents import read_finished_run
-from .results import FIGURES, RESULTS_FILE_NAME, Results, parse_study
+from .results import FIGURES, RESULTS_FILE_NAME, Results
 from .words import WORDS_FILE_NAME, Words
 
 README = "README.md"
@@ -22,7 +21,6 @@ def refresh_card(
     *,
     comparison: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
-    studies: Sequence[str] = (),
 ) -> list[Path]:
     """Brings a card's numbers up to date and renders it, or renders every card of a folder and their index.
 
@@ -34,7 +32,6 @@ def refresh_card(
         folder: A card's folder; or a folder of cards, each a folder with a results.json.
         comparison: Folder of runs, `OUT/seed-S/ARM`: its numbers replace the card's.
         run: A finished run; the card becomes the card of its model.
-        studies: `TITLE: SETTING=FOLDER`, folders of further comparisons.
 
     Returns:
         The files written.
@@ -44,7 +41,7 @@ def refresh_card(
         ValueError: If a file is not as it should be, or numbers are given for a folder of cards.
     """
     folder = Path(folder)
-    changes = comparison is not None or run is not None or bool(studies)
+    changes = comparison is not None or run is not None
     cards = _cards_in(folder) if not (folder / RESULTS_FILE_NAME).is_file() else {}
     if cards:
         if changes:
@@ -52,9 +49,6 @@ def refresh_card(
         written = [_write(folder / name / README, render_card(results)) for name, results in cards.items()]
         return [*written, _write(folder / README, _index(folder, cards))]
     results = _results(folder, comparison, run)
-    for study in studies:
-        title, setting, out = parse_study(study)
-        results = results.with_study(title, setting, Comparison.current(out)[0])
     written = []
     if changes:
         folder.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from transformers.pipelines import SUPPORTED_TASKS
 from transformers.utils import CONFIG_NAME
 
 import hf_dsd.models
-from hf_dsd.compare.arms import parse_options
+from hf_dsd.compare.arguments import parse_options
 from hf_dsd.runs.run import Run
 
 from .contents import ADAPTER, read_model_json

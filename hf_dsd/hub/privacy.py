@@ -38,7 +38,7 @@ def clean_json(folder: Path) -> None:
 
 
 def public_comparison(comparison: Comparison) -> Comparison:
-    """A comparison whose command, script and errors name no folder of the machine, and no secret."""
+    """A comparison whose command, script, arms and errors name no folder of the machine, and no secret."""
     runs = [replace(run, error=without_paths(run.error)) for run in comparison.runs]
     try:
         words = shlex.split(comparison.command)
@@ -47,7 +47,8 @@ def public_comparison(comparison: Comparison) -> Comparison:
     public = without_secrets(words)
     command = without_folders(comparison.command if public == words else shlex.join(public))
     script = public_command(comparison.script)
-    return replace(comparison, command=command, script=script, runs=runs)
+    arms = {name: replace(arm, arguments=without_folders(arm.arguments)) for name, arm in comparison.arms.items()}
+    return replace(comparison, command=command, script=script, runs=runs, arms=arms)
 
 
 def public_command(arguments: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from huggingface_hub.utils import validate_repo_id
 
-from hf_dsd.compare import ARMS, Comparison
+from hf_dsd.compare import Comparison
 from hf_dsd.compare.recipe import COMPARISON_FILE_NAME
 from hf_dsd.compare.run_results import read_runs
 from hf_dsd.files import read_json, write_json
@@ -157,7 +157,7 @@ class Results:
         runs = read_runs(Path(out), known)
         found = Comparison.current(out, runs)[0]
         finished = {(one.arm, one.seed) for one in found.runs if one.status == "finished"}
-        trained = [run for run in runs if (run.arm, run.seed) in finished and run.arm in ARMS]
+        trained = [run for run in runs if (run.arm, run.seed) in finished]
         dsd = next((run for run in trained if run.arm == "dsd"), None)
         changes: dict[str, Any] = {}
         if self.phase is None and dsd is not None:
@@ -190,11 +190,6 @@ class Results:
             )
         scores = _merged(new.own_scores(), self.phase_scores)
         return replace(new, **kept, comparison=self.comparison, phase_scores=scores)
-
-    def with_study(self, title: str, setting: str, comparison: Comparison) -> "Results":
-        """These results with a comparison put under a study's title, in place of the one that had this setting."""
-        study = {**self.studies.get(title, {}), setting: public_comparison(comparison)}
-        return replace(self, studies={**self.studies, title: study})
 
     def own_scores(self) -> list[PhaseScore]:
         """Scores of the run whose model is published; none in a card of a comparison."""
@@ -249,19 +244,6 @@ class Results:
         return results
 
 
-def parse_study(argument: str) -> tuple[str, str, str]:
-    """Splits `TITLE: SETTING=FOLDER` into its three parts; without a colon the setting is the title.
-
-    Raises:
-        ValueError: If a part is empty.
-    """
-    name, equals, folder = argument.partition("=")
-    title, colon, setting = (part.strip() for part in name.partition(":"))
-    if not (title and equals and folder) or (colon and not setting):
-        raise ValueError(f"--study must be 'TITLE: SETTING=FOLDER' or 'TITLE=FOLDER', got {argument!r}")
-    return title, setting or title, folder
-
-
 def _merged(first: Sequence[PhaseScore], others: Iterable[PhaseScore]) -> list[PhaseScore]:
     """The scores of two lists, those of a run that both know by the first."""
     known = {(score.arm, score.seed) for score in first}
@@ -283,7 +265,7 @@ def _differences(compared: Results, run: Results) -> list[str]:
 
 def _comparison_around(run: Run) -> Path | None:
     place = run.place
-    is_compared = place is not None and place.arm in ARMS and (place.out / COMPARISON_FILE_NAME).is_file()
+    is_compared = place is not None and (place.out / COMPARISON_FILE_NAME).is_file()
     return place.out if place is not None and is_compared else None
 
 

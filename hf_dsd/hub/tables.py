@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from hf_dsd.compare import ARMS, Comparison, Difference
+from hf_dsd.compare import Comparison, Difference
 from hf_dsd.compare.table import markdown_table
 from hf_dsd.runs.metric_names import plain_name, score_title
 from hf_dsd.runs.numbers import interval_text, mean_text, p_text, percent, signed_text, spread_text
@@ -74,24 +74,24 @@ def validation_table(results: Results) -> list[str]:
         return []
     count = 1 + max(score.index for score in found)
     rows = []
-    for arm in (arm for arm in ARMS if any(score.arm == arm for score in found)):
+    for arm, summary in results.comparison.arms.items():
         of_arm = [score for score in found if score.arm == arm]
         seeds = sorted({score.seed for score in of_arm}, key=lambda seed: -1 if seed is None else seed)
         for seed in seeds:
-            rows.append([ARMS[arm][1], str(seed), *_by_phase([s for s in of_arm if s.seed == seed], metric, count)])
+            rows.append([summary.label, str(seed), *_by_phase([s for s in of_arm if s.seed == seed], metric, count)])
         if len(seeds) > 1:
-            rows.append([ARMS[arm][1], "mean ± sd", *_by_phase(of_arm, metric, count)])
+            rows.append([summary.label, "mean ± sd", *_by_phase(of_arm, metric, count)])
     return markdown_table(["arm", "seed", *(f"phase {index}" for index in range(count))], rows, words=2)
 
 
 def sparse_phases(results: Results) -> list[str]:
     """Which columns of the validation table lie at the end of a sparse phase: `DSD phase 1 (80 %)`."""
     lines = []
-    for arm, (_, label) in ARMS.items():
+    for arm, summary in (results.comparison.arms if results.comparison is not None else {}).items():
         found = {s.index: s.sparsity for s in results.phase_scores if s.arm == arm and s.sparsity}
         if found:
             phases = ", ".join(f"phase {index} ({percent(found[index])})" for index in sorted(found))
-            lines.append(f"{label} {phases}")
+            lines.append(f"{summary.label} {phases}")
     return lines
 
 
@@ -101,7 +101,7 @@ def study_table(study: Mapping[str, Comparison]) -> list[str]:
     rows = [
         [setting, *row]
         for setting, comparison in study.items()
-        for row in (_study_row(comparison, difference) for difference in comparison.differences)
+        for row in (_study_row(comparison, one) for one in comparison.differences if one.to == comparison.baseline)
     ]
     return markdown_table(headings, rows, words=3) if rows else []
 
@@ -179,7 +179,7 @@ def _index_row(card: Results) -> list[str]:
         return [recipe, "-", "no control was run", *["-"] * 5]
     seeds = f"{len(comparison.seeds)} seeds" if len(comparison.seeds) > 1 else "one seed"
     metric = comparison.metric
-    arms = [comparison.arms.get("dense"), comparison.arms.get("dsd")]
+    arms = [comparison.arms.get(comparison.baseline), comparison.arms.get("dsd")]
     against = next((found for found in comparison.differences if found.arm == "dsd"), None)
     return [
         ", ".join(filter(None, [recipe, seeds])),

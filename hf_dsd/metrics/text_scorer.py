@@ -32,9 +32,10 @@ class TextScorer:
         references: Normalised reference texts of each example.
         decode: From a Trainer's predictions to one normalised text per example.
         score: From the texts to the scores, with interval and signature; see `score_captions`, `score_transcripts`.
+        clusters: What each example has in common with others, such as its speaker; None where nobody knows.
 
     Raises:
-        ValueError: If there is not one id per example.
+        ValueError: If there is not one id, or one cluster, per example.
     """
 
     metric: str
@@ -43,13 +44,15 @@ class TextScorer:
     references: Sequence[Sequence[str]]
     decode: Callable[[Any], list[str]]
     score: Callable[[Sequence[str]], Mapping[str, Any]]
+    clusters: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
-        if len(self.ids) != len(self.references):
-            raise ValueError(
-                f"ids and references must be one per example, got {len(self.ids)} and {len(self.references)}; give "
-                "those of one split"
-            )
+        for name, values in (("ids", self.ids), ("clusters", self.clusters)):
+            if values is not None and len(values) != len(self.references):
+                raise ValueError(
+                    f"{name} and references must be one per example, got {len(values)} and {len(self.references)}; "
+                    "give those of one split"
+                )
 
 
 def caption_scorer(
@@ -81,7 +84,12 @@ def caption_scorer(
 
 
 def transcript_scorer(
-    tokenizer: PreTrainedTokenizerBase, ids: Sequence[str], references: Sequence[str], *, skipped: int = 0
+    tokenizer: PreTrainedTokenizerBase,
+    ids: Sequence[str],
+    references: Sequence[str],
+    *,
+    skipped: int = 0,
+    speakers: Sequence[str] | None = None,
 ) -> TextScorer:
     """Scores greedy transcripts by WER, with a 95 % interval.
 
@@ -90,10 +98,11 @@ def transcript_scorer(
         ids: Name of each utterance.
         references: Raw transcript of each utterance.
         skipped: Utterances of the split that were left out because they could not be used; the signature says so.
+        speakers: Who speaks each utterance, where all are known: an interval then draws speakers.
 
     Raises:
         TypeError: If a reference is not a str.
-        ValueError: If there is no utterance, or not one id for each.
+        ValueError: If there is no utterance, or not one id and, if given, speaker for each.
     """
     check_transcripts(references, references)
 
@@ -103,7 +112,8 @@ def transcript_scorer(
     def score(texts: Sequence[str]) -> Mapping[str, Any]:
         return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, decoding="greedy", skipped=skipped)
 
-    return TextScorer("wer", False, ids, [[normalize_transcript(text)] for text in references], decode, score)
+    texts = [[normalize_transcript(text)] for text in references]
+    return TextScorer("wer", False, ids, texts, decode, score, speakers)
 
 
 def label_scorer(

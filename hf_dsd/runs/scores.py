@@ -25,11 +25,13 @@ class ScoredExample:
         id: Its name, such as the image's file.
         prediction: What the model said, normalised as it was scored.
         references: What people said, normalised likewise.
+        cluster: What it has in common with others, such as its speaker; None where nobody says.
     """
 
     id: str
     prediction: str
     references: Sequence[str]
+    cluster: str | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class PhaseScores:
             run: The random name of the training (`Run.id`), so that a later run's reader passes the file over.
         """
         content = {"run": run, **asdict(self)}
+        for example in content["examples"]:
+            if example["cluster"] is None:
+                del example["cluster"]
         return write_json(score_file(Path(folder), self.phase, self.split), content, ensure_ascii=False)
 
     @classmethod
@@ -159,12 +164,13 @@ def _check(content: Mapping[str, Any], phase: str, split: str) -> None:
 
 
 def _check_example(example: Any) -> None:
-    if not isinstance(example, dict) or example.keys() != {"id", "prediction", "references"}:
+    if not isinstance(example, dict) or example.keys() - {"cluster"} != {"id", "prediction", "references"}:
         raise ValueError(f"an example must have id, prediction and references, got {str(example)[:60]}")
     references = example["references"]
     if not isinstance(references, list) or not references:
         raise ValueError(f"example {example['id']!r} has no reference")
-    if not all(isinstance(text, str) for text in (example["id"], example["prediction"], *references)):
+    texts = (example["id"], example["prediction"], example.get("cluster", ""), *references)
+    if not all(isinstance(text, str) for text in texts):
         raise ValueError(f"example {example['id']!r} must hold texts")
 
 

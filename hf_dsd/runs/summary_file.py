@@ -87,6 +87,13 @@ _PARAMETER: Mapping[str, Check] = {
     "override": _or_none(_is_fraction),
     "dense_reason": _or_none(_is_text),
 }
+_EARLY_STOP: Mapping[str, Check] = {"step": _is_count, "metric": _is_text, "value": _is_number}
+
+
+def _is_stop(value: Mapping[str, Any]) -> bool:
+    return all(key in value and check(value[key]) for key, check in _EARLY_STOP.items())
+
+
 _PLANNED: Mapping[str, Check] = {
     "index": _is_count,
     "kind": lambda kind: kind in ("dense", "sparse"),
@@ -129,7 +136,7 @@ _OPTIONAL: Mapping[str, Check] = {
     "weight_averages": _list_of(lambda kind: kind in AVERAGES),
     "evaluations": _values(_is_number),
     "best_model": _or_none(lambda value: isinstance(value, dict)),
-    "early_stop": _or_none(lambda value: isinstance(value, dict)),
+    "early_stop": _or_none(lambda value: isinstance(value, dict) and _is_stop(value)),
     "seconds": _is_amount,
     "command": _list_of(_is_text),
     "versions": _values(_or_none(_is_text)),

@@ -13,7 +13,10 @@ from .trainer import DSDMixin
 
 
 class Scorer(Protocol):
-    """What turns the predictions of one split into texts and scores; `hf_dsd.metrics.TextScorer` is one."""
+    """What turns the predictions of one split into texts and scores; `hf_dsd.metrics.TextScorer` is one.
+
+    It may also have `clusters`, one text per example: who speaks it, or what else it has in common with others.
+    """
 
     @property
     def metric(self) -> str:
@@ -88,7 +91,8 @@ def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: Scorer, split
     trainer.compute_metrics = compute_metrics
     prefix = f"{split}_{phase}"
     metrics = trainer.predict(dataset, metric_key_prefix=prefix).metrics
-    rows = zip(scorer.ids, texts, scorer.references, strict=True)
+    clusters = getattr(scorer, "clusters", None) or [None] * len(texts)
+    rows = zip(scorer.ids, texts, scorer.references, clusters, strict=True)
     return PhaseScores(
         phase,
         split,

@@ -11,17 +11,18 @@ from hf_dsd.runs.scores import PhaseScores, ScoredExample
 REFERENCES = ["one two three four", "five six seven eight", "nine zero one two"]
 STEPS = [20, 10, 10]
 _FINISHED = {"finished": True, "left_early": False, "learning_rate": 1e-3, "metrics": {}, "layers": []}
-_KINDS = {"dsd": ("dense", "sparse", "dense"), "dense": ("dense", "dense", "dense")}
+_UNPRUNED = ("dense", "dropout")
 
 
 def write_run(out: Path, seed: int, arm: str, texts: Mapping[str, list[str]] | None = None, **summary: Any) -> Path:
     """A run of 40 steps, 10 per epoch, scored by WER where `texts` (phase -> what the model heard) are given."""
     folder = out / f"seed-{seed}" / arm
     folder.mkdir(parents=True)
+    kinds = ("dense", "dense" if arm in _UNPRUNED else "sparse", "dense")
     ends = [sum(STEPS[: index + 1]) for index in range(3)]
     phases = [
         {"index": index, "kind": kind, "start": end - steps, "end": end, "sparsity": 0.5 * (kind == "sparse")}
-        for index, (kind, steps, end) in enumerate(zip(_KINDS[arm], STEPS, ends, strict=True))
+        for index, (kind, steps, end) in enumerate(zip(kinds, STEPS, ends, strict=True))
     ]
     records = [
         {**phase, "name": f"phase-{phase['index']}-{phase['kind']}", "seconds": 60.0, **_FINISHED} for phase in phases

@@ -1,22 +1,104 @@
-"""What each arm changes, and what is refused."""
+"""What each arm changes, which arms share a first phase, and what is refused."""
+
+from typing import Any
 
 import pytest
 
 from hf_dsd import DSDTrainingArguments
-from hf_dsd.compare.arms import Recipe, arm_options, as_arguments, check_arguments, check_arms
+from hf_dsd.compare.arguments import as_arguments, parse_options
+from hf_dsd.compare.arms import Arm, check_arguments, plan_arms
+from hf_dsd.compare.first_phase import donors, sharing_text
+from hf_dsd.compare.iterative import Recipe
 
 LINE = "--data_dir x --phase_epochs 19 10 6 --sparsity 0.8 --phase_learning_rates 1e-2 1e-3 1e-4 --fp16"
 
 
 def test_each_arm_changes_one_thing() -> None:
     arms = ["dsd", "dense", "random", "ema", "swa", "sparse"]
-    assert check_arms(arms) == ["dsd", "dense", "random"]
-    options = {arm: as_arguments(arm_options(arm, arms, None)) for arm in check_arms(arms)}
+    options = {arm: as_arguments(given) for arm, given in plan_arms(arms).items()}
     assert options == {
         "dsd": [],
         "dense": ["--dsd_control", "true", "--weight_averages", "ema", "swa"],
         "random": ["--mask_criterion", "random"],
     }
+
+
+def test_any_difference_in_arguments_is_an_arm() -> None:
+    own = Arm.parse("s50=--sparsity 0.5 --phase_start best")
+    assert own == Arm("s50", {"sparsity": ["0.5"], "phase_start": ["best"]})
+    assert Arm.parse("plain=") == Arm("plain", {})
+    options = plan_arms(["early", "ema", own, Arm("dropout", {"dropout": 0.5})], baseline="dropout")
+    assert options == {  # the baseline trains the first phase: its early stop may lie there
+        "dropout": {"dropout": 0.5, "weight_averages": ["ema"], "keep_early_stop": True},
+        "s50": own.options,
+    }
+    assert list(options) == ["dropout", "s50"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("s50", "--arm must be 'NAME=--option value ...', got 's50'"),
+        ("s50=0.5", "--arm must be"),
+        ("=--sparsity 0.5", "an arm's name must be .* got ''"),
+        ("../s50=--sparsity 0.5", "an arm's name must be .* got '../s50'"),
+        ("s50.log=--sparsity 0.5", "an arm's name must be .* since it names a folder; got 's50.log'"),
+        ("dense=--sparsity 0", "arm dense has its meaning already: name it in --arms, or give yours another name"),
+        ("a=--seed 3", "compare sets --seed for every run: leave it out of arm a"),
+        ("a=--keep_early_stop true", "compare sets --keep_early_stop for every run"),
+        ("a=--hub_token hf_secret", "arm a holds a token"),
+        ("a=--x 'y", "--arm .* cannot be read .No closing quotation."),
+    ],
+)
+def test_what_is_no_arm_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        Arm.parse(text)
+
+
+LATER = {
+    "dsd": {},
+    "dense": {"dsd_control": True, "weight_averages": ["ema"]},
+    "s50": {"sparsity": ["0.5"], "dense_modules": ["head"], "sparsity_overrides": ["{}"]},
+    "rates": {"phase_learning_rates": ["0.010", "1e-4", "1e-5"]},
+    "longer": {"phase_epochs": [19, 20, 12]},
+    "same": {"data_dir": ["x"]},
+}
+FIRST = {
+    "dropout": ({"decoder_dropout": 0.5}, "decoder_dropout"),
+    "rate": ({"phase_learning_rates": [2e-2, 1e-3, 1e-4]}, "learning_rate"),
+    "first": ({"phase_epochs": [20.0, 10, 6]}, "phase_epochs"),
+    "start": ({"phase_start": "best"}, "phase_start"),
+}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_what_acts_in_the_first_phase_is_not_shared(name: str) -> None:
+    options, acting = FIRST[name]
+    arms = {**LATER, name: options}
+    recipe = parse_options(LINE.split())
+    assert donors(arms, recipe) == {**{arm: list(LATER) for arm in LATER}, name: [name]}
+    assert sharing_text(list(arms), arms, recipe) == (
+        "The first dense phase is trained once per seed for dsd, dense, s50, rates, longer, same. "
+        f"{name}: by itself, since {acting} acts from the first step."
+    )
+
+
+def test_without_lengths_the_number_of_sparsities_decides_how_long_the_first_phase_is() -> None:
+    arms: dict[str, dict[str, Any]] = {"dsd": {}, "twice": {"sparsity": [0.5, 0.25]}, "s50": {"sparsity": 0.5}}
+    assert donors(arms, {"sparsity": [0.3], "num_train_epochs": 9}) == {
+        "dsd": ["dsd", "s50"],
+        "twice": ["twice"],
+        "s50": ["dsd", "s50"],
+    }
+
+
+def test_an_early_stop_begins_from_no_run_that_did_not_look() -> None:
+    arms = {"dense": {"dsd_control": True, "keep_early_stop": True}, "dsd": {}}
+    assert donors(arms, {}) == {"dense": ["dense"], "dsd": ["dense", "dsd"]}
+    del arms["dense"]["keep_early_stop"]
+    assert donors(arms, {"keep_early_stop": ["true"]}) == {"dense": ["dense", "dsd"], "dsd": ["dense", "dsd"]}
+    assert plan_arms(["dsd", "dense", "early"], all_keep_early_stop=True) == {"dsd": {}, "dense": {"dsd_control": True}}
+    assert list(plan_arms(["dsd", "dense", "early"])) == ["dense", "dsd"]
 
 
 def test_iterative_has_the_same_budget() -> None:
@@ -68,21 +150,25 @@ def test_what_cannot_be_iterative_is_refused(line: str, message: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("arms", "message"),
+    ("arms", "baseline", "message"),
     [
-        (["dsd", "dnse"], "arms must be different ones of dense, sparse, .* got dsd dnse"),
-        (["dsd", "dsd"], "must be different"),
-        ([], "got none"),
-        (["dsd", "ema"], "arm ema is read off the dense run: add dense"),
-        (["dense", "sparse"], "arm sparse is read off the dsd run: add dsd"),
+        (["dsd", "dnse"], "dense", "arms must be different ones of dense, early, sparse, .* got dsd dnse"),
+        (["dsd", "dsd"], "dense", "must be different"),
+        (["dsd", Arm("a"), Arm("a")], "dense", "must be different"),
+        ([], "dense", "got none"),
+        (["dsd", "ema"], "dense", "arm ema is read off the dense run: add dense"),
+        (["dsd", "early"], "dense", "arm early is read off the dense run: add dense"),
+        (["dense", "sparse"], "dense", "arm sparse is read off the dsd run: add dsd"),
+        (["dsd", "dense"], "random", "the baseline must be an arm that is trained, got random: one of dsd, dense"),
+        (["dsd", "dense", "ema"], "ema", "the baseline must be an arm that is trained, got ema"),
     ],
 )
-def test_wrong_arms_are_refused(arms: list[str], message: str) -> None:
+def test_wrong_arms_are_refused(arms: list[str | Arm], baseline: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        check_arms(arms)
+        plan_arms(arms, baseline)
 
 
 @pytest.mark.parametrize("argument", ["--seed 3", "--dsd_control=true", "--output-dir x"])
 def test_what_compare_sets_itself_is_refused(argument: str) -> None:
-    with pytest.raises(ValueError, match="compare sets --.* for every run"):
+    with pytest.raises(ValueError, match="compare sets --.* for every run: leave it out of the arguments"):
         check_arguments([*LINE.split(), *argument.split()])

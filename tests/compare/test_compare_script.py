@@ -11,32 +11,40 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
+import torch
 from rich.console import Console
+from safetensors.torch import load_file
+from tiny_script import trainer_of
+from transformers import HfArgumentParser
 from typer.testing import CliRunner
 
+from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.cli import app
-from hf_dsd.compare import Comparison, ScriptRuns
+from hf_dsd.compare import Arm, Comparison, ScriptRuns, compare
+from hf_dsd.compare.arguments import as_arguments
 from hf_dsd.compare.jobs import last_checkpoint, progress
+from hf_dsd.compare.recipe import read_recipe
+from hf_dsd.compare.runner import share_of
 
-ROOT = Path(__file__).parents[2]
-EXAMPLE = ROOT / "examples" / "run_captioning.py"
-LINE = """--train_size 40 --hidden_size 8 --word_embedding_size 8 --min_count 1 --generation_num_beams 1
---phase_epochs 2 2 2 --per_device_train_batch_size 20 --learning_rate 2e-2 --sparsity 0.5 --logging_steps 1
+SCRIPT = Path(__file__).with_name("tiny_script.py")
+LINE = """--phase_steps 12 12 12 --sparsity 0.5 --learning_rate 1e-2 --per_device_train_batch_size 4
+--eval_strategy steps --eval_steps 3 --save_strategy steps --save_steps 3 --logging_steps 1
 --report_to none --disable_tqdm true --use_cpu true"""
 TINY = LINE.split()
-STEPS = 60  # 40 scenes of 5 captions, 10 batches an epoch
+STEPS = 36
 ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "COLUMNS": "100"}
 
 
 def command(out: Path, arguments: Sequence[str] = TINY) -> list[str]:
-    compare = [sys.executable, "-m", "hf_dsd", "compare", "--arms", "dsd", "dense", "--seeds", "2", "--out", str(out)]
-    return [*compare, "--", str(EXAMPLE), *arguments]
+    compare = [sys.executable, "-m", "hf_dsd", "compare", "--arms", "dsd", "dense", "early", "--seeds", "2"]
+    return [*compare, "--jobs", "2", "--out", str(out), "--", str(SCRIPT), *arguments]
 
 
 def run(out: Path, arguments: Sequence[str] = TINY) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        command(out, arguments), env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=500
+        command(out, arguments), env=ENVIRONMENT, capture_output=True, text=True, check=False, timeout=1500
     )
 
 
@@ -50,14 +58,25 @@ def wait_for(file: Path, process: "subprocess.Popen[Any]") -> str:
     return file.read_text()
 
 
-def kill_when(out: Path, ready: Path) -> None:
-    """Starts the comparison as a process group and kills it all once a file is there."""
+def kill_when(out: Path, runs: Sequence[Path]) -> None:
+    """Kills the comparison, and nothing else, once these runs have left a checkpoint; waits until they are gone."""
+    environment = {**ENVIRONMENT, "SECONDS_PER_STEP": "1"}
     process = subprocess.Popen(
-        command(out), env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        command(out), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
-    wait_for(ready, process)
-    os.killpg(process.pid, signal.SIGKILL)
+    deadline = time.monotonic() + 300
+    while not all(any(run.glob("checkpoint-*/trainer_state.json")) for run in runs):
+        assert process.poll() is None, "ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    family = psutil.Process(process.pid).children(recursive=True)
+    training = [
+        member for member in family if str(SCRIPT) in member.cmdline() and "launch" not in str(member.cmdline())
+    ]
+    assert len(training) == 2
+    process.kill()
     process.wait()
+    assert psutil.wait_procs(family, timeout=60)[1] == []  # no orphan trains on
 
 
 def files(folder: Path) -> dict[str, int]:
@@ -72,36 +91,46 @@ def logged_steps(log: Path) -> int:
     return len(re.findall(r"'grad_norm'", log.read_text()))
 
 
-def test_killed_continued_repeated_and_refused(tmp_path: Path) -> None:
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    return load_file(folder / "model.safetensors")
+
+
+def unbroken(arm_options: dict[str, Any], output_dir: str, seed: int) -> DSDTrainer:
+    (arguments,) = HfArgumentParser(DSDTrainingArguments).parse_args_into_dataclasses(
+        [*TINY, "--output_dir", output_dir, "--seed", str(seed), *as_arguments(arm_options)]
+    )
+    return trainer_of(arguments)
+
+
+def test_two_jobs_killed_continued_repeated_and_refused(tmp_path: Path) -> None:
     out = tmp_path / "out"
-    kill_when(out, out / "seed-1" / "dense" / "checkpoint-40" / "trainer_state.json")
+    kill_when(out, [out / f"seed-{seed}" / "dense" for seed in (1, 2)])
     assert not (out / "comparison.json").exists()
-    dsd = files(out / "seed-1" / "dsd")
+    assert not list(out.glob("seed-*/*.json"))  # not failed: they will go on
 
     done = run(out)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "\ndsd and dense " in done.stdout  # so small a model may learn nothing: then they cannot be compared
-    assert files(out / "seed-1" / "dsd") == dsd  # what had finished was not touched
-    assert "seed 1 dsd" not in done.stdout
-    first, again = launches(out / "seed-1" / "dense.log")
-    assert first.endswith("--resume_from_checkpoint " + str(out / "seed-1" / "dsd" / "phase-0-dense-checkpoint"))
-    assert re.search(r"--resume_from_checkpoint \S+/seed-1/dense/checkpoint-[45]0$", again)
-    assert "--resume_from_checkpoint" not in launches(out / "seed-2" / "dsd.log")[0]
-    assert logged_steps(out / "seed-2" / "dsd.log") == STEPS
-    assert logged_steps(out / "seed-2" / "dense.log") == STEPS - 20  # the first phase was trained once
-    assert STEPS - 20 <= logged_steps(out / "seed-1" / "dense.log") < STEPS - 20 + 10  # less than an epoch was lost
+    said = " ".join(done.stdout.split())  # wherever the line breaks
+    assert "The first dense phase is trained once per seed for dense, dsd." in said
+    for seed in (1, 2):
+        first, again = launches(out / f"seed-{seed}" / "dense.log")
+        assert "--resume_from_checkpoint" not in first
+        assert re.search(rf"--resume_from_checkpoint \S+/seed-{seed}/dense/checkpoint-\d+$", again)
+        (shared,) = launches(out / f"seed-{seed}" / "dsd.log")
+        assert shared.endswith(f"--resume_from_checkpoint {out}/seed-{seed}/dense/phase-0-dense-checkpoint")
+        assert logged_steps(out / f"seed-{seed}" / "dsd.log") == STEPS - 12  # the first phase was trained once
 
+    whole = compare(unbroken, ["dsd", "dense", "early"], [1, 2], tmp_path / "whole", console=Console(quiet=True))
     found = Comparison.read(out)
-    assert [(run.arm, run.seed, run.status, run.steps) for run in found.runs] == [
-        (arm, seed, "finished", steps)
-        for seed in (1, 2)
-        for arm, steps in (("dense", STEPS), ("sparse", 40), ("dsd", STEPS))
-    ]
-    assert found.differences[-1].n == 2
-    assert found.verdict is not None
-    assert found.verdict.outcome == "not distinguishable"
-    assert found.command.startswith("hf-dsd compare --arms dsd dense --seeds 2 --first-seed 1 --out OUT -- ")
-    assert found.script == [str(EXAMPLE), *TINY]
+    reached = [[(one.arm, one.seed, one.value, one.steps) for one in side.runs] for side in (found, whole)]
+    assert reached[0] == reached[1]
+    assert [arm for arm, *_ in reached[0]] == ["dense", "early", "sparse", "dsd"] * 2
+    for model in [*out.glob("seed-*/*/phase-[12]-*"), *out.glob("seed-*/dense/phase-2-dense-early")]:
+        theirs = weights(tmp_path / "whole" / model.relative_to(out))
+        assert all(torch.equal(value, theirs[name]) for name, value in weights(model).items()), model
+    assert [(one.arm, one.to, one.n) for one in found.differences] == [("dsd", "dense", 2), ("dsd", "early", 2)]
+    assert found.command.startswith("hf-dsd compare --arms dsd dense early --seeds 2 --first-seed 1 --out OUT -- ")
+    assert found.script == [str(SCRIPT), *TINY]
 
     everything = {name: files(out / name) for name in ("seed-1", "seed-2")}
     assert run(out).returncode == 0
@@ -109,7 +138,7 @@ def test_killed_continued_repeated_and_refused(tmp_path: Path) -> None:
 
     changed = run(out, [*TINY, "--weight_decay", "0.1"])
     assert changed.returncode == 2
-    assert "holds runs of another recipe" in " ".join(changed.stdout.split())  # wherever the line breaks
+    assert "holds runs of another recipe" in " ".join(changed.stdout.split())
     assert "--force" in changed.stdout
     assert {name: files(out / name) for name in everything} == everything
 
@@ -165,7 +194,9 @@ def test_what_is_no_script_is_refused(tmp_path: Path, script: Path) -> None:
             ScriptRuns(words, ["dsd"], [1], tmp_path / "out").run()
 
     refused([], "after -- there must be a training script and its arguments, got nothing")
-    refused(["dnse", str(script)], "'dnse' is neither an arm (dense, sparse, random, ema, swa, iterative, dsd) nor a")
+    refused(
+        ["dnse", str(script)], "'dnse' is neither an arm (dense, early, sparse, random, ema, swa, iterative, dsd) nor a"
+    )
     refused(["no/such.py", "--x"], f"the training script no/such.py is not there: give its path from {Path.cwd()}")
     with pytest.raises(ValueError, match="compare sets --seed for every run"):
         ScriptRuns([str(script), "--seed", "3"], ["dsd"], [1], tmp_path / "out").run()
@@ -266,12 +297,54 @@ def test_the_command_makes_all_runs_not_only_the_last_ones(tmp_path: Path, scrip
     assert command_after("dsd", [1], "--x", "1", force=True) == f"{line('dsd', 1, 1)} --x 1"  # the others are gone
 
 
+def test_an_arm_of_the_users_own(tmp_path: Path) -> None:
+    script = tmp_path / "train.py"
+    script.write_text(FAKE.replace('if "--dsd_control" in arguments', "if False"))
+    out, options = tmp_path / "out", ["--phase_steps", "4", "4", "4", "--sparsity", "0.3"]
+    call = ["compare", "--arm", "s50=--sparsity 0.5", "--arm", "wide=--dropout 0.5", "--seeds", "1", "--out", str(out)]
+    result = CliRunner().invoke(app, [*call, "--", str(script), *options], env={"COLUMNS": "300"})
+    assert result.exit_code == 0, result.output
+    said = "The first dense phase is trained once per seed for dense, s50. wide: by itself, since dropout acts from the"
+    assert said in result.output
+    assert launches(out / "seed-1" / "s50.log")[0].count("--sparsity") == 2  # argparse takes the last
+    found = Comparison.read(out)
+    assert found.arms.keys() == {"dense", "s50", "wide"}
+    assert (found.arms["s50"].arguments, found.settings) == ("--sparsity 0.5", 3)
+    assert found.command.startswith(
+        "hf-dsd compare --arms dense --arm 's50=--sparsity 0.5' --arm 'wide=--dropout 0.5' --seeds 1 --first-seed 1 "
+    )
+    ScriptRuns([str(script), *options], ["dense", Arm("s80", {"sparsity": ["0.8"]})], [1], out).plan()
+    assert len(read_recipe(out)["settings"]) == 4
+    ScriptRuns([str(script), *options, "--x", "1"], ["dense", "dsd"], [1], out, baseline="dsd").plan(force=True)
+    assert (read_recipe(out)["baseline"], len(read_recipe(out)["settings"])) == (
+        "dsd",
+        6,
+    )  # what was removed counts, too
+
+
+def test_a_share_of_the_cores_unless_the_user_said_how_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    cores = len(os.sched_getaffinity(0))
+    assert (share_of(0, 1), share_of(1, 2)) == ({}, {"OMP_NUM_THREADS": str(max(cores // 2, 1))})
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert share_of(1, 2) == {}
+
+
+@pytest.mark.gpu
+def test_a_share_of_the_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,5,6")
+    shares = [share_of(place, 2)["CUDA_VISIBLE_DEVICES"] for place in (0, 1)]
+    assert shares == ["4,6", "5"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4")
+    assert [share_of(place, 2)["CUDA_VISIBLE_DEVICES"] for place in (0, 1)] == ["4", "4"]
+
+
 def test_another_tokenizer_is_another_recipe(tmp_path: Path, script: Path) -> None:
     """Its name is no secret, though it begins with `token`."""
     runs = [ScriptRuns([str(script), "--tokenizer_name", name], ["dsd"], [1], tmp_path) for name in ("gpt2", "opt")]
     runs[0].plan()
     (tmp_path / "seed-1" / "dsd").mkdir(parents=True)
-    assert runs[0].command(["dsd"], [1]).endswith("--tokenizer_name gpt2")
+    assert runs[0].command({}, ["dsd"], [1]).endswith("--tokenizer_name gpt2")
     with pytest.raises(ValueError, match=r"holds runs of another recipe \(script: \S+ --tokenizer_name gpt2 -> "):
         runs[1].plan()
 

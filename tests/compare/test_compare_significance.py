@@ -1,4 +1,4 @@
-"""The tests of a comparison against scipy, sacrebleu, exact enumeration, and published tables."""
+"""The tests and intervals of a comparison against scipy, statsmodels, sacrebleu, and published tables."""
 
 import numpy as np
 import pytest
@@ -6,14 +6,15 @@ from sacrebleu.metrics import BLEU as SacreBLEU
 from sacrebleu.significance import PairedTest
 from scipy import stats
 
-from hf_dsd.compare.statistics import (
+from hf_dsd.compare.example_interval import (
     ExampleCounts,
-    approximate_randomization,
-    detectable_difference,
+    Resamples,
     example_counts,
-    holm,
-    paired_t,
+    hierarchical_interval,
+    resample,
+    resample_examples,
 )
+from hf_dsd.compare.statistics import detectable_difference, effect_size, holm, paired_t
 from hf_dsd.runs.scores import ScoredExample
 
 DSD = [18.4, 18.9, 17.6, 18.8, 18.1]
@@ -76,16 +77,6 @@ def counts(metric: str, texts: list[str]) -> ExampleCounts:
     found = example_counts(metric, examples(texts))
     assert found is not None
     return found
-
-
-def sacrebleu_p(test_type: str, n: int) -> tuple[float, float]:
-    """Sacrebleu's own p value for BASELINE against SYSTEM, and the difference of their scores."""
-    references = [list(column) for column in zip(*(line.split("|") for line in REFERENCES), strict=True)]
-    metric = SacreBLEU(lowercase=True, force=True, tokenize="none", smooth_method="none", references=references)
-    named = [("SYSTEM", SYSTEM), ("BASELINE", BASELINE)]
-    _, results = PairedTest(named, {"BLEU": metric}, None, test_type=test_type, n_samples=n)()
-    system, baseline = results["BLEU"]
-    return baseline.p_value, system.score - baseline.score
 
 
 def test_paired_t_equals_scipy() -> None:
@@ -161,39 +152,105 @@ def test_holm_keeps_the_chance_of_a_false_finding() -> None:
     assert adjusted == pytest.approx(0.05, abs=0.01)
 
 
-def test_approximate_randomization_agrees_with_sacrebleu() -> None:
-    theirs, _ = sacrebleu_p("ar", 2000)
-    ours = approximate_randomization(counts("bleu4", SYSTEM), counts("bleu4", BASELINE), 2000, seed=12345)
-    assert 0.02 < theirs < 0.9
-    assert theirs <= ours <= theirs + 0.005  # the same draws; we count the swaps that give the very same difference
+# What statsmodels 0.15.0 and scipy 1.17.1 say.
 
 
-def test_approximate_randomization_of_wer_agrees_with_every_swap() -> None:
-    system, baseline = counts("wer", SYSTEM), counts("wer", BASELINE)
-    errors = [
-        model.counts[:, :3].sum(axis=1) for model in (system, baseline)
-    ]  # the references, so the words, are equal
-
-    def difference(a, b, axis):
-        return np.sum(a, axis=axis) - np.sum(b, axis=axis)
-
-    exact = stats.permutation_test(errors, difference, permutation_type="samples", n_resamples=2**12, vectorized=True)
-    assert approximate_randomization(system, baseline) == pytest.approx(exact.pvalue, abs=0.02)
+def test_holm_is_that_of_statsmodels() -> None:
+    p_values = [0.011, 0.02, 0.048, 0.0007, 0.3, 0.041]
+    assert holm(p_values) == pytest.approx([0.055, 0.08, 0.123, 0.0042, 0.3, 0.123])
 
 
-def test_clear_and_no_differences() -> None:
-    system = counts("wer", SYSTEM)
-    assert approximate_randomization(system, counts("wer", SYSTEM)) == 1.0
-    perfect, empty = counts("wer", [line.split("|")[0] for line in REFERENCES]), counts("wer", [""] * 12)
-    assert approximate_randomization(perfect, empty) < 0.002  # 2 of 4096 swaps
+@pytest.mark.parametrize(("n", "effect"), [(3, 3.264043552819638), (5, 1.6819970833232674), (8, 1.156035271959959)])
+def test_what_seeds_can_detect_is_that_of_statsmodels(n: int, effect: float) -> None:
+    assert detectable_difference(1.0, n) == pytest.approx(effect, abs=2e-4)
 
 
-def test_other_numbers_of_examples_are_refused() -> None:
-    with pytest.raises(ValueError, match="scored on the same examples, got 12 and 2"):
-        approximate_randomization(
-            counts("wer", SYSTEM), ExampleCounts(counts("wer", SYSTEM).counts[:2], counts("wer", SYSTEM).score)
-        )
+@pytest.mark.parametrize(
+    ("differences", "size", "interval"),
+    [
+        ([0.53, 2.45, 1.54], 1.5687353601986647, (-0.2840328198738853, 3.3410248451818982)),
+        ([0.1, 0.7, 0.1, 0.8, 0.2], 1.1109401577889038, (-0.07321258207662763, 2.223575253500205)),
+    ],
+)
+def test_the_effect_size_has_scipys_noncentral_interval(
+    differences: list[float], size: float, interval: tuple[float, float]
+) -> None:
+    found = effect_size(paired_t(differences))
+    assert found is not None
+    assert found[0] == pytest.approx(size)
+    assert found[1] == pytest.approx(interval, abs=2e-4)
+    mirrored = effect_size(paired_t([-value for value in differences]))
+    assert mirrored is not None
+    assert mirrored[1] == pytest.approx((-interval[1], -interval[0]), abs=2e-4)
+    assert effect_size(paired_t([0.1])) is effect_size(paired_t([0.1, 0.1])) is None
 
 
-def test_other_metrics_have_no_test_across_examples() -> None:
-    assert example_counts("accuracy", examples(SYSTEM)) is None
+def test_the_interval_over_examples_is_near_sacrebleus() -> None:
+    """Of one seed: sacrebleu's bootstrap of the same two systems, as a standard error of their difference."""
+    references = [list(column) for column in zip(*(line.split("|") for line in REFERENCES), strict=True)]
+    metric = SacreBLEU(lowercase=True, force=True, tokenize="none", smooth_method="none", references=references)
+    named = [("BASELINE", BASELINE), ("SYSTEM", SYSTEM)]
+    _, results = PairedTest(named, {"BLEU": metric}, None, test_type="bs", n_samples=2000)()
+    baseline, system = results["BLEU"]
+    own, other = (resample(counts("bleu4", texts), None) for texts in (SYSTEM, BASELINE))
+    assert (own.value, other.value) == pytest.approx((system.score, baseline.score))
+    ends = {name: np.quantile(side.scores, [0.025, 0.975]) for name, side in (("system", own), ("baseline", other))}
+    for name, theirs in (("system", system), ("baseline", baseline)):
+        assert np.ptp(ends[name]) / 2 == pytest.approx(theirs.ci, rel=0.1)
+    low, high = hierarchical_interval([own], [other]) or (0.0, 0.0)
+    error = (own.scores - other.scores).std(ddof=1) * (12 / 11) ** 0.5
+    assert (low + high) / 2 == pytest.approx(system.score - baseline.score)
+    assert (high - low) / 2 == pytest.approx(stats.t.isf(0.025, 11) * error)
+
+
+def errors_of(rates: np.ndarray) -> Resamples:
+    """Of a recogniser that makes so many errors in the 10 words of each utterance."""
+    counts_of = np.stack([rates, np.full_like(rates, 10)], axis=1)
+    return resample(ExampleCounts(counts_of, lambda totals: totals[..., 0] / totals[..., 1]), None)
+
+
+def test_where_only_seeds_differ_the_interval_is_students() -> None:
+    other = [errors_of(np.full(40, 5)) for _ in range(3)]
+    own = [errors_of(np.full(40, errors)) for errors in (3, 4, 1)]
+    low, high = stats.ttest_1samp([-0.2, -0.1, -0.4], 0).confidence_interval()
+    assert hierarchical_interval(own, other) == pytest.approx((low, high))
+
+
+def test_where_only_examples_differ_more_seeds_tell_no_more() -> None:
+    rates = np.random.default_rng(0).integers(0, 6, size=50)
+    alone = hierarchical_interval([errors_of(rates)], [errors_of(np.full(50, 5))])
+    assert hierarchical_interval([errors_of(rates)] * 4, [errors_of(np.full(50, 5))] * 4) == pytest.approx(alone)
+    low, high = stats.ttest_1samp(rates / 10 - 0.5, 0).confidence_interval()
+    assert alone == pytest.approx((low, high), rel=0.1)
+
+
+def test_speakers_are_drawn_whole() -> None:
+    """Ten speakers say the same 13 things each: the interval is that of ten, not of 130."""
+    by_speaker = np.array([2, 3, 0, 5, 1, 2, 2, 4, 3, 1])
+    own = ExampleCounts(
+        np.stack([np.repeat(by_speaker, 13), np.full(130, 10)], axis=1), lambda t: t[..., 0] / t[..., 1]
+    )
+    none = ExampleCounts(own.counts * np.array([0, 1]), own.score)
+    names = [f"s{index // 13}" for index in range(130)]
+    ends = {}
+    for clusters in (None, names):
+        low, high = hierarchical_interval([resample(own, clusters)], [resample(none, clusters)]) or (0.0, 0.0)
+        ends[clusters is None] = high - low
+    ten = stats.ttest_1samp(by_speaker / 10, 0).confidence_interval()
+    assert ends[False] == pytest.approx(ten.high - ten.low, rel=0.1)
+    assert ends[True] < ends[False] / 3
+    assert hierarchical_interval([resample(own, ["one"] * 130)], [resample(none, ["one"] * 130)]) is None
+
+
+def test_clusters_count_where_every_example_has_one() -> None:
+    spoken = [ScoredExample(str(n), "a b", ["a b"], f"speaker {n % 3}") for n in range(6)]
+    found = resample_examples("wer", spoken)
+    assert found is not None
+    assert found.units == 3
+    unknown = resample_examples("wer", [*spoken, ScoredExample("6", "a", ["a"])])
+    assert unknown is not None
+    assert unknown.units == 7
+
+
+def test_other_metrics_have_no_interval_over_examples() -> None:
+    assert example_counts("accuracy", examples(SYSTEM)) is resample_examples("wer", []) is None

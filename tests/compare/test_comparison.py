@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,19 @@ def test_arms_differences_and_verdict(tmp_path: Path) -> None:
     assert difference.per_seed == pytest.approx([-2 / 12, -1 / 12, -3 / 12, -2 / 12])
     assert difference.p_seeds == pytest.approx(stats.ttest_rel(DSD_ERRORS, DENSE_ERRORS).pvalue)
     assert difference.p_holm == pytest.approx(2 * (difference.p_seeds or 0))  # ema is tested, too
-    assert len(difference.p_examples) == 4
+    assert difference.effect == pytest.approx(-2 / (2 / 3) ** 0.5)
+    assert difference.effect_interval is not None
+    assert difference.effect_interval[1] < 0
+    assert difference.example_interval is not None
+    assert difference.interval is not None
+    assert difference.example_interval[0] <= difference.interval[0]  # other examples, too, and then it can be any
+    assert difference.budget == 1.0
+    assert (found.baseline, found.settings) == ("dense", 2)
     assert found.verdict is not None
     assert found.verdict.outcome == "better"
     assert found.verdict.text == (
-        "dsd is better than dense: -16.67 points of WER on average over 4 seeds (paired t, p = 0.016, p = 0.033 by "
-        "Holm's rule over ema, dsd)."
+        "dsd is better than dense: -16.67 points of WER on average over 4 seeds (better with 4 of 4; paired t, "
+        "p = 0.016, p = 0.033 by Holm's rule over 2 tests: ema, dsd)."
     )
     equal = next(d for d in found.differences if d.arm == "ema")
     assert (equal.mean, equal.p_seeds, list(equal.interval or [])) == (0.0, 1.0, [0.0, 0.0])
@@ -70,10 +78,20 @@ def test_written_and_read(tmp_path: Path) -> None:
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert content.keys() == {
         *("version", "command", "recipe", "script", "metric", "greater_is_better", "split", "signature", "seeds"),
-        *("arms", "runs", "differences", "verdict", "versions", "mixed_versions", "passed_over"),
+        *(
+            "arms",
+            "runs",
+            "differences",
+            "verdict",
+            "versions",
+            "mixed_versions",
+            "passed_over",
+            "baseline",
+            "settings",
+        ),
     }
-    (tmp_path / "comparison.json").write_text(json.dumps({**content, "version": 3}))
-    with pytest.raises(ValueError, match="format version 3, this hf_dsd reads up to 2"):
+    (tmp_path / "comparison.json").write_text(json.dumps({**content, "version": 4}))
+    with pytest.raises(ValueError, match="format version 4, this hf_dsd reads up to 3"):
         Comparison.read(tmp_path)
 
 
@@ -179,7 +197,7 @@ def test_runs_without_score_files_are_compared_by_their_evaluations(tmp_path: Pa
     found = Comparison.from_folder(tmp_path)
     assert (found.metric, found.greater_is_better, found.split) == ("eval_loss", False, "validation")
     assert found.differences[0].per_seed == pytest.approx([-0.5, -0.3])
-    assert found.differences[0].p_examples == []
+    assert found.differences[0].example_interval is None
     accuracy = Comparison.from_folder(tmp_path, metric="eval_accuracy")
     assert (accuracy.metric, accuracy.greater_is_better) == ("eval_accuracy", True)
 
@@ -234,7 +252,8 @@ def test_collect_prints_the_same_as_the_card_says(tmp_path: Path) -> None:
     ],
 )
 def test_verdict(differences: SeedTest, greater: bool, outcome: str) -> None:
-    verdict = judge(*ARMS, differences, [3.0, 4.0], alone(differences), metric="bleu4", greater_is_better=greater)
+    family = alone(differences)
+    verdict = judge(*ARMS, differences, [3.0, 4.0], family, won=3, metric="bleu4", greater_is_better=greater)
     assert verdict.outcome == outcome
 
 
@@ -244,13 +263,14 @@ def alone(test: SeedTest) -> Family:
 
 def test_verdict_says_what_so_many_seeds_can_detect() -> None:
     test = SeedTest(5, 1.0, 2.0, (-1.5, 3.5), 0.33)
-    verdict = judge(*ARMS, test, [3.0, 4.0], alone(test), metric="bleu4", greater_is_better=True)
+    verdict = judge(*ARMS, test, [3.0, 4.0], alone(test), won=4, metric="bleu4", greater_is_better=True)
     assert verdict.text == (
-        "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.330); "
+        "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (better with 4 of 5; paired t, "
+        "p = 0.330); "
         "5 such seeds detect 3.36 BLEU-4 or more with 80% power."
     )
     test = SeedTest(3, 0.2, 0.0, (0.2, 0.2), None)
-    same = judge(*ARMS, test, [1.2, 1.2, 1.2], alone(test), metric="eval_loss", greater_is_better=False)
+    same = judge(*ARMS, test, [1.2, 1.2, 1.2], alone(test), won=0, metric="eval_loss", greater_is_better=False)
     assert "+0.2000 loss on average, the same in every seed" in same.text
 
 
@@ -258,11 +278,11 @@ def test_several_arms_are_judged_by_holms_rule() -> None:
     """A p of 0.03 among four tests is what chance gives: the verdict says the family that it counts."""
     test = SeedTest(5, 1.0, 0.7, (0.1, 1.9), 0.03)
     arms = ["random", "ema", "swa", "dsd"]
-    verdict = judge(*ARMS, test, [3.0, 4.0], Family(arms, 0.12), metric="bleu4", greater_is_better=True)
+    verdict = judge(*ARMS, test, [3.0, 4.0], Family(arms, 0.12), won=4, metric="bleu4", greater_is_better=True)
     assert verdict.outcome == "not distinguishable"
     assert verdict.text.startswith(
-        "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (paired t, p = 0.030, p = 0.120 "
-        "by Holm's rule over random, ema, swa, dsd); 5 such seeds detect "
+        "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (better with 4 of 5; paired t, "
+        "p = 0.030, p = 0.120 by Holm's rule over 4 tests: random, ema, swa, dsd); 5 such seeds detect "
     )
 
 
@@ -276,10 +296,13 @@ def test_every_seeds_difference_is_shown(tmp_path: Path) -> None:
     found = Comparison.from_folder(tmp_path)
     console = Console(width=80, record=True)
     print_comparison(found, console)
-    assert "dsd - dense by seed: -16.67, -8.33, -25.00, -16.67; better with 4 of 4" in console.export_text()
-    assert "| -16.67, -8.33, -25.00, -16.67 | 0.016 | 0.033 |" in to_markdown(found)
-    sparse = next(line for line in to_markdown(found).splitlines() if line.startswith("| sparse phase"))
-    assert sparse == "| sparse phase of DSD | 41.67 | 0.00 | 4 | - | - | - | - | - | - | 3 | 30 | 2.0 |"
+    assert "dsd - dense by seed: -16.67, -8.33, -25.00, -16.67" in console.export_text()
+    lines = to_markdown(found).splitlines()
+    sparse = [line for line in lines if line.startswith("| sparse")]
+    assert sparse == ["| sparse phase of DSD | 41.67 | 0.00 | 4 | 3 | 30 | 2.0 |"]
+    dsd = next(line for line in lines if line.startswith("| dsd - dense |"))
+    assert "| -16.67, -8.33, -25.00, -16.67 | 4 of 4 | 0.016 | 0.033 | -2.45 (" in dsd
+    assert dsd.endswith("| 100 % |")
 
 
 def test_as_a_frame_as_csv_and_as_latex(tmp_path: Path) -> None:
@@ -291,18 +314,19 @@ def test_as_a_frame_as_csv_and_as_latex(tmp_path: Path) -> None:
     assert frame.loc["dsd", "n"] == 4
     found.to_csv(tmp_path / "table.csv")
     lines = (tmp_path / "table.csv").read_text().splitlines()
-    assert lines[0].startswith("arm,label,n,mean,sd,epochs,steps,seconds,difference_mean,")
+    assert lines[0].startswith("arm,label,n,mean,sd,epochs,steps,seconds,arguments,difference_mean,")
     assert float(lines[4].split(",")[3]) == found.arms["dsd"].mean
     assert "DSD & 4 & 0.396 & 0.125 & -0.167 & 0.016 & 0.033 \\\\" in found.to_latex(digits=3)
 
 
 def version_1(content: dict[str, Any]) -> dict[str, Any]:
     """As version 1 wrote it: a test of the sparse phase, the bootstrap, and a guess at how many seeds it takes."""
-    old = {key: value for key, value in content.items() if key != "passed_over"}
+    old = {key: value for key, value in content.items() if key not in ("passed_over", "baseline", "settings")}
     old["version"] = 1
     old["runs"] = [{key: value for key, value in run.items() if key != "diverged"} for run in content["runs"]]
+    new = ("p_holm", "detectable", "effect", "effect_interval", "example_interval", "budget")
     old["differences"] = [
-        {**{key: value for key, value in one.items() if key not in ("p_holm", "detectable")}, "p_bootstrap": [0.1]}
+        {**{key: value for key, value in one.items() if key not in new}, "p_examples": [0.3], "p_bootstrap": [0.1]}
         for one in [{**content["differences"][-1], "arm": "sparse"}, *content["differences"]]
     ]
     old["verdict"] = {"arm": "dsd", "to": "dense", "outcome": "better", "text": "it is", "seeds_needed": 13}
@@ -312,10 +336,75 @@ def version_1(content: dict[str, Any]) -> dict[str, Any]:
 def test_a_file_of_version_1_is_judged_by_the_rules_of_today(tmp_path: Path) -> None:
     write_arms(tmp_path)
     found = Comparison.from_folder(tmp_path)
-    content = json.loads(json.dumps(found.to_dict()))
-    old = Comparison.from_dict(version_1(content))
-    assert old == Comparison.from_dict(content)
+    old = Comparison.from_dict(version_1(json.loads(json.dumps(found.to_dict()))))
+    unknown = {"example_interval": None, "budget": None}  # what the examples said was not written down
+    assert old.differences == [replace(one, **unknown) for one in found.differences]
     assert old.verdict == found.verdict
+    assert (old.baseline, old.settings) == ("dense", 0)
+
+
+def test_an_early_stop_is_a_rival_of_every_dsd_arm(tmp_path: Path) -> None:
+    stop = {"phase": "phase-0-dense", "step": 10, "metric": "loss", "value": 1.25}
+    for seed, (dense, dsd) in enumerate(zip(DENSE_ERRORS, DSD_ERRORS, strict=True), start=1):
+        early = {LAST: heard(dense), f"{LAST}-early": heard(dsd + seed % 2)}
+        write_run(tmp_path, seed, "dense", early, early_stop=stop, evaluations={f"{LAST}-early_loss": 1.25})
+        write_run(tmp_path, seed, "dsd", {LAST: heard(dsd)})
+        write_run(tmp_path, seed, "random", {LAST: heard(dense)}, mask_criterion="random")
+    found = Comparison.from_folder(tmp_path)
+    assert list(found.arms) == ["dense", "early", "random", "dsd"]
+    early_arm = found.arms["early"]
+    assert (early_arm.label, early_arm.epochs, early_arm.steps, early_arm.seconds) == (
+        "dense control, stopped at its best validation evaluation",
+        *(1, 10, 30),
+    )
+    assert [(one.arm, one.to, one.budget) for one in found.differences] == [
+        ("random", "dense", 1.0),
+        ("dsd", "dense", 1.0),
+        ("dsd", "early", 4.0),
+    ]
+    assert found.differences[-1].per_seed == pytest.approx([-1 / 12, 0, -1 / 12, 0])
+    assert found.verdict is not None
+    assert found.verdict.outcome == "better"
+    assert (
+        " dsd and early are not distinguishable with 4 seeds: -4.17 points of WER on average (better with 2 of 4; "
+        in (found.verdict.text)
+    )
+    assert found.verdict.text.count("by Holm's rule over 3 tests: random, dsd, dsd against early") == 2
+    text = to_markdown(found)
+    assert "needed the validation set, which the other arms did not: a rival, but no equal-budget control." in text
+    assert [line.rsplit(" | ")[-1] for line in text.splitlines() if line.startswith("| dsd - early")] == ["400 % |"]
+    loss = Comparison.from_folder(tmp_path, metric="eval_loss", arms=["early"])
+    assert (loss.arms["early"].mean, loss.split) == (1.25, "validation")
+
+
+def test_arms_of_the_users_own_are_compared_with_their_baseline(tmp_path: Path) -> None:
+    arms = {"s50": {"sparsity": ["0.5"]}, "dropout": {"dsd_control": ["true"], "weight_averages": ["ema"]}}
+    recipe = {"baseline": "dropout", "arms": arms, "settings": ["a", "b", "c", "d", "e"]}
+    (tmp_path / "recipe.json").write_text(json.dumps(recipe))
+    for seed, (other, own) in enumerate(zip(DENSE_ERRORS, DSD_ERRORS, strict=True), start=1):
+        write_run(tmp_path, seed, "dropout", {LAST: heard(other)})
+        write_run(tmp_path, seed, "s50", {LAST: heard(own)})
+        write_run(tmp_path, seed, "by_hand", {LAST: heard(own)})
+    found = Comparison.from_folder(tmp_path)
+    assert {name: arm.arguments for name, arm in found.arms.items()} == {
+        "dropout": "--dsd_control true",
+        "s50": "--sparsity 0.5",
+        "by_hand": "",
+    }
+    assert [(one.arm, one.to) for one in found.differences] == [("s50", "dropout"), ("by_hand", "dropout")]
+    assert found.settings == 5
+    assert found.verdict is not None
+    assert found.verdict.text.startswith("s50 is better than dropout: ")
+    text = to_markdown(found)
+    assert "| s50 | --sparsity 0.5 | 39.58 |" in text
+    assert "; settings looked at: 5**" in text
+    assert Comparison.from_dict(json.loads(json.dumps(found.to_dict()))).to_dict() == json.loads(
+        json.dumps(found.to_dict())
+    )
+    turned = Comparison.from_folder(tmp_path, baseline="s50")
+    assert [(one.arm, one.to) for one in turned.differences] == [("dropout", "s50"), ("by_hand", "s50")]
+    with pytest.raises(ValueError, match="holds no finished run of the baseline x: it has dropout, s50, by_hand"):
+        Comparison.from_folder(tmp_path, baseline="x")
 
 
 def score_on(folder: Path, split: str, metric: str, value: float) -> None:

@@ -92,7 +92,12 @@ def test_dsd_summary_json(out: Path, text: str, said: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "content", [{"calls": 5}, {"calls": [{"arms": 1, "seeds": []}]}, {"script": "x"}, {"command": 1}]
+    "content",
+    [
+        *({"calls": 5}, {"calls": [{"arms": 1, "seeds": []}]}, {"script": "x"}, {"command": 1}, {"settings": [1]}),
+        *({"arms": {"../x": {}}}, {"baseline": "a/b"}),
+    ],
+    ids=json.dumps,
 )
 def test_recipe_json_of_another_shape(out: Path, content: dict[str, Any]) -> None:
     said, remedy = rf"is damaged \('{next(iter(content))}' is no ", "restore it, or remove it, and compare by --collect"
@@ -126,5 +131,5 @@ def test_the_command_says_it_in_one_line(out: Path) -> None:
 
 def test_what_is_whole_is_read(out: Path) -> None:
     Comparison.from_folder(out).write(out)
-    assert json.loads((out / "comparison.json").read_text())["version"] == 2
+    assert json.loads((out / "comparison.json").read_text())["version"] == 3
     assert Comparison.read(out).arms["dsd"].n == 1

@@ -6,7 +6,7 @@ import torch
 from scipy import stats
 from transformers import EvalPrediction
 
-from hf_dsd.compare.statistics import approximate_randomization, example_counts
+from hf_dsd.compare.example_interval import hierarchical_interval, resample_examples
 from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer, score_labels
 from hf_dsd.runs.metric_names import greater_is_better, score_title
 from hf_dsd.runs.numbers import difference_text, score_with_unit
@@ -36,19 +36,19 @@ def test_the_hooks_of_a_trainer() -> None:
         argmax_labels(logits[:, None])
 
 
-def test_two_classifiers_are_told_apart_as_the_sign_test_does() -> None:
-    """Only pictures that one of them has right count: 14 against 4. The truth is "a"."""
-    first = ["a"] * 80 + ["b"] * 20
-    second = ["b"] * 4 + ["a"] * 90 + ["b"] * 6
-    counts = [
-        example_counts("error", [ScoredExample(str(n), text, ["a"]) for n, text in enumerate(texts)])
-        for texts in (first, second)
-    ]
-    assert counts[0] is not None
-    assert counts[1] is not None
-    assert (counts[0].value, counts[1].value) == (0.2, 0.1)
-    p = approximate_randomization(counts[1], counts[0])
-    assert p == pytest.approx(stats.binomtest(4, 18).pvalue, abs=0.01)
+def test_the_interval_of_two_classifiers_is_students_over_pictures() -> None:
+    """Only pictures that one of them alone has right differ: 14 against 4 of 100. The truth is "a"."""
+    answers = ["a"] * 80 + ["b"] * 20, ["b"] * 4 + ["a"] * 90 + ["b"] * 6
+    first, second = (
+        resample_examples("error", [ScoredExample(str(n), text, ["a"]) for n, text in enumerate(texts)])
+        for texts in answers
+    )
+    assert first is not None
+    assert second is not None
+    assert (first.value, second.value, first.units) == (0.2, 0.1, 100)
+    each = np.subtract([text == "a" for text in answers[0]], [text == "a" for text in answers[1]], dtype=float)
+    low, high = stats.ttest_1samp(each, 0).confidence_interval()
+    assert hierarchical_interval([second], [first]) == pytest.approx((low, high), abs=5e-3)
 
 
 def test_its_name_and_unit() -> None:

@@ -70,6 +70,8 @@ def change(folder: Path, path: list[Any], value: Any) -> None:
 
 
 WRONG: list[tuple[list[Any], Any]] = [
+    (["early_stop"], {"step": 1.5, "metric": "loss", "value": 1.0}),
+    (["early_stop"], {"step": 3, "metric": "loss"}),
     (["schedule"], 7),
     (["schedule"], []),
     (["schedule", 0], None),

@@ -1,0 +1,36 @@
+"""Arguments of a training script: fields as a command line, and back."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+
+def as_arguments(options: Mapping[str, Any]) -> list[str]:
+    """Fields as a command line: `{"sparsity": [0.5, 0.25]}` becomes `--sparsity 0.5 0.25`."""
+    arguments = []
+    for name, value in options.items():
+        values = value if isinstance(value, list | tuple) else [value]
+        arguments += [f"--{name}", *(str(v).lower() if isinstance(v, bool) else _plain(v) for v in values)]
+    return arguments
+
+
+def parse_options(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """The options of a command line and their values, as `HfArgumentParser` would read `--name value value`."""
+    options: dict[str, list[str]] = {}
+    values: list[str] = []
+    for argument in arguments:
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            values = options[name.replace("-", "_")] = [value] if equals else []
+        else:
+            values.append(argument)
+    return options
+
+
+def is_on(options: Mapping[str, Any], name: str) -> bool:
+    """True if an option is given, and as true: by itself, or with a word that `HfArgumentParser` takes for that."""
+    words = as_arguments({name: options[name]})[1:] if name in options else ["false"]
+    return not words or words[0].lower() in ("yes", "true", "t", "y", "1")
+
+
+def _plain(value: Any) -> str:
+    return f"{value:.12g}" if isinstance(value, float) else str(value)

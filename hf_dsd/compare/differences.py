@@ -1,0 +1,169 @@
+"""Every arm against its rivals, seed by seed, and what can be claimed of that."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+from hf_dsd.runs.folder import EARLY
+
+from .example_interval import Resamples, hierarchical_interval, resample_examples
+from .run_results import RunResult
+from .statistics import detectable_difference, effect_size, holm, paired_t
+from .verdict import Family, SeedCount, Verdict, has_learnt_nothing, judge, no_verdict
+
+Pair = tuple[RunResult, RunResult]
+_Drawn = dict[tuple[str, int], Resamples | None]  # by arm and seed: each run's examples are drawn once
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An arm against a rival, over the seeds that both have finished.
+
+    Attributes:
+        arm: The arm.
+        to: Its rival: the baseline, or `early`, the baseline stopped at its best validation evaluation.
+        n: Number of seeds.
+        seeds: These seeds.
+        per_seed: Arm - rival, one per seed.
+        mean: Of these.
+        sd: Their sample standard deviation; None for one seed.
+        interval: 95 % interval of the mean, by Student's t; None for one seed.
+        p_seeds: Paired t over seeds, two-sided; None where it says nothing.
+        p_holm: `p_seeds` adjusted by Holm's rule for all differences of the comparison.
+        detectable: The smallest true difference that so many seeds of this spread find with 80 % power; None for one
+            seed, or without a spread, like the next two.
+        effect: Cohen's dz: mean / sd.
+        effect_interval: Its 95 % interval.
+        example_interval: 95 % interval over other seeds and other examples; None without texts to draw from.
+        budget: The arm's optimizer steps / the rival's; None where unknown.
+    """
+
+    arm: str
+    to: str
+    n: int
+    seeds: Sequence[int]
+    per_seed: Sequence[float]
+    mean: float
+    sd: float | None
+    interval: Sequence[float] | None
+    p_seeds: float | None
+    p_holm: float | None = None
+    detectable: float | None = None
+    effect: float | None = None
+    effect_interval: Sequence[float] | None = None
+    example_interval: Sequence[float] | None = None
+    budget: float | None = None
+
+    @classmethod
+    def of_seeds(cls, arm: str, to: str, seeds: Sequence[int], per_seed: Sequence[float]) -> "Difference":
+        """The difference as far as the seeds' own tell it."""
+        test = paired_t(per_seed)
+        interval = list(test.interval) if test.interval is not None else None
+        effect, ends = effect_size(test) or (None, None)
+        return cls(
+            *(arm, to, test.n, list(seeds), list(per_seed), test.mean, test.sd, interval, test.p),
+            detectable=detectable_difference(test.sd, test.n),
+            effect=effect,
+            effect_interval=list(ends) if ends is not None else None,
+        )
+
+    def wins(self, *, greater_is_better: bool) -> int:
+        """With how many seeds the arm is better than its rival."""
+        return sum((value > 0) == greater_is_better and value != 0 for value in self.per_seed)
+
+
+def find_differences(finished: Sequence[RunResult], baseline: str) -> list[Difference]:
+    """Every arm against the baseline, and every DSD arm against its early stop, too.
+
+    Not tested are `sparse`, which ends before DSD does, and the early stop against its own run.
+    """
+    by_arm: dict[str, dict[int, RunResult]] = {}
+    for result in finished:
+        by_arm.setdefault(result.arm, {})[result.seed] = result
+    arms = [arm for arm in by_arm if arm not in (baseline, "sparse", EARLY)]
+    rivals = [(arm, baseline) for arm in arms]
+    rivals += [(arm, EARLY) for arm in arms if all(result.is_dsd for result in by_arm[arm].values())]
+    drawn: _Drawn = {}
+    found = []
+    for arm, rival in rivals:
+        own, other = by_arm[arm], by_arm.get(rival, {})
+        pairs = [(own[seed], other[seed]) for seed in own if seed in other]
+        if pairs:
+            found.append(_difference(arm, rival, pairs, drawn))
+    return adjusted(found)
+
+
+def _difference(arm: str, rival: str, pairs: Sequence[Pair], drawn: _Drawn) -> Difference:
+    found = Difference.of_seeds(
+        arm, rival, [own.seed for own, _ in pairs], [own.number - other.number for own, other in pairs]
+    )
+    steps = [sum(one.steps or 0 for one in side) for side in zip(*pairs, strict=True)]
+    return replace(
+        found, example_interval=_over_examples(pairs, drawn), budget=steps[0] / steps[1] if all(steps) else None
+    )
+
+
+def _over_examples(pairs: Sequence[Pair], drawn: _Drawn) -> list[float] | None:
+    """The interval over seeds and examples; keeps in `drawn` what has been drawn of each run."""
+    if not all(one.examples for pair in pairs for one in pair):
+        return None
+    for own, other in pairs:
+        if [example.id for example in own.examples] != [example.id for example in other.examples]:
+            raise ValueError(
+                f"{own.folder} and {other.folder} were scored on other examples or in another order: score them on the "
+                "same data"
+            )
+        for one in (own, other):
+            if (one.arm, one.seed) not in drawn:
+                drawn[one.arm, one.seed] = resample_examples(str(one.metric), one.examples)
+    sides = [[drawn[one.arm, one.seed] for one in side] for side in zip(*pairs, strict=True)]
+    own_side, other_side = ([one for one in side if one is not None] for side in sides)
+    if len(own_side) < len(pairs) or len(other_side) < len(pairs):
+        return None
+    interval = hierarchical_interval(own_side, other_side)
+    return list(interval) if interval is not None else None
+
+
+def adjusted(differences: Sequence[Difference]) -> list[Difference]:
+    """The differences with Holm's p values over all that have one."""
+    tested = [one for one in differences if one.p_seeds is not None]
+    p_values = holm([float(one.p_seeds or 0) for one in tested])
+    by_pair = {(one.arm, one.to): p for one, p in zip(tested, p_values, strict=True)}
+    return [replace(one, p_holm=by_pair.get((one.arm, one.to))) for one in differences]
+
+
+def find_verdict(
+    results: Sequence[RunResult], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
+) -> Verdict | None:
+    """On DSD, else the first arm that prunes, against the baseline; and, behind it, against the early stop."""
+    if not differences:
+        return None
+    arms = [one.arm for one in differences]
+    of_dsd = [result.arm for result in results if result.is_dsd and result.arm in arms]
+    judged = "dsd" if "dsd" in arms else [*of_dsd, *arms][0]
+    values = {(result.arm, result.seed): result.value for result in results if result.value is not None}
+    chosen = [one for one in differences if one.arm == judged]
+    arm, to = (_seed_count(results, name) for name in (judged, chosen[0].to))
+    if has_learnt_nothing(list(values.values()), metric, greater_is_better=greater_is_better):
+        return no_verdict(arm, to, list(values.values()), metric)
+    tested = [one for one in differences if one.p_holm is not None]
+    names = [one.arm if one.to == chosen[0].to else f"{one.arm} against {one.to}" for one in tested]
+    verdicts = [
+        judge(
+            arm if one is chosen[0] else replace(arm, missing=0),  # said once
+            _seed_count(results, one.to),
+            paired_t(one.per_seed),
+            [values[one.arm, seed] for seed in one.seeds],
+            Family(names, one.p_holm),
+            won=one.wins(greater_is_better=greater_is_better),
+            metric=metric,
+            greater_is_better=greater_is_better,
+        )
+        for one in chosen
+    ]
+    return replace(verdicts[0], text=" ".join(one.text for one in verdicts))
+
+
+def _seed_count(results: Iterable[RunResult], arm: str) -> SeedCount:
+    own = [result for result in results if result.arm == arm]
+    missing = sum(result.status == "failed" for result in own)
+    return SeedCount(arm, len(own), missing, sum(result.diverged for result in own))
