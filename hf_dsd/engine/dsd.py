@@ -33,12 +33,13 @@ from .phase_weights import bind_weights, build_masks, check_replicas, load_masks
 from .schedule import Phase, Schedule
 from .sharding import replicas_of
 from .targets import log_changes, log_frozen, plan_targets
-from .weights import MaskedWeight
+from .weights import MaskedWeight, not_finite
 from .zero_weights import ZeroWeight
 
 logger = logging.getLogger(__name__)
 
 _STATE_VERSION = 1
+_IF_DIVERGED = "; if the run has diverged, lower its learning rate or resume from an earlier checkpoint"
 
 
 class DSD:
@@ -64,7 +65,8 @@ class DSD:
         schedule: The phases.
         dense_modules: See `plan_targets`.
         sparsity_overrides: See `plan_targets`.
-        mask_criterion: `magnitude`, or `random` as a control.
+        mask_criterion: `magnitude`; `random` as a control; or `zeros`, which trains a sparse model on under its own
+            mask, in phases of lengths 0,S[,D]: its zeros must be as many as the sparsity prunes.
         reset_optimizer_state: What a re-dense phase forgets: `none`, `masked` (what belongs to the pruned weights, see
             `clear_masked_state_`) or `all`.
         seed: Decides what the random criterion prunes.
@@ -73,6 +75,7 @@ class DSD:
         schedule: The schedule in force; phases left early (`leave_phase`) are shorter than planned.
         phase: The phase of the last `begin_step`, None before the first.
         left_early: Indices of the phases that `leave_phase` ended.
+        gradients_masked: True once `mask_gradients` was called for the step that has begun.
         weights: The targets in the sparse phase in force, see `MaskedWeight`; empty outside sparse phases.
         replicas: The ranks that train copies of this model; found where `model` is a `DistributedDataParallel`, to be
             set where only an outer wrapper is one.
@@ -96,6 +99,11 @@ class DSD:
     ) -> None:
         check_choice("mask_criterion", mask_criterion, CRITERIA)
         check_choice("reset_optimizer_state", reset_optimizer_state, RESET_MODES)
+        if mask_criterion == "zeros" and any(phase.is_sparse and phase.start for phase in schedule.phases):
+            raise ValueError(
+                'mask_criterion="zeros" keeps the zeros of the model as it is given, so its one sparse phase must '
+                "begin at step 0: give phases of lengths 0,S or 0,S,D, or another criterion"
+            )
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule
@@ -110,6 +118,7 @@ class DSD:
         self.replicas = replicas_of(model)
         self._next_step: int | None = 0  # None after the load of a state that does not know it
         self._applied = self._applied_in_phase = False  # the masks, since the last `begin_step` and in this phase
+        self.gradients_masked = False
         self._unverified = False
 
     # What the loop calls
@@ -128,7 +137,7 @@ class DSD:
         if step != self._next_step or step >= self.schedule.total_steps:
             _check_order(step, self._next_step, self._applied, self.phase, self.schedule)
         began = self._change_phase(step)
-        self._next_step, self._applied = step + 1, False
+        self._next_step, self._applied, self.gradients_masked = step + 1, False, False
         return began
 
     def optimizer_step(self) -> None:
@@ -142,6 +151,7 @@ class DSD:
 
         An infinite gradient of a pruned weight becomes NaN, so a GradScaler still sees the overflow.
         """
+        self.gradients_masked = True
         for weight in self.weights:
             weight.mask_gradient_()
 
@@ -208,9 +218,9 @@ class DSD:
         """
         return {weight.name: count for weight in self.weights if (count := weight.revived())}
 
-    def not_finite_weights(self) -> dict[str, int]:
-        """Weights that are NaN or infinite, by masked parameter; costs and collectives as of `revived_weights`."""
-        return {weight.name: count for weight in self.weights if (count := weight.not_finite())}
+    def not_finite_weights(self) -> list[str]:
+        """Names of all the model's parameters that hold NaN or infinity, on whichever rank; every rank must call it."""
+        return not_finite(self.model, self.replicas)
 
     # Checkpoints
 
@@ -309,8 +319,8 @@ class DSD:
         check_replicas(weights, errors, self.replicas)
         for name, error in errors.items():
             raise ValueError(
-                f"{name} holds NaN or inf at optimizer step {phase.start}, or cannot be pruned; {error}: if the run "
-                "has diverged, lower its learning rate or resume from an earlier checkpoint"
+                f"{name} cannot be pruned at optimizer step {phase.start}: {error}"
+                + ("" if self.mask_criterion == "zeros" else _IF_DIVERGED)
             ) from error
         self.weights = weights
         for weight in weights:

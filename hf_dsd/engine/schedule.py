@@ -1,8 +1,9 @@
 """WHEN: which phase of Dense-Sparse-Dense training owns an optimizer step.
 
-A schedule alternates dense and sparse phases (D, S, D, and S, D again for every further sparse phase). It is plain
-data: no tensors, no clock of its own. The only time is the number of the optimizer step, so whoever knows
-`global_step` knows the phase, which is what makes a run resumable anywhere.
+A schedule alternates dense and sparse phases: D, S, D, and so on. It ends dense, as the paper's method does, or sparse,
+where the sparse model is the result (the paper's "Sparse" rows). It is plain data: no tensors, no clock of its own. The
+only time is the number of the optimizer step, so whoever knows `global_step` knows the phase, which is what makes a run
+resumable anywhere.
 """
 
 import math
@@ -67,7 +68,7 @@ class Phase:
 class Schedule:
     """Consecutive phases that cover the optimizer steps 0 .. total_steps - 1.
 
-    Build one with `from_steps`, `from_epochs` or `equal_parts`; each takes D, S, D[, S, D ...] lengths.
+    Build one with `from_steps`, `from_epochs` or `equal_parts`; each takes the lengths of D, S[, D, S ...].
 
     Attributes:
         phases: The phases in order, dense and sparse in turn. Only the first may be empty (an already trained model).
@@ -87,7 +88,7 @@ class Schedule:
         """Builds a schedule from the length of each phase in optimizer steps.
 
         Args:
-            steps: Lengths of D, S, D[, S, D ...]; a first 0 starts from an already trained model.
+            steps: Lengths of D, S[, D, S ...]; a first 0 starts from an already trained model.
             sparsity: Fraction pruned in the sparse phases, in [0, 1): one number for all, or one per sparse phase.
             learning_rates: Peak learning rate of each phase, > 0; None leaves the learning rate to the caller.
             prefix: For errors, what the caller's names of these arguments begin with: `phase_` for `phase_steps`.
@@ -125,7 +126,7 @@ class Schedule:
         """Builds a schedule from lengths in epochs; boundaries fall on the nearest optimizer step.
 
         Args:
-            epochs: Lengths of D, S, D[, S, D ...] in epochs, fractions allowed (VGG-16's sparse phase is 1.25).
+            epochs: Lengths of D, S[, D, S ...] in epochs, fractions allowed (VGG-16's sparse phase is 1.25).
             steps_per_epoch: Optimizer steps of one epoch.
             sparsity: As in `from_steps`.
             learning_rates: As in `from_steps`.
@@ -267,15 +268,15 @@ def check_fraction(value: Any, field: str) -> float:
 
 
 def check_lengths(field: str, lengths: Sequence[float], sparsities: Sequence[float]) -> list[float]:
-    """Returns the lengths of D, S, D[, S, D ...] as plain numbers, checked against the sparsities of the sparse phases.
+    """Returns the lengths of D, S[, D, S ...] as plain numbers, checked against the sparsities of the sparse phases.
 
     Raises:
-        ValueError: If the number of phases is not odd and at least 3, disagrees with `sparsities`, or a length is out
-            of range (only the first may be 0).
+        ValueError: If there are fewer than 2 phases, their number disagrees with `sparsities`, or a length is out of
+            range (only the first may be 0).
     """
     values = as_list(lengths)
-    if values is None or len(values) < 3 or len(values) % 2 == 0:
-        raise ValueError(f"{field} must name an odd number of phases, D,S,D[,S,D...], at least 3, got {lengths}")
+    if values is None or len(values) < 2:
+        raise ValueError(f"{field} must give the length of each phase, D,S[,D,S...], of at least 2, got {lengths}")
     if len(sparsities) not in (1, len(values) // 2):
         raise ValueError(
             f"sparsity must hold one number, or one per sparse phase: {field} has {len(values) // 2} sparse "

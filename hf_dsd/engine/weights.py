@@ -3,14 +3,16 @@
 import hashlib
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from .masks import apply_masks_, blocks_of, build_mask, count_revived, like_memory_of, pack_mask, unpack_mask
 from .optimizer_state import clear_masked_state_
 from .selection import prune_count
-from .sharding import layout_of, local_part
-from .targets import Target
+from .sharding import layout_of, local_part, reshard_
+from .targets import Target, canonical_name
 
 
 class MaskedWeight:
@@ -91,10 +93,6 @@ class MaskedWeight:
         """How many pruned weights are not exactly zero, NaN among them, in the whole parameter; synchronises."""
         return 0 if self.mask is None else int(self.layout.all_sum(count_revived(local_part(self.weight()), self.mask)))
 
-    def not_finite(self) -> int:
-        """How many weights are NaN or infinite, in the whole parameter; synchronises."""
-        return int(self.layout.all_sum(torch.count_nonzero(~local_part(self.weight()).isfinite())))
-
     def pack(self) -> Tensor:
         """The whole mask as bits, see `pack_mask`."""
         if self.mask is None:
@@ -111,3 +109,25 @@ class MaskedWeight:
         """Zeroes what the optimizer remembers of the pruned weights, see `clear_masked_state_`."""
         if self.mask is not None:
             clear_masked_state_(optimizer.state.get(self.parameter, {}), self.mask, self.name)
+
+
+@torch.no_grad()
+def not_finite(model: nn.Module, replicas: dist.ProcessGroup | None = None) -> list[str]:
+    """Names of a model's parameters that hold NaN or infinity; one wait for the device.
+
+    Args:
+        model: Wrapped or not, sharded or not.
+        replicas: Ranks that must agree; every one of them calls. Where weights are sharded all ranks must.
+    """
+    reshard_(model)
+    parameters = dict(model.named_parameters())
+    is_split = any(isinstance(p, DTensor) or hasattr(p, "ds_tensor") for p in parameters.values())
+    parts = {canonical_name(name): local_part(getattr(p, "ds_tensor", p)) for name, p in parameters.items()}
+    floats = {name: part for name, part in parts.items() if part.is_floating_point()}
+    if not floats:
+        return []
+    device = next(iter(floats.values())).device
+    bad = torch.stack([(~torch.isfinite(part).all()).to(device, torch.int32) for part in floats.values()])
+    if is_split or replicas is not None:
+        dist.all_reduce(bad, group=replicas)
+    return [name for name, count in zip(floats, bad.tolist(), strict=True) if count]

@@ -45,6 +45,12 @@ class DSDCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         """After every optimizer step, also one that an fp16 overflow skipped: then the masks change nothing."""
+        if getattr(args, "mask_gradients", False) and not self._life.engine.gradients_masked:
+            name = type(self._trainer).__name__
+            raise RuntimeError(
+                f"mask_gradients=True has masked no gradient: {name}.training_step does not call DSDMixin's; return "
+                "super().training_step(...) there, or call self.dsd.mask_gradients() after its backward pass"
+            )
         self._trainer.optimizer_step()
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

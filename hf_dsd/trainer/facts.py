@@ -42,10 +42,10 @@ def run_facts(args: Any, model: str, optimizer: Any, steps_per_epoch: int) -> di
 
 
 def _arm(args: Any) -> str:
-    """How a comparison calls this run: the dense control, DSD, or DSD with another criterion."""
+    """How a comparison calls this run: the dense control, DSD with random masks, or DSD."""
     if args.dsd_control:
         return "dense"
-    return "dsd" if args.mask_criterion == "magnitude" else str(args.mask_criterion)
+    return "random" if args.mask_criterion == "random" else "dsd"
 
 
 def check_resumed(then: Mapping[str, Any], now: Mapping[str, Any], phase: Phase | None) -> None:

@@ -56,7 +56,6 @@ def _host(trainer: Any) -> Host:
         save_model=lambda folder, model: _save_model(trainer, folder, model),
         load_model=lambda folder: trainer._load_from_checkpoint(str(folder)),
         wait=trainer.accelerator.wait_for_everyone,
-        total=trainer.accelerator.reduce,
     )
 
 

@@ -1,12 +1,12 @@
 """Where a run began, to begin there again: `auto_find_batch_size` trains anew when a batch did not fit."""
 
-import random
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
+
+from hf_dsd.engine.random_states import note_random_states
 
 from .sharding import is_sharded
 
@@ -26,19 +26,14 @@ class Start:
         self.batch_size = batch_size
         self._weights = [tensor.detach().to("cpu", copy=True) for tensor in _tensors(model)]
         self._optimizer = None if optimizer is None else deepcopy(optimizer.state_dict())
-        self._random = (random.getstate(), np.random.get_state(), torch.random.get_rng_state())
-        self._devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        self._restore_random_states = note_random_states()
 
     @torch.no_grad()
     def restore(self, model: nn.Module, optimizer: Any) -> Any:
         """Puts everything back, the weights in place; returns the optimizer, None where it is to be built anew."""
         for tensor, first in zip(_tensors(model), self._weights, strict=True):
             tensor.copy_(first)
-        random.setstate(self._random[0])
-        np.random.set_state(self._random[1])
-        torch.random.set_rng_state(self._random[2])
-        if self._devices:
-            torch.cuda.set_rng_state_all(self._devices)
+        self._restore_random_states()
         if self._optimizer is None:
             return None
         optimizer.load_state_dict(deepcopy(self._optimizer))

@@ -45,7 +45,8 @@ class DSDArgumentsMixin(_Arguments):
 
     Attributes:
         sparsity: Fraction pruned per layer, [0, 1); a list means one sparse phase per entry.
-        phase_epochs: Lengths of D S D [S D ...] in epochs, fractions allowed.
+        phase_epochs: Lengths of D S [D S ...] in epochs, fractions allowed. D S D is the paper's method; D S ends with
+            a sparse model.
         phase_steps: The same in optimizer steps.
         phase_learning_rates: Peak of each phase; default: learning_rate, learning_rate, learning_rate/10, and a further
             tenth after each further sparse phase.
@@ -53,7 +54,8 @@ class DSDArgumentsMixin(_Arguments):
         phase_start: Weights a phase begins from: `last`, or the `best` evaluation's of the phase before.
         dense_modules: Regexes searched in parameter names: the complete list of what stays dense.
         sparsity_overrides: Regex -> fraction, as a dictionary or JSON.
-        mask_criterion: `magnitude`, or `random` as a control.
+        mask_criterion: `magnitude`; `random` as a control; or `zeros`, with phases 0 S [D], which trains a sparse model
+            on under its own mask: `sparsity` and `sparsity_overrides` must be those that it was trained with.
         reset_optimizer_state: At a re-dense phase forget `none`, the `masked` entries, or `all` of the optimizer's
             state.
         mask_gradients: Also zero pruned weights' gradients before clipping.
@@ -70,10 +72,10 @@ class DSDArgumentsMixin(_Arguments):
         metadata={"help": "Fraction of every pruned layer that is zero in a sparse phase, [0, 1); several: one per S."},
     )
     phase_epochs: list[float] | None = field(
-        default=None, metadata={"help": "Epochs of D S D [S D ...]; a first 0 starts from an already trained model."}
+        default=None, metadata={"help": "Epochs of D S [D S ...]; a first 0 starts from an already trained model."}
     )
     phase_steps: list[int] | None = field(
-        default=None, metadata={"help": "Optimizer steps of D S D [S D ...], instead of --phase_epochs."}
+        default=None, metadata={"help": "Optimizer steps of D S [D S ...], instead of --phase_epochs."}
     )
     phase_learning_rates: list[float] | None = field(
         default=None, metadata={"help": "Peak learning rate of each phase. Default: lr, lr, lr/10."}
@@ -91,8 +93,9 @@ class DSDArgumentsMixin(_Arguments):
     sparsity_overrides: dict[str, float] | str | None = field(
         default=None, metadata={"help": 'Regex -> sparsity as JSON, e.g. \'{"lstm": 0.5, "decoder": 0}\'.'}
     )
-    mask_criterion: Literal["magnitude", "random"] = field(
-        default="magnitude", metadata={"help": "Which weights are pruned; random is the control."}
+    mask_criterion: Literal["magnitude", "random", "zeros"] = field(
+        default="magnitude",
+        metadata={"help": "Which weights are pruned; random is the control, zeros keeps a sparse model's mask."},
     )
     reset_optimizer_state: Literal["none", "masked", "all"] = field(
         default="masked", metadata={"help": "Optimizer state forgotten when pruned weights come back."}
@@ -236,7 +239,7 @@ class DSDArgumentsMixin(_Arguments):
 
     @property
     def phase_count(self) -> int:
-        """Number of phases, an odd number of at least 3."""
+        """Number of phases, at least 2."""
         lengths = self.phase_epochs or self.phase_steps
         return len(lengths) if lengths else 2 * len(check_sparsity(self.sparsity)) + 1
 
