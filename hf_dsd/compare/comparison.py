@@ -12,7 +12,7 @@ from hf_dsd.files import read_json, write_json
 from hf_dsd.runs.folder import seeds_in
 from hf_dsd.runs.run import Run
 
-from .arms import ARMS, EQUAL_BUDGET
+from .arms import ARMS, EQUAL_BUDGET, SPARSE_END
 from .recipe import COMPARISON_FILE_NAME, read_recipe
 from .run_results import RunResult, passed_over, read_runs, run_results
 from .statistics import approximate_randomization, detectable_difference, example_counts, holm, paired_t
@@ -369,6 +369,8 @@ def _arms(finished: Sequence[RunResult]) -> dict[str, ArmSummary]:
             values = [_number(result) for result in results]
             sd = stdev(values) if len(values) > 1 else None
             cost = {key: _mean([getattr(result, key) for result in results]) for key in ("epochs", "steps", "seconds")}
+            if all(result.phase.endswith("-sparse") for result in results):
+                label = SPARSE_END.get(arm, label)
             arms[arm] = ArmSummary(label, len(values), fmean(values), sd, **cost)
     return arms
 

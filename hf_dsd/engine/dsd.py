@@ -33,7 +33,7 @@ from .phase_weights import bind_weights, build_masks, check_replicas, load_masks
 from .schedule import Phase, Schedule
 from .sharding import replicas_of
 from .targets import log_changes, log_frozen, plan_targets
-from .weights import MaskedWeight, not_finite
+from .weights import MaskedWeight, MaskPass, not_finite
 from .zero_weights import ZeroWeight
 
 logger = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ class DSD:
         self.seed = seed
         self.phase: Phase | None = None
         self.left_early: list[int] = []
-        self.weights: list[MaskedWeight] = []
+        self._mask([])
         self.targets = plan_targets(model, dense_modules=dense_modules, sparsity_overrides=sparsity_overrides)
         log_frozen(self.targets)
         self.replicas = replicas_of(model)
@@ -143,8 +143,7 @@ class DSD:
     def optimizer_step(self) -> None:
         """Re-applies the masks after an optimizer step, in place; in dense phases it only counts the step."""
         self._applied = self._applied_in_phase = True
-        for weight in self.weights:
-            weight.apply_()
+        self._mask_pass()
 
     def mask_gradients(self) -> None:
         """Multiplies gradients by the masks, in place; call it before clipping. The paper masks weights only.
@@ -258,7 +257,7 @@ class DSD:
             raise ValueError(f"DSD state has version {version}, this hf_dsd reads {_STATE_VERSION}: upgrade hf_dsd")
         self.schedule, self.phase = _continue_schedule(self.schedule, meta)
         self.left_early = list(meta["left_early"])
-        self.weights = self._bind(self.phase) if self.phase is not None and self.phase.is_sparse else []
+        self._mask(self._bind(self.phase) if self.phase is not None and self.phase.is_sparse else [])
         load_masks(self.weights, state["masks"], meta["shapes"])
         if self.weights and meta["mask_criterion"] != self.mask_criterion:
             raise ValueError(f"mask_criterion is {self.mask_criterion}, the checkpoint's is {meta['mask_criterion']}")
@@ -322,9 +321,8 @@ class DSD:
                 f"{name} cannot be pruned at optimizer step {phase.start}: {error}"
                 + ("" if self.mask_criterion == "zeros" else _IF_DIVERGED)
             ) from error
-        self.weights = weights
-        for weight in weights:
-            weight.apply_()
+        self._mask(weights)
+        self._mask_pass()
         pruned, of = sum(weight.pruned for weight in weights), self.target_weights
         logger.info("%s: pruned %d of %d weights in %d parameters", phase.name, pruned, of, len(weights))
 
@@ -334,7 +332,10 @@ class DSD:
         elif self.reset_optimizer_state == "masked":
             for weight in self.weights:
                 weight.forget_(self.optimizer)
-        self.weights = []
+        self._mask([])
+
+    def _mask(self, weights: list[MaskedWeight]) -> None:
+        self.weights, self._mask_pass = weights, MaskPass(weights)
 
     def _bind(self, phase: Phase) -> list[MaskedWeight]:
         targets = [target for target in self.targets if target.is_pruned]

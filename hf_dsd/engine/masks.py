@@ -18,8 +18,8 @@ from .sharding import WHOLE, Layout, layout_of, local_part
 
 CRITERIA = ("magnitude", "random", "zeros")
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-# Elements of a block that one operation works on. PyTorch converts a whole uint8 operand to the other's dtype before it
-# multiplies on a CPU, which for a block stays in the cache; a GPU converts on the fly.
+# Elements of a block of fp32 that one operation works on. PyTorch converts a whole uint8 operand to the other's dtype before
+# it multiplies on a CPU, which for a block stays in the cache; a GPU converts on the fly.
 _CPU_BLOCK, _DEVICE_BLOCK = 1 << 17, 1 << 24
 
 
@@ -128,7 +128,7 @@ def blocks_of(tensor: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def _blocks(tensor: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    limit = _CPU_BLOCK if tensor.device.type == "cpu" else _DEVICE_BLOCK
+    limit = (_CPU_BLOCK if tensor.device.type == "cpu" else _DEVICE_BLOCK) * 4 // tensor.element_size()
     if tensor.numel() <= limit:
         yield tensor, mask
         return

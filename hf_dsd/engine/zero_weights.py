@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .masks import apply_masks_
 from .targets import Target
 from .weights import MaskedWeight
 
@@ -43,15 +42,15 @@ class ZeroWeight(MaskedWeight):
         """The whole fp32 weight."""
         return whole_weight(self.parameter)
 
-    @torch.no_grad()
-    def apply_(self) -> None:
-        """Masks what this rank holds of the fp32 copy, and of the parameter where it is whole at the moment."""
+    def parts(self) -> list[tuple[Tensor, Tensor]]:
+        """What this rank holds of the fp32 copy, and of the parameter where it is whole at the moment."""
         if self.mask is None:
-            return
+            return []
         part = self._part()
-        apply_masks_((copy, part.cut(self.mask)) for copy in part.copies)
+        parts = [(copy, part.cut(self.mask)) for copy in part.copies]
         if not hasattr(self.parameter, "ds_id") or _is_gathered(self.parameter):  # ZeRO 3 keeps small ones whole, too
-            apply_masks_([(self.parameter.data, self.mask)])
+            parts.append((self.parameter.data, self.mask))
+        return parts
 
     def mask_gradient_(self) -> None:
         """Refuses: ZeRO clips gradients where a mask cannot reach them.

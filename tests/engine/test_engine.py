@@ -299,7 +299,7 @@ def test_infinite_weights() -> None:
 @pytest.mark.parametrize(
     ("option", "value", "choices"),
     [
-        ("mask_criterion", "smallest", "magnitude, random"),
+        ("mask_criterion", "smallest", "magnitude, random, zeros"),
         ("reset_optimizer_state", "some", "none, masked, all"),
     ],
 )

@@ -459,7 +459,7 @@ def test_no_field_takes_a_value_of_any_type(value):
         ),
         ({"learning_rate": 0.0}, "learning_rate must be positive and finite, got [0.0]"),
         ({"phase_start": "first"}, "phase_start must be one of last, best, got 'first'"),
-        ({"mask_criterion": "l1"}, "mask_criterion must be one of magnitude, random, got 'l1'"),
+        ({"mask_criterion": "l1"}, "mask_criterion must be one of magnitude, random, zeros, got 'l1'"),
         ({"reset_optimizer_state": "some"}, "reset_optimizer_state must be one of none, masked, all, got 'some'"),
         (
             {"reset_optimizer_state": None},
