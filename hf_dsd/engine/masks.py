@@ -18,8 +18,9 @@ from .sharding import WHOLE, Layout, layout_of, local_part
 
 CRITERIA = ("magnitude", "random", "zeros")
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-# Elements of a block of fp32 that one operation works on. PyTorch converts a whole uint8 operand to the other's dtype before
-# it multiplies on a CPU, which for a block stays in the cache; a GPU converts on the fly.
+# Elements of a block that one operation works on, in fp32; in bytes they are as large for every dtype. PyTorch converts
+# a whole uint8 operand to the other's dtype before it multiplies on a CPU, which for a block stays in the cache; a GPU
+# converts on the fly.
 _CPU_BLOCK, _DEVICE_BLOCK = 1 << 17, 1 << 24
 
 

@@ -1,4 +1,4 @@
-"""What a sensitivity analysis found, and its file."""
+"""What a sensitivity analysis found, and its file for programs."""
 
 import math
 import os
@@ -7,11 +7,10 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hf_dsd.files import read_json, write_json
+from hf_dsd.files import write_json
 
 FILE_NAME = "sensitivity.json"
 _VERSION = 1
-_REMEDY = "remove it, and measure again"
 
 
 @dataclass(frozen=True)
@@ -132,45 +131,11 @@ class Sensitivity:
         content = {"version": _VERSION, **_in_json(asdict(self))}
         return write_json(Path(folder) / FILE_NAME, content, allow_nan=False)
 
-    @classmethod
-    def read(cls, folder: str | os.PathLike[str]) -> "Sensitivity":
-        """Reads what `write` wrote.
-
-        Raises:
-            FileNotFoundError: If the folder has no `sensitivity.json`.
-            ValueError: If the file is damaged, or of another version.
-        """
-        path = Path(folder) / FILE_NAME
-        content = read_json(path, _REMEDY)
-        if content is None:
-            raise FileNotFoundError(f"{path} is missing: measure by `hf-dsd sensitivity`")
-        version = content.pop("version", None)
-        if version != _VERSION:
-            raise ValueError(f"{path} has version {version}, this hf_dsd reads {_VERSION}: measure again")
-        try:
-            content["together"] = _curve(content["together"])
-            content["layers"] = [_curve(curve) for curve in content["layers"]]
-            content["suggestion"] = Suggestion(**_with_numbers(content["suggestion"]))
-            content["dense"] = {name: float(value) for name, value in content["dense"].items()}
-            return cls(**{**content, "repeated": float(content["repeated"])})
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"{path} is damaged ({type(error).__name__}: {error}): {_REMEDY}") from error
-
 
 def _in_json(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become strings that `float` reads."""
+    """JSON has no NaN and no infinity: they become strings that Python's `float` reads."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     if isinstance(value, dict):
         return {name: _in_json(item) for name, item in value.items()}
     return [_in_json(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def _with_numbers(fields: Mapping[str, Any]) -> dict[str, Any]:
-    """A point's or suggestion's fields, with numbers for such strings."""
-    scores = {name: float(value) for name, value in fields["scores"].items()}
-    return {**fields, "scores": scores, "worse_by": float(fields["worse_by"])}
-
-
-def _curve(fields: Mapping[str, Any]) -> Curve:
-    return Curve(fields["name"], fields["weights"], [Point(**_with_numbers(point)) for point in fields["points"]])

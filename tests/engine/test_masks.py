@@ -19,6 +19,8 @@ from hf_dsd.engine.masks import (
     seed_of,
     unpack_mask,
 )
+from hf_dsd.engine.targets import Target
+from hf_dsd.engine.weights import MaskedWeight, MaskPass
 
 WEIGHT = [[0.5, -3.0, 0.0], [-0.25, 2.0, 1.0]]
 
@@ -220,14 +222,21 @@ def test_blocks_are_exact_whatever_the_memory(memory, dtype):
         weight = MEMORY[memory]().to(dtype)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("memory", MEMORY)
-def test_nothing_of_weight_size_is_allocated(memory):
+def test_nothing_of_weight_size_is_allocated(memory, dtype):
     """Neither by the mask pass nor by the check of the zeros, in PyTorch's memory or numpy's."""
-    weight = MEMORY[memory]().repeat(*[4, 2, 1, 1][: MEMORY[memory]().dim()])
+    weight = MEMORY[memory]().repeat(*[4, 2, 1, 1][: MEMORY[memory]().dim()]).to(dtype)
+    weight = torch.cat([weight, weight]) if dtype is torch.bfloat16 else weight  # as many bytes
     mask = like_memory_of(torch.rand(weight.shape) < 0.5, weight)
+    target = Target("w", tuple(weight.shape))
+    masked = MaskedWeight(target, nn.Parameter(weight), 0.5)
+    masked.mask = mask
     bound = 10 * _CPU_BLOCK  # bytes: a block as fp32, another as bits, and flags
-    assert weight.numel() * 4 > 6 * bound
-    for run in (lambda: apply_masks_([(weight, mask)]), lambda: count_revived(weight, mask)):
+    assert weight.numel() * weight.element_size() > 6 * bound
+    for run in (lambda: apply_masks_([(weight, mask)]), MaskPass([masked]), lambda: count_revived(weight, mask)):
+        with profile(activities=[ProfilerActivity.CPU]):  # its first use imports much
+            run()
         tracemalloc.start()
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
             run()
@@ -237,6 +246,23 @@ def test_nothing_of_weight_size_is_allocated(memory):
         allocated = max([largest, *(event.self_cpu_memory_usage for event in profiled.events())])
         assert allocated < bound
         assert largest_by_numpy < 4 * bound  # the profiler's own records are among it
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("memory", MEMORY)
+def test_the_pass_over_all_weights_equals_the_products(memory, dtype):
+    """Also where the weights have moved since, and where one is small."""
+    tensors = [MEMORY[memory]().to(dtype), torch.randn(3, 4).to(dtype), torch.randn(3, 4).double()]
+    weights = [MaskedWeight(Target("w", tuple(t.shape)), nn.Parameter(t), 0.5) for t in tensors]
+    for weight in weights:
+        weight.mask = like_memory_of(torch.rand(weight.shape) < 0.5, weight.parameter)
+    run = MaskPass(weights)
+    for _ in range(2):
+        expected = [weight.parameter.detach() * weight.mask for weight in weights]
+        run()
+        assert all(torch.equal(weight.parameter, want) for weight, want in zip(weights, expected, strict=True))
+        for weight in weights:
+            weight.parameter.data = torch.randn(weight.shape).to(weight.parameter.dtype)
 
 
 def test_apply_takes_every_pair_once():
