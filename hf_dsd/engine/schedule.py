@@ -16,6 +16,8 @@ from typing import Any
 
 from .numbers import as_list, as_number
 
+Sparsity = float | Sequence[float]
+
 
 class PhaseKind(str, Enum):
     """Whether a phase trains all weights (`DENSE`) or only those that its mask keeps (`SPARSE`)."""
@@ -80,7 +82,7 @@ class Schedule:
     def from_steps(
         cls,
         steps: Sequence[int],
-        sparsity: float | Sequence[float] = 0.3,
+        sparsity: Sparsity = 0.3,
         learning_rates: Sequence[float] | None = None,
         *,
         prefix: str = "",
@@ -105,20 +107,16 @@ class Schedule:
         checked = check_learning_rates(learning_rates, len(lengths), f"{prefix}learning_rates")
         rates = [None] * len(lengths) if checked is None else checked
         ends = list(accumulate(map(int, lengths)))
-        phases = []
-        for index, (start, end, rate) in enumerate(zip([0, *ends], ends, rates, strict=False)):
-            if index % 2:
-                phases.append(Phase(index, PhaseKind.SPARSE, start, end, sparsities[index // 2], rate))
-            else:
-                phases.append(Phase(index, PhaseKind.DENSE, start, end, 0.0, rate))
-        return cls(tuple(phases))
+        spans = zip((PhaseKind.DENSE, PhaseKind.SPARSE) * len(ends), [0, *ends], ends, rates, strict=False)
+        fractions = [sparsities[index // 2] if index % 2 else 0.0 for index in range(len(ends))]
+        return cls(tuple(Phase(i, *span[:3], fractions[i], span[3]) for i, span in enumerate(spans)))
 
     @classmethod
     def from_epochs(
         cls,
         epochs: Sequence[float],
         steps_per_epoch: int,
-        sparsity: float | Sequence[float] = 0.3,
+        sparsity: Sparsity = 0.3,
         learning_rates: Sequence[float] | None = None,
         *,
         prefix: str = "",
@@ -128,9 +126,9 @@ class Schedule:
         Args:
             epochs: Lengths of D, S[, D, S ...] in epochs, fractions allowed (VGG-16's sparse phase is 1.25).
             steps_per_epoch: Optimizer steps of one epoch.
-            sparsity: As in `from_steps`.
-            learning_rates: As in `from_steps`.
-            prefix: As in `from_steps`.
+            sparsity: As in `from_steps`, like the next two.
+            learning_rates: None leaves them to the caller.
+            prefix: For errors.
 
         Raises:
             ValueError: As `from_steps`, and if a phase is shorter than one optimizer step.
@@ -138,13 +136,14 @@ class Schedule:
         epochs = check_lengths(f"{prefix}epochs", epochs, check_sparsity(sparsity))
         total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)  # as Trainer rounds, but 0.1 + 0.1 + 0.1 is 0.3 here
         ends = [round(sum(epochs[: i + 1]) * steps_per_epoch) for i in range(len(epochs) - 1)] + [total]
-        return cls._from_ends(ends, f"{prefix}epochs", epochs, sparsity, learning_rates, prefix)
+        steps = _lengths_between(ends, f"{prefix}epochs", epochs)
+        return cls.from_steps(steps, sparsity, learning_rates, prefix=prefix)
 
     @classmethod
     def equal_parts(
         cls,
         total_steps: int,
-        sparsity: float | Sequence[float] = 0.3,
+        sparsity: Sparsity = 0.3,
         learning_rates: Sequence[float] | None = None,
         *,
         prefix: str = "",
@@ -156,24 +155,7 @@ class Schedule:
         """
         count = 2 * len(check_sparsity(sparsity)) + 1
         ends = [round(total_steps * (i + 1) / count) for i in range(count)]
-        return cls._from_ends(ends, "the run's length", [f"{total_steps} steps"], sparsity, learning_rates, prefix)
-
-    @classmethod
-    def _from_ends(
-        cls,
-        ends: list[int],
-        field: str,
-        value: Sequence[Any],
-        sparsity: float | Sequence[float],
-        learning_rates: Sequence[float] | None,
-        prefix: str,
-    ) -> "Schedule":
-        steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-        if any(n < 1 for n in steps[1:]):
-            raise ValueError(
-                f"{field} must give every phase after the first at least one optimizer step, got {list(value)}, "
-                f"which is {steps} steps; train longer or use fewer phases"
-            )
+        steps = _lengths_between(ends, "the run's length", [f"{total_steps} steps"])
         return cls.from_steps(steps, sparsity, learning_rates, prefix=prefix)
 
     @property
@@ -205,12 +187,9 @@ class Schedule:
         return scale * max(phase.end - step, 0) / phase.steps if decays else scale
 
     def cut(self, step: int) -> "Schedule":
-        """Ends the phase of the last finished step at `step`; later phases keep their lengths and move forward.
+        """Ends the phase of the last of `step` finished steps there; later phases keep their lengths and move forward.
 
         This is how "while not converged" (Algorithm 1) leaves a phase before its maximum length.
-
-        Args:
-            step: Optimizer steps done so far, at least 1.
 
         Raises:
             ValueError: If the run has no such step.
@@ -240,7 +219,18 @@ class Schedule:
         return cls(tuple(Phase(**{**phase, "kind": PhaseKind(phase["kind"])}) for phase in phases))
 
 
-def check_sparsity(sparsity: float | Sequence[float], field: str = "sparsity") -> list[float]:
+def _lengths_between(ends: Sequence[int], field: str, value: Sequence[Any]) -> list[int]:
+    """The phases' lengths in steps, checked: rounding may have left one without any."""
+    steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    if any(n < 1 for n in steps[1:]):
+        raise ValueError(
+            f"{field} must give every phase after the first at least one optimizer step, got {list(value)}, "
+            f"which is {steps} steps; train longer or use fewer phases"
+        )
+    return steps
+
+
+def check_sparsity(sparsity: Sparsity, field: str = "sparsity") -> list[float]:
     """Returns `sparsity` as a list of fractions.
 
     Raises:

@@ -74,10 +74,7 @@ class Suggestion:
         sparsity_overrides: Pattern -> fraction, the caller's own first.
         flags: The same for a command line.
         reasons: Why, one sentence each.
-        pruned: Weights that this prunes.
-        scores: As measured with exactly these options.
-        worse_by: How much worse than the dense model.
-        standard_error: Of `worse_by`, as at `Point`.
+        pruned: As at `Point`, like the next three, as measured with exactly these options.
     """
 
     sparsity: float | None

@@ -3,11 +3,11 @@
 from copy import deepcopy
 from typing import Any
 
-import torch
 from torch import nn
 
 from hf_dsd.engine.random_states import note_random_states
 
+from .loading import copy_weights_, tensors_of
 from .sharding import is_sharded
 
 
@@ -24,15 +24,13 @@ class Start:
 
     def __init__(self, model: nn.Module, optimizer: Any, batch_size: int) -> None:
         self.batch_size = batch_size
-        self._weights = [tensor.detach().to("cpu", copy=True) for tensor in _tensors(model)]
+        self._weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors_of(model).items()}
         self._optimizer = None if optimizer is None else deepcopy(optimizer.state_dict())
         self._restore_random_states = note_random_states()
 
-    @torch.no_grad()
     def restore(self, model: nn.Module, optimizer: Any) -> Any:
         """Puts everything back, the weights in place; returns the optimizer, None where it is to be built anew."""
-        for tensor, first in zip(_tensors(model), self._weights, strict=True):
-            tensor.copy_(first)
+        copy_weights_(model, self._weights)
         self._restore_random_states()
         if self._optimizer is None:
             return None
@@ -57,7 +55,3 @@ def begin_anew(trainer: Any, start: Start | None) -> Start:
             )
         trainer.optimizer = start.restore(trainer.model, trainer.optimizer)
     return start
-
-
-def _tensors(model: nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]
