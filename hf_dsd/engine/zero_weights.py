@@ -27,11 +27,7 @@ def is_partitioned(parameter: nn.Parameter) -> bool:
 class ZeroWeight(MaskedWeight):
     """`MaskedWeight` for ZeRO stages 1, 2 and 3: every rank makes the same calls, in the same order.
 
-    Args:
-        target: The parameter's name and shape.
-        parameter: A parameter of the model that `deepspeed.initialize` returned.
-        sparsity: Fraction pruned, in [0, 1).
-        optimizer: What `deepspeed.initialize` returned, or accelerate's wrapper of it.
+    Parameter and optimizer are those that `deepspeed.initialize` returned, or accelerate's wrapper of the latter.
     """
 
     def __init__(self, target: Target, parameter: nn.Parameter, sparsity: float, optimizer: Optimizer) -> None:

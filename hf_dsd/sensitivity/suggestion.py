@@ -41,13 +41,10 @@ def find(
     allowed: float,
     measure: Callable[[float, Mapping[str, float]], Point],
 ) -> Found:
-    """Applies the rule.
+    """Applies the rule to all layers at once and to those that may be held back, each alone.
 
-    Args:
-        together: All layers pruned at once.
-        layers: The layers that may be held back, each pruned alone.
-        allowed: How much worse the model may become, in the metric's units.
-        measure: From a sparsity and what is held back, layer -> sparsity, to the measured combination.
+    `allowed` is how much worse the model may become, in the metric's units; `measure` turns a sparsity and what is held
+    back, layer -> sparsity, into the measured combination.
     """
     best, best_held_back, tried = together.within(allowed), dict[str, float](), None
     if not best.pruned:  # a sparse phase that prunes nothing is an error

@@ -138,11 +138,7 @@ FIELD_TYPES = {
 
 
 def read_field(field: str, value: Any) -> Any:
-    """The value of one field as plain Python.
-
-    Args:
-        field: A key of `FIELD_TYPES`.
-        value: From Python, a command line, JSON or YAML.
+    """The value of one field of `FIELD_TYPES` as plain Python, from Python, a command line, JSON or YAML.
 
     Raises:
         ValueError: Naming the field, the rule, the value and the remedy, if `value` has another type.

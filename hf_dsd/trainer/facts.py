@@ -13,14 +13,7 @@ _NOT_COMPARED = {"arm", "world_size", "weight_averages", "model"}  # checked els
 
 
 def run_facts(args: Any, model: str, optimizer: Any, steps_per_epoch: int) -> dict[str, Any]:
-    """The facts of a run, JSON-ready.
-
-    Args:
-        args: Its `DSDTrainingArguments`.
-        model: Name of the model's class.
-        optimizer: The one that trains, wrapped or not.
-        steps_per_epoch: Optimizer steps of one epoch.
-    """
+    """The facts of a run, JSON-ready: of its arguments, model's class, optimizer and an epoch's optimizer steps."""
     return {
         "model": model,
         "arm": _arm(args),

@@ -14,12 +14,8 @@ from .sharding import is_sharded
 class Start:
     """The weights, optimizer state and random state before a run's first step.
 
-    The Trainer alone would go on from the weights of the failed attempt, which a sparse phase may have pruned.
-
-    Args:
-        model: Not yet sharded; its weights are copied to the CPU.
-        optimizer: The user's own, or one that has trained before; None if it is not yet built.
-        batch_size: The one that is tried first.
+    The Trainer alone would go on from the weights of the failed attempt, which a sparse phase may have pruned. The
+    model is not yet sharded, and copied to the CPU; the optimizer is None if it is not yet built.
     """
 
     def __init__(self, model: nn.Module, optimizer: Any, batch_size: int) -> None:
