@@ -257,8 +257,9 @@ class DSD:
             raise ValueError(f"DSD state has version {version}, this hf_dsd reads {_STATE_VERSION}: upgrade hf_dsd")
         self.schedule, self.phase = _continue_schedule(self.schedule, meta)
         self.left_early = list(meta["left_early"])
-        self._mask(self._bind(self.phase) if self.phase is not None and self.phase.is_sparse else [])
-        load_masks(self.weights, state["masks"], meta["shapes"])
+        weights = self._bind(self.phase) if self.phase is not None and self.phase.is_sparse else []
+        load_masks(weights, state["masks"], meta["shapes"])
+        self._mask(weights)
         if self.weights and meta["mask_criterion"] != self.mask_criterion:
             raise ValueError(f"mask_criterion is {self.mask_criterion}, the checkpoint's is {meta['mask_criterion']}")
         self._next_step = 0 if self.phase is None else meta.get("step")  # version 0.1.0 kept no step
