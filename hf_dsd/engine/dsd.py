@@ -47,8 +47,7 @@ class DSD:
 
     The caller must call `begin_step(step)` before every optimizer step, with steps counted from 0 to the schedule's end
     without gaps and across epochs, and `optimizer_step()` after it; a step is an optimizer step, never a micro-batch.
-    Parameters are changed in place only: their identity and storage stay, so cuDNN's flat RNN weights, DDP buckets and
-    CUDA graphs keep working.
+    Parameters are changed in place only: cuDNN's flat RNN weights, DDP buckets and CUDA graphs keep working.
 
     To resume, build the same object again and call `load_state_dict` (or `load`) after the model's weights are loaded;
     `accelerator.register_for_checkpointing(dsd)` does both.
@@ -63,8 +62,8 @@ class DSD:
         model: The model, wrapped or not.
         optimizer: The optimizer that trains it.
         schedule: The phases.
-        dense_modules: See `plan_targets`.
-        sparsity_overrides: See `plan_targets`.
+        dense_modules: See `plan_targets`, like the next one.
+        sparsity_overrides: Regex -> sparsity.
         mask_criterion: `magnitude`; `random` as a control; or `zeros`, which trains a sparse model on under its own
             mask, in phases of lengths 0,S[,D]: its zeros must be as many as the sparsity prunes.
         reset_optimizer_state: What a re-dense phase forgets: `none`, `masked` (what belongs to the pruned weights, see
@@ -77,8 +76,7 @@ class DSD:
         left_early: Indices of the phases that `leave_phase` ended.
         gradients_masked: True once `mask_gradients` was called for the step that has begun.
         weights: The targets in the sparse phase in force, see `MaskedWeight`; empty outside sparse phases.
-        replicas: The ranks that train copies of this model; found where `model` is a `DistributedDataParallel`, to be
-            set where only an outer wrapper is one.
+        replicas: The ranks that train copies of this model; to be set where only an outer wrapper is DDP.
         targets: Every parameter with its rule, see `plan_targets`.
 
     Raises:
@@ -99,11 +97,7 @@ class DSD:
     ) -> None:
         check_choice("mask_criterion", mask_criterion, CRITERIA)
         check_choice("reset_optimizer_state", reset_optimizer_state, RESET_MODES)
-        if mask_criterion == "zeros" and any(phase.is_sparse and phase.start for phase in schedule.phases):
-            raise ValueError(
-                'mask_criterion="zeros" keeps the zeros of the model as it is given, so its one sparse phase must '
-                "begin at step 0: give phases of lengths 0,S or 0,S,D, or another criterion"
-            )
+        _check_zeros_begin(mask_criterion, schedule)
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule
@@ -157,9 +151,7 @@ class DSD:
     def learning_rate_scale(self, step: int, *, decays: bool = False) -> float:
         """A phase's learning rate over the first phase's, for `LambdaLR(optimizer, dsd.learning_rate_scale)`.
 
-        Args:
-            step: Optimizer step, from 0.
-            decays: Fall linearly towards 0 within every phase; `partial(dsd.learning_rate_scale, decays=True)`.
+        With `decays` it falls linearly towards 0 within every phase: `partial(dsd.learning_rate_scale, decays=True)`.
 
         Raises:
             ValueError: If the schedule has no learning rates, or the optimizer was not built with the first phase's.
@@ -318,10 +310,8 @@ class DSD:
         errors = build_masks(weights, self.mask_criterion, lambda name: seed_of(self.seed, phase.index, name))
         check_replicas(weights, errors, self.replicas)
         for name, error in errors.items():
-            raise ValueError(
-                f"{name} cannot be pruned at optimizer step {phase.start}: {error}"
-                + ("" if self.mask_criterion == "zeros" else _IF_DIVERGED)
-            ) from error
+            remedy = "" if self.mask_criterion == "zeros" else _IF_DIVERGED
+            raise ValueError(f"{name} cannot be pruned at optimizer step {phase.start}: {error}{remedy}") from error
         self._mask(weights)
         self._mask_pass()
         pruned, of = sum(weight.pruned for weight in weights), self.target_weights
@@ -352,6 +342,14 @@ class DSD:
                 f"the loaded masks do not belong to the model's weights: pruned entries of {revived[:5]} are not zero; "
                 "load the weights of the same checkpoint"
             )
+
+
+def _check_zeros_begin(criterion: str, schedule: Schedule) -> None:
+    if criterion == "zeros" and any(phase.is_sparse and phase.start for phase in schedule.phases):
+        raise ValueError(
+            'mask_criterion="zeros" keeps the zeros of the model as it is given, so its one sparse phase must begin at '
+            "step 0: give phases of lengths 0,S or 0,S,D, or another criterion"
+        )
 
 
 def _check_order(step: int, expected: int | None, applied: bool, phase: Phase | None, schedule: Schedule) -> None:
