@@ -17,21 +17,18 @@ def note_random_states() -> Callable[[], None]:
     """
     python, numpy, cpu = random.getstate(), np.random.get_state(), torch.random.get_rng_state()
     module: Any = torch.get_device_module()
-    get, put = (getattr(module, f"{verb}_rng_state_all", getattr(module, f"{verb}_rng_state", None)) for verb in _VERBS)
-    is_used = get is not None and getattr(module, "is_initialized", lambda: True)()  # asking must not start a GPU
-    devices = get() if is_used else None
+    get, put = (f"{verb}_rng_state{'_all' if hasattr(module, 'get_rng_state_all') else ''}" for verb in ("get", "set"))
+    is_used = hasattr(module, get) and getattr(module, "is_initialized", lambda: True)()  # asking must not start a GPU
+    devices = getattr(module, get)() if is_used else None
 
     def restore() -> None:
         random.setstate(python)
         np.random.set_state(numpy)
         torch.random.set_rng_state(cpu)
         if devices is not None:
-            put(devices)
+            getattr(module, put)(devices)
 
     return restore
-
-
-_VERBS = ("get", "set")
 
 
 @contextmanager
