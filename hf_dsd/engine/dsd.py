@@ -203,7 +203,7 @@ class DSD:
     def revived_weights(self) -> dict[str, int]:
         """Pruned weights that are not exactly zero now, by parameter (empty when all is well; synchronises).
 
-        Where `not_finite_weights` names the parameter, too, the run has diverged: NaN and infinity times 0 are NaN.
+        Where `not_finite_weights` names the parameter, too, the run has diverged: NaN times 0 is NaN (of 16 bits 0).
         Otherwise something writes weights after `optimizer_step`. Of sharded weights the whole's number: every rank
         must call it.
         """

@@ -104,11 +104,8 @@ class MaskedWeight:
 class MaskPass:
     """W <- W * Mask in place for all weights of a phase: one pass, 1 byte of mask read per weight, nothing allocated.
 
-    A call of PyTorch for all of them costs half of what one call each does where tensors are small. Weights of 16 bits
-    are multiplied as integers of the same bits, several times as fast on a CPU; there a pruned NaN becomes 0, too.
-
-    Args:
-        weights: Of the phase; on several ranks every rank makes the same calls.
+    One call of PyTorch for all of them costs less than one call each. Weights of 16 bits are multiplied as integers of
+    the same bits, 1.4 to 4 times as fast on an AMD EPYC (Zen 4, one thread); there a pruned NaN becomes 0, too.
     """
 
     def __init__(self, weights: Sequence[MaskedWeight]) -> None:
