@@ -28,23 +28,14 @@ class PhaseKind(str, Enum):
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a schedule: the optimizer steps `start <= step < end`.
+    """One phase of a schedule: the optimizer steps `start <= step < end`."""
 
-    Attributes:
-        index: Position in the schedule, from 0.
-        kind: Dense or sparse.
-        start: First optimizer step of the phase, from 0.
-        end: One past its last optimizer step.
-        sparsity: Fraction of every target set to zero, in [0, 1); 0 in a dense phase.
-        learning_rate: Peak learning rate of the phase, or None where the caller manages it.
-    """
-
-    index: int
+    index: int  # position in the schedule, from 0
     kind: PhaseKind
-    start: int
-    end: int
-    sparsity: float = 0.0
-    learning_rate: float | None = None
+    start: int  # its first optimizer step, from 0
+    end: int  # one past its last optimizer step
+    sparsity: float = 0.0  # fraction of every target set to zero, in [0, 1); 0 in a dense phase
+    learning_rate: float | None = None  # its peak, or None where the caller manages it
 
     @property
     def name(self) -> str:

@@ -43,15 +43,10 @@ Unsigned = npt.NDArray[np.unsignedinteger[Any]]
 
 
 class Selection(NamedTuple):
-    """The outcome of a selection.
+    """The outcome of a selection."""
 
-    Attributes:
-        mask: Bool tensor of the values' shape, contiguous; False at the k smallest magnitudes.
-        threshold: The k-th smallest magnitude (the largest pruned one); 0.0 if k is 0.
-    """
-
-    mask: Tensor
-    threshold: float
+    mask: Tensor  # bool, of the values' shape, contiguous; False at the k smallest magnitudes
+    threshold: float  # the k-th smallest magnitude (the largest pruned one); 0.0 if k is 0
 
 
 def prune_count(sparsity: float, n: int, matrices: int = 1) -> int:

@@ -35,17 +35,11 @@ _GUESSES = 6  # layers whose input is tried as the model's
 
 
 class Uses(NamedTuple):
-    """What forwards do with parameters, by their ids.
+    """What forwards do with parameters, by their ids."""
 
-    Attributes:
-        seen: Those that an operation took.
-        multiplied: Those of them that a matrix product or a convolution took, transposed or cast at the most.
-        first: Those with which a convolution reads the model's input: no other weight matrix stands before it.
-    """
-
-    seen: set[int]
-    multiplied: set[int]
-    first: set[int]
+    seen: set[int]  # an operation took them
+    multiplied: set[int]  # of them a matrix product or a convolution, transposed or cast at the most
+    first: set[int]  # a convolution reads the model's input with them: no other weight matrix stands before it
 
 
 def uses_of(model: nn.Module, shapes: Mapping[int, tuple[int, ...]], matrices: Set[int], wanted: Set[int]) -> Uses:

@@ -74,19 +74,12 @@ class ZeroWeight(MaskedWeight):
 
 
 class Part(NamedTuple):
-    """What this rank holds of one parameter's fp32 copy, as flat views.
+    """What this rank holds of one parameter's fp32 copy, as flat views."""
 
-    Attributes:
-        start: Where the part begins in the flattened parameter.
-        numel: Entries of it, 0 on a rank without any.
-        copies: The fp32 part and, in ZeRO 3, the part of the parameter itself.
-        states: The optimizer's moments of it.
-    """
-
-    start: int
-    numel: int
-    copies: list[Tensor]
-    states: list[Tensor]
+    start: int  # where the part begins in the flattened parameter
+    numel: int  # 0 on a rank without any
+    copies: list[Tensor]  # the fp32 part and, in ZeRO 3, the part of the parameter itself
+    states: list[Tensor]  # the optimizer's moments of it
 
     def cut(self, mask: Tensor) -> Tensor:
         """The part's share of a whole mask, flat."""

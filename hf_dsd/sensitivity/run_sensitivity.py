@@ -27,27 +27,17 @@ from .table import print_sensitivity
 
 @dataclass(frozen=True)
 class SensitivityOptions:
-    """What to measure; a script's `--sensitivity` takes it as JSON, `{}` for the defaults.
+    """What to measure; a script's `--sensitivity` takes it as JSON, `{}` for the defaults."""
 
-    Attributes:
-        phase: Which of the run's models to prune, such as `phase-0-dense`; None takes the first phase that the run has
-            finished, or where it has trained nothing the model as the script loaded it.
-        sparsities: Fractions in [0, 1) to measure.
-        metric: `loss`, or a score of the trainer's own evaluation such as `bleu4`, which then evaluates all examples.
-        greater_is_better: The metric's direction; None where its name tells.
-        tolerance: How much worse the metric may become, as a fraction of the dense model's.
-        examples: How many examples to evaluate for the loss, at the most, spread evenly over the set. Their batches
-            stay on the device.
-        out: The folder for the two files; None takes the run's.
-    """
-
+    # Which of the run's models to prune, such as `phase-0-dense`; None takes the first phase that the run has finished,
+    # or where it has trained nothing the model as the script loaded it.
     phase: str | None = None
-    sparsities: tuple[float, ...] = SPARSITIES
-    metric: str = "loss"
-    greater_is_better: bool | None = None
-    tolerance: float = TOLERANCE
-    examples: int = 128
-    out: str | None = None
+    sparsities: tuple[float, ...] = SPARSITIES  # fractions in [0, 1)
+    metric: str = "loss"  # or a score of the trainer's own evaluation such as `bleu4`, which evaluates all examples
+    greater_is_better: bool | None = None  # None where the metric's name tells
+    tolerance: float = TOLERANCE  # how much worse the metric may become, as a fraction of the dense model's
+    examples: int = 128  # for the loss, at the most, spread evenly over the set; their batches stay on the device
+    out: str | None = None  # the folder for the two files; None takes the run's
 
     @classmethod
     def parse(cls, text: str) -> "SensitivityOptions":

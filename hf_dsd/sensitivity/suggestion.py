@@ -22,17 +22,11 @@ SHARE = 0.5
 
 @dataclass(frozen=True)
 class Found:
-    """The outcome of the rule.
+    """The outcome of the rule."""
 
-    Attributes:
-        point: The suggestion as it was measured; the dense model if nothing could be pruned.
-        held_back: Layer -> the lower sparsity that it gets.
-        tried: The last combination that was too much or gained nothing, if one was measured.
-    """
-
-    point: Point
-    held_back: Mapping[str, float]
-    tried: Point | None
+    point: Point  # the suggestion as it was measured; the dense model if nothing could be pruned
+    held_back: Mapping[str, float]  # layer -> the lower sparsity that it gets
+    tried: Point | None  # the last combination that was too much or gained nothing, if one was measured
 
 
 def find(

@@ -31,21 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Host:
-    """What a life cycle asks of whoever trains.
+    """What a life cycle asks of whoever trains."""
 
-    Attributes:
-        folder: Where the run's phases and summary go.
-        writes: True on the ranks that write files.
-        save_model: Writes the model that trains into a folder, or another one of its class; every rank calls it.
-        load_model: Loads a folder's weights into the model that trains, in place.
-        wait: Returns when every rank has called it.
-    """
-
-    folder: Path
-    writes: bool
-    save_model: Callable[[Path, nn.Module | None], None]
-    load_model: Callable[[Path], None]
-    wait: Callable[[], None]
+    folder: Path  # where the run's phases and summary go
+    writes: bool  # true on the ranks that write files
+    save_model: Callable[[Path, nn.Module | None], None]  # the model that trains, or another of its class; on all ranks
+    load_model: Callable[[Path], None]  # a folder's weights into the model that trains, in place
+    wait: Callable[[], None]  # returns when every rank has called it
 
 
 class Lifecycle:
