@@ -24,6 +24,9 @@ ARMS: Mapping[str, str] = {
 }
 """The arms that have a name of their own -> label, in the order of a table."""
 
+SPARSE_END = {"dsd": "sparse training (same budget)", "random": "sparse training with random masks"}
+"""The labels of arms whose recipe ends in a sparse phase; `sparse` then is the model of `dsd` once more."""
+
 BASELINE = "dense"
 SUGGESTED = ("dsd", BASELINE)
 
@@ -96,8 +99,10 @@ def trained_by(arm: str, baseline: str) -> str:
     return baseline if arm in _OF_THE_BASELINE else "dsd" if arm == "sparse" else arm
 
 
-def arm_label(arm: str, baseline: str) -> str:
+def arm_label(arm: str, baseline: str, *, ends_sparse: bool = False) -> str:
     """How a table calls an arm: an arm of the user's by its name."""
+    if ends_sparse and arm in SPARSE_END:
+        return SPARSE_END[arm]
     if arm not in _OF_THE_BASELINE:
         return ARMS.get(arm, arm)
     return f"{'dense control' if baseline == BASELINE else baseline}, {ARMS[arm]}"

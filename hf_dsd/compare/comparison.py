@@ -355,7 +355,8 @@ def _arms(finished: Sequence[RunResult], recipe: Mapping[str, Any], baseline: st
         cost = {key: _mean([getattr(result, key) for result in results]) for key in ("epochs", "steps", "seconds")}
         given = {key: value for key, value in recipe.get("arms", {}).get(arm, {}).items() if key not in _KEPT}
         words = shlex.join(as_arguments(given))
-        arms[arm] = ArmSummary(arm_label(arm, baseline), len(values), fmean(values), sd, **cost, arguments=words)
+        label = arm_label(arm, baseline, ends_sparse=all(result.phase.endswith("-sparse") for result in results))
+        arms[arm] = ArmSummary(label, len(values), fmean(values), sd, **cost, arguments=words)
     return arms
 
 

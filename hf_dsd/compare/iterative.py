@@ -13,7 +13,7 @@ class Recipe:
 
     Attributes:
         unit: `phase_epochs` or `phase_steps`.
-        lengths: Of D, S, D[, S, D ...] in that unit.
+        lengths: Of D, S[, D, S ...] in that unit.
         sparsity: Fractions of the sparse phases.
         learning_rates: Peaks of the phases; None leaves them to the default rule.
     """
@@ -61,13 +61,13 @@ class Recipe:
         l2 * l2 / l1; without rates the default rule says the same: lr, lr, lr/10, lr/10, lr/100.
 
         Raises:
-            ValueError: If the recipe is already iterative, a phase of one optimizer step cannot be halved, or the
+            ValueError: If the recipe is not D,S,D, a phase of one optimizer step cannot be halved, or the
                 learning rates are not one per phase, > 0.
         """
         if len(self.lengths) != 3:
             raise ValueError(
-                f"the recipe is already iterative ({self.unit} {list(self.lengths)}): its dsd arm is the iterative "
-                "one; leave iterative out of --arms"
+                f"the iterative arm divides the phases of D,S,D, and the recipe's are others, or already iterative "
+                f"({self.unit} {list(self.lengths)}): leave iterative out of --arms"
             )
         first, sparse, dense = self.lengths
         whole = self.unit == "phase_steps"

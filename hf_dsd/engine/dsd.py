@@ -33,12 +33,13 @@ from .phase_weights import bind_weights, build_masks, check_replicas, load_masks
 from .schedule import Phase, Schedule
 from .sharding import replicas_of
 from .targets import log_changes, log_frozen, plan_targets
-from .weights import MaskedWeight
+from .weights import MaskedWeight, MaskPass, not_finite
 from .zero_weights import ZeroWeight
 
 logger = logging.getLogger(__name__)
 
 _STATE_VERSION = 1
+_IF_DIVERGED = "; if the run has diverged, lower its learning rate or resume from an earlier checkpoint"
 
 
 class DSD:
@@ -46,8 +47,7 @@ class DSD:
 
     The caller must call `begin_step(step)` before every optimizer step, with steps counted from 0 to the schedule's end
     without gaps and across epochs, and `optimizer_step()` after it; a step is an optimizer step, never a micro-batch.
-    Parameters are changed in place only: their identity and storage stay, so cuDNN's flat RNN weights, DDP buckets and
-    CUDA graphs keep working.
+    Parameters are changed in place only: cuDNN's flat RNN weights, DDP buckets and CUDA graphs keep working.
 
     To resume, build the same object again and call `load_state_dict` (or `load`) after the model's weights are loaded;
     `accelerator.register_for_checkpointing(dsd)` does both.
@@ -62,9 +62,10 @@ class DSD:
         model: The model, wrapped or not.
         optimizer: The optimizer that trains it.
         schedule: The phases.
-        dense_modules: See `plan_targets`.
-        sparsity_overrides: See `plan_targets`.
-        mask_criterion: `magnitude`, or `random` as a control.
+        dense_modules: See `plan_targets`, like the next one.
+        sparsity_overrides: Regex -> sparsity.
+        mask_criterion: `magnitude`; `random` as a control; or `zeros`, which trains a sparse model on under its own
+            mask, in phases of lengths 0,S[,D]: its zeros must be as many as the sparsity prunes.
         reset_optimizer_state: What a re-dense phase forgets: `none`, `masked` (what belongs to the pruned weights, see
             `clear_masked_state_`) or `all`.
         seed: Decides what the random criterion prunes.
@@ -73,9 +74,9 @@ class DSD:
         schedule: The schedule in force; phases left early (`leave_phase`) are shorter than planned.
         phase: The phase of the last `begin_step`, None before the first.
         left_early: Indices of the phases that `leave_phase` ended.
+        gradients_masked: True once `mask_gradients` was called for the step that has begun.
         weights: The targets in the sparse phase in force, see `MaskedWeight`; empty outside sparse phases.
-        replicas: The ranks that train copies of this model; found where `model` is a `DistributedDataParallel`, to be
-            set where only an outer wrapper is one.
+        replicas: The ranks that train copies of this model; to be set where only an outer wrapper is DDP.
         targets: Every parameter with its rule, see `plan_targets`.
 
     Raises:
@@ -96,6 +97,7 @@ class DSD:
     ) -> None:
         check_choice("mask_criterion", mask_criterion, CRITERIA)
         check_choice("reset_optimizer_state", reset_optimizer_state, RESET_MODES)
+        _check_zeros_begin(mask_criterion, schedule)
         self.model = model
         self.optimizer = optimizer
         self.schedule = schedule
@@ -104,12 +106,13 @@ class DSD:
         self.seed = seed
         self.phase: Phase | None = None
         self.left_early: list[int] = []
-        self.weights: list[MaskedWeight] = []
+        self._mask([])
         self.targets = plan_targets(model, dense_modules=dense_modules, sparsity_overrides=sparsity_overrides)
         log_frozen(self.targets)
         self.replicas = replicas_of(model)
         self._next_step: int | None = 0  # None after the load of a state that does not know it
         self._applied = self._applied_in_phase = False  # the masks, since the last `begin_step` and in this phase
+        self.gradients_masked = False
         self._unverified = False
 
     # What the loop calls
@@ -128,29 +131,27 @@ class DSD:
         if step != self._next_step or step >= self.schedule.total_steps:
             _check_order(step, self._next_step, self._applied, self.phase, self.schedule)
         began = self._change_phase(step)
-        self._next_step, self._applied = step + 1, False
+        self._next_step, self._applied, self.gradients_masked = step + 1, False, False
         return began
 
     def optimizer_step(self) -> None:
         """Re-applies the masks after an optimizer step, in place; in dense phases it only counts the step."""
         self._applied = self._applied_in_phase = True
-        for weight in self.weights:
-            weight.apply_()
+        self._mask_pass()
 
     def mask_gradients(self) -> None:
         """Multiplies gradients by the masks, in place; call it before clipping. The paper masks weights only.
 
         An infinite gradient of a pruned weight becomes NaN, so a GradScaler still sees the overflow.
         """
+        self.gradients_masked = True
         for weight in self.weights:
             weight.mask_gradient_()
 
     def learning_rate_scale(self, step: int, *, decays: bool = False) -> float:
         """A phase's learning rate over the first phase's, for `LambdaLR(optimizer, dsd.learning_rate_scale)`.
 
-        Args:
-            step: Optimizer step, from 0.
-            decays: Fall linearly towards 0 within every phase; `partial(dsd.learning_rate_scale, decays=True)`.
+        With `decays` it falls linearly towards 0 within every phase: `partial(dsd.learning_rate_scale, decays=True)`.
 
         Raises:
             ValueError: If the schedule has no learning rates, or the optimizer was not built with the first phase's.
@@ -202,15 +203,15 @@ class DSD:
     def revived_weights(self) -> dict[str, int]:
         """Pruned weights that are not exactly zero now, by parameter (empty when all is well; synchronises).
 
-        Where `not_finite_weights` names the parameter, too, the run has diverged: NaN and infinity times 0 are NaN.
+        Where `not_finite_weights` names the parameter, too, the run has diverged: NaN times 0 is NaN (of 16 bits 0).
         Otherwise something writes weights after `optimizer_step`. Of sharded weights the whole's number: every rank
         must call it.
         """
         return {weight.name: count for weight in self.weights if (count := weight.revived())}
 
-    def not_finite_weights(self) -> dict[str, int]:
-        """Weights that are NaN or infinite, by masked parameter; costs and collectives as of `revived_weights`."""
-        return {weight.name: count for weight in self.weights if (count := weight.not_finite())}
+    def not_finite_weights(self) -> list[str]:
+        """Names of all the model's parameters that hold NaN or infinity, on whichever rank; every rank must call it."""
+        return not_finite(self.model, self.replicas)
 
     # Checkpoints
 
@@ -248,8 +249,9 @@ class DSD:
             raise ValueError(f"DSD state has version {version}, this hf_dsd reads {_STATE_VERSION}: upgrade hf_dsd")
         self.schedule, self.phase = _continue_schedule(self.schedule, meta)
         self.left_early = list(meta["left_early"])
-        self.weights = self._bind(self.phase) if self.phase is not None and self.phase.is_sparse else []
-        load_masks(self.weights, state["masks"], meta["shapes"])
+        weights = self._bind(self.phase) if self.phase is not None and self.phase.is_sparse else []
+        load_masks(weights, state["masks"], meta["shapes"])
+        self._mask(weights)
         if self.weights and meta["mask_criterion"] != self.mask_criterion:
             raise ValueError(f"mask_criterion is {self.mask_criterion}, the checkpoint's is {meta['mask_criterion']}")
         self._next_step = 0 if self.phase is None else meta.get("step")  # version 0.1.0 kept no step
@@ -308,13 +310,10 @@ class DSD:
         errors = build_masks(weights, self.mask_criterion, lambda name: seed_of(self.seed, phase.index, name))
         check_replicas(weights, errors, self.replicas)
         for name, error in errors.items():
-            raise ValueError(
-                f"{name} holds NaN or inf at optimizer step {phase.start}, or cannot be pruned; {error}: if the run "
-                "has diverged, lower its learning rate or resume from an earlier checkpoint"
-            ) from error
-        self.weights = weights
-        for weight in weights:
-            weight.apply_()
+            remedy = "" if self.mask_criterion == "zeros" else _IF_DIVERGED
+            raise ValueError(f"{name} cannot be pruned at optimizer step {phase.start}: {error}{remedy}") from error
+        self._mask(weights)
+        self._mask_pass()
         pruned, of = sum(weight.pruned for weight in weights), self.target_weights
         logger.info("%s: pruned %d of %d weights in %d parameters", phase.name, pruned, of, len(weights))
 
@@ -324,7 +323,10 @@ class DSD:
         elif self.reset_optimizer_state == "masked":
             for weight in self.weights:
                 weight.forget_(self.optimizer)
-        self.weights = []
+        self._mask([])
+
+    def _mask(self, weights: list[MaskedWeight]) -> None:
+        self.weights, self._mask_pass = weights, MaskPass(weights)
 
     def _bind(self, phase: Phase) -> list[MaskedWeight]:
         targets = [target for target in self.targets if target.is_pruned]
@@ -340,6 +342,14 @@ class DSD:
                 f"the loaded masks do not belong to the model's weights: pruned entries of {revived[:5]} are not zero; "
                 "load the weights of the same checkpoint"
             )
+
+
+def _check_zeros_begin(criterion: str, schedule: Schedule) -> None:
+    if criterion == "zeros" and any(phase.is_sparse and phase.start for phase in schedule.phases):
+        raise ValueError(
+            'mask_criterion="zeros" keeps the zeros of the model as it is given, so its one sparse phase must begin at '
+            "step 0: give phases of lengths 0,S or 0,S,D, or another criterion"
+        )
 
 
 def _check_order(step: int, expected: int | None, applied: bool, phase: Phase | None, schedule: Schedule) -> None:

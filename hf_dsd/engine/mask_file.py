@@ -29,12 +29,9 @@ _REMEDY = "resume from an earlier checkpoint"
 
 
 def write_state_file(folder: str | os.PathLike[str], masks: dict[str, Tensor], meta: dict[str, Any]) -> Path:
-    """Writes packed masks (name -> uint8) and JSON-ready `meta` into `folder`; returns the masks' path.
+    """Writes packed masks (name -> uint8) and JSON-ready `meta` into a checkpoint's folder; returns the masks' path.
 
-    Args:
-        folder: The checkpoint; made if it is missing.
-        masks: Parameter name -> packed mask.
-        meta: The state; its `shapes` (parameter name -> shape) go into the masks' file.
+    The `shapes` of `meta` (parameter name -> shape) go into the masks' file.
     """
     folder = Path(folder)
     state = json.loads(json.dumps(meta))  # fails before a file is touched, and makes keys what a reader will get

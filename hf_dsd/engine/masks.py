@@ -16,10 +16,11 @@ from .schedule import check_sparsity
 from .selection import BITS_DTYPE, Selection, prune_count, select_smallest
 from .sharding import WHOLE, Layout, layout_of, local_part
 
-CRITERIA = ("magnitude", "random")
+CRITERIA = ("magnitude", "random", "zeros")
 _FLOATS = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
-# Elements of a block that one operation works on. PyTorch converts a whole uint8 operand to the other's dtype before it
-# multiplies on a CPU, which for a block stays in the cache; a GPU converts on the fly.
+# Elements of a block that one operation works on, in fp32; in bytes they are as large for every dtype. PyTorch converts
+# a whole uint8 operand to the other's dtype before it multiplies on a CPU, which for a block stays in the cache; a GPU
+# converts on the fly.
 _CPU_BLOCK, _DEVICE_BLOCK = 1 << 17, 1 << 24
 
 
@@ -33,7 +34,8 @@ def build_mask(
         weight: Real floating tensor of 16 bits or more, of any shape and strides, plain or a DTensor; of one, all ranks
             must call.
         sparsity: Fraction to prune, in [0, 1).
-        criterion: `magnitude` prunes the smallest |w|; `random` prunes as many, anywhere (the control).
+        criterion: `magnitude` prunes the smallest |w|; `random` prunes as many, anywhere (the control); `zeros` prunes
+            the entries that are 0, and takes no other number of them.
         seed: Decides what `random` prunes: the same seed and shape give the same mask on every device and rank.
         matrices: How many matrices are stacked along the first dimension, as the experts of a mixture are; each of them
             loses the same number of entries, see `prune_count`.
@@ -44,7 +46,8 @@ def build_mask(
 
     Raises:
         ValueError: If an argument is out of range; if the mask would prune anything and the weight holds NaN or inf,
-            which times 0 is not 0; or if it is sharded in a way that DSD does not know.
+            which times 0 is not 0; if its zeros are not as many as `zeros` shall prune; or if it is sharded in a way
+            that DSD does not know.
     """
     check_sparsity(sparsity)
     if weight.dtype not in _FLOATS:
@@ -52,8 +55,11 @@ def build_mask(
     pruned, layout, scores = prune_count(sparsity, weight.numel(), matrices), layout_of(weight), local_part(weight)
     if not pruned:
         return Selection(torch.ones(scores.shape, dtype=torch.bool, device=scores.device), 0.0)
-    if criterion == "magnitude":
-        return _select(scores, pruned, matrices, layout)
+    if criterion != "random":
+        built = _select(scores, pruned, matrices, layout)
+        if criterion == "zeros":
+            _check_zeros(scores, built.mask, pruned, layout)
+        return built
     _check_finite(scores, layout)
     generator = torch.Generator("cpu").manual_seed(seed)  # CUDA's stream of numbers is another one
     uniform = torch.rand(weight.shape, generator=generator, dtype=torch.float32, device="cpu")
@@ -78,6 +84,17 @@ def _select(scores: Tensor, pruned: int, matrices: int, layout: Layout) -> Selec
         row.copy_(kept)
         threshold = max(threshold, largest)
     return Selection(mask.view(scores.shape), layout.all_max(threshold))
+
+
+def _check_zeros(scores: Tensor, mask: Tensor, pruned: int, layout: Layout) -> None:
+    """Refuses a mask that is not exactly where the weight is zero."""
+    zeros = scores == 0
+    if int(layout.all_sum(torch.count_nonzero(zeros == mask))):
+        found, n = int(layout.all_sum(torch.count_nonzero(zeros))), sum(layout.sizes) or scores.numel()
+        raise ValueError(
+            f"{found} of its {n} weights are zero, and {pruned} were to be: load the sparse model, and give the "
+            f"sparsity and sparsity_overrides that it was trained with (here {found / n!r})"
+        )
 
 
 def _check_finite(scores: Tensor, layout: Layout) -> None:
@@ -112,7 +129,7 @@ def blocks_of(tensor: Tensor, mask: Tensor) -> list[tuple[Tensor, Tensor]]:
 
 
 def _blocks(tensor: Tensor, mask: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    limit = _CPU_BLOCK if tensor.device.type == "cpu" else _DEVICE_BLOCK
+    limit = (_CPU_BLOCK if tensor.device.type == "cpu" else _DEVICE_BLOCK) * 4 // tensor.element_size()
     if tensor.numel() <= limit:
         yield tensor, mask
         return

@@ -28,12 +28,8 @@ def clear_masked_state_(state: MutableMapping[str, Any], mask: Tensor, name: str
 
     Every state tensor of the parameter's shape counts (momentum, both Adam moments); step counters stay. Adafactor's
     factored second moments have no entry of their own per weight and are kept; a quantized state (8-bit optimizers) has
-    no exact zero and is forgotten for the whole parameter.
-
-    Args:
-        state: What the optimizer holds for the parameter.
-        mask: Bool, True = kept; the block of a sharded parameter.
-        name: The parameter's name, for the log.
+    no exact zero and is forgotten for the whole parameter. Of a sharded parameter the mask is this rank's block; the
+    name is for the log.
     """
     local = [local_part(value) for value in state.values() if isinstance(value, Tensor)]
     tensors = [tensor for tensor in local if tensor.shape == mask.shape]

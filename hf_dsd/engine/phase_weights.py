@@ -49,12 +49,7 @@ def bind_weights(model: nn.Module, optimizer: Optimizer, targets: Sequence[Targe
 def build_masks(
     weights: Sequence[MaskedWeight], criterion: str, seed: Callable[[str], int]
 ) -> Mapping[str, ValueError]:
-    """Builds the masks of all weights, on all of PyTorch's threads where no rank waits for another.
-
-    Args:
-        weights: The weights.
-        criterion: See `build_mask`.
-        seed: Parameter name -> seed.
+    """Builds the masks of all weights (see `build_mask`), on all of PyTorch's threads where no rank waits for another.
 
     Returns:
         Parameter name -> why it has no mask.
@@ -80,12 +75,7 @@ def build_masks(
 def check_replicas(
     weights: Sequence[MaskedWeight], errors: Mapping[str, ValueError], replicas: dist.ProcessGroup | None
 ) -> None:
-    """Compares the masks with the replicas' (see `check_agreement`): one message for each group of ranks.
-
-    Args:
-        weights: The weights of this rank.
-        errors: Parameter name -> why it has no mask.
-        replicas: The ranks that train copies of the whole model.
+    """Compares this rank's masks, or why there is none, with the replicas' (see `check_agreement`).
 
     Raises:
         RuntimeError: If any two replicas differ.

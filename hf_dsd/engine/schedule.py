@@ -1,8 +1,9 @@
 """WHEN: which phase of Dense-Sparse-Dense training owns an optimizer step.
 
-A schedule alternates dense and sparse phases (D, S, D, and S, D again for every further sparse phase). It is plain
-data: no tensors, no clock of its own. The only time is the number of the optimizer step, so whoever knows
-`global_step` knows the phase, which is what makes a run resumable anywhere.
+A schedule alternates dense and sparse phases: D, S, D, and so on. It ends dense, as the paper's method does, or sparse,
+where the sparse model is the result (the paper's "Sparse" rows). It is plain data: no tensors, no clock of its own. The
+only time is the number of the optimizer step, so whoever knows `global_step` knows the phase, which is what makes a run
+resumable anywhere.
 """
 
 import math
@@ -15,6 +16,8 @@ from typing import Any
 
 from .numbers import as_list, as_number
 
+Sparsity = float | Sequence[float]
+
 
 class PhaseKind(str, Enum):
     """Whether a phase trains all weights (`DENSE`) or only those that its mask keeps (`SPARSE`)."""
@@ -25,23 +28,14 @@ class PhaseKind(str, Enum):
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase of a schedule: the optimizer steps `start <= step < end`.
+    """One phase of a schedule: the optimizer steps `start <= step < end`."""
 
-    Attributes:
-        index: Position in the schedule, from 0.
-        kind: Dense or sparse.
-        start: First optimizer step of the phase, from 0.
-        end: One past its last optimizer step.
-        sparsity: Fraction of every target set to zero, in [0, 1); 0 in a dense phase.
-        learning_rate: Peak learning rate of the phase, or None where the caller manages it.
-    """
-
-    index: int
+    index: int  # position in the schedule, from 0
     kind: PhaseKind
-    start: int
-    end: int
-    sparsity: float = 0.0
-    learning_rate: float | None = None
+    start: int  # its first optimizer step, from 0
+    end: int  # one past its last optimizer step
+    sparsity: float = 0.0  # fraction of every target set to zero, in [0, 1); 0 in a dense phase
+    learning_rate: float | None = None  # its peak, or None where the caller manages it
 
     @property
     def name(self) -> str:
@@ -67,7 +61,7 @@ class Phase:
 class Schedule:
     """Consecutive phases that cover the optimizer steps 0 .. total_steps - 1.
 
-    Build one with `from_steps`, `from_epochs` or `equal_parts`; each takes D, S, D[, S, D ...] lengths.
+    Build one with `from_steps`, `from_epochs` or `equal_parts`; each takes the lengths of D, S[, D, S ...].
 
     Attributes:
         phases: The phases in order, dense and sparse in turn. Only the first may be empty (an already trained model).
@@ -79,7 +73,7 @@ class Schedule:
     def from_steps(
         cls,
         steps: Sequence[int],
-        sparsity: float | Sequence[float] = 0.3,
+        sparsity: Sparsity = 0.3,
         learning_rates: Sequence[float] | None = None,
         *,
         prefix: str = "",
@@ -87,7 +81,7 @@ class Schedule:
         """Builds a schedule from the length of each phase in optimizer steps.
 
         Args:
-            steps: Lengths of D, S, D[, S, D ...]; a first 0 starts from an already trained model.
+            steps: Lengths of D, S[, D, S ...]; a first 0 starts from an already trained model.
             sparsity: Fraction pruned in the sparse phases, in [0, 1): one number for all, or one per sparse phase.
             learning_rates: Peak learning rate of each phase, > 0; None leaves the learning rate to the caller.
             prefix: For errors, what the caller's names of these arguments begin with: `phase_` for `phase_steps`.
@@ -104,20 +98,16 @@ class Schedule:
         checked = check_learning_rates(learning_rates, len(lengths), f"{prefix}learning_rates")
         rates = [None] * len(lengths) if checked is None else checked
         ends = list(accumulate(map(int, lengths)))
-        phases = []
-        for index, (start, end, rate) in enumerate(zip([0, *ends], ends, rates, strict=False)):
-            if index % 2:
-                phases.append(Phase(index, PhaseKind.SPARSE, start, end, sparsities[index // 2], rate))
-            else:
-                phases.append(Phase(index, PhaseKind.DENSE, start, end, 0.0, rate))
-        return cls(tuple(phases))
+        spans = zip((PhaseKind.DENSE, PhaseKind.SPARSE) * len(ends), [0, *ends], ends, rates, strict=False)
+        fractions = [sparsities[index // 2] if index % 2 else 0.0 for index in range(len(ends))]
+        return cls(tuple(Phase(i, *span[:3], fractions[i], span[3]) for i, span in enumerate(spans)))
 
     @classmethod
     def from_epochs(
         cls,
         epochs: Sequence[float],
         steps_per_epoch: int,
-        sparsity: float | Sequence[float] = 0.3,
+        sparsity: Sparsity = 0.3,
         learning_rates: Sequence[float] | None = None,
         *,
         prefix: str = "",
@@ -125,11 +115,11 @@ class Schedule:
         """Builds a schedule from lengths in epochs; boundaries fall on the nearest optimizer step.
 
         Args:
-            epochs: Lengths of D, S, D[, S, D ...] in epochs, fractions allowed (VGG-16's sparse phase is 1.25).
+            epochs: Lengths of D, S[, D, S ...] in epochs, fractions allowed (VGG-16's sparse phase is 1.25).
             steps_per_epoch: Optimizer steps of one epoch.
-            sparsity: As in `from_steps`.
-            learning_rates: As in `from_steps`.
-            prefix: As in `from_steps`.
+            sparsity: As in `from_steps`, like the next two.
+            learning_rates: None leaves them to the caller.
+            prefix: For errors.
 
         Raises:
             ValueError: As `from_steps`, and if a phase is shorter than one optimizer step.
@@ -137,13 +127,14 @@ class Schedule:
         epochs = check_lengths(f"{prefix}epochs", epochs, check_sparsity(sparsity))
         total = math.ceil(sum(epochs) * steps_per_epoch - 1e-9)  # as Trainer rounds, but 0.1 + 0.1 + 0.1 is 0.3 here
         ends = [round(sum(epochs[: i + 1]) * steps_per_epoch) for i in range(len(epochs) - 1)] + [total]
-        return cls._from_ends(ends, f"{prefix}epochs", epochs, sparsity, learning_rates, prefix)
+        steps = _lengths_between(ends, f"{prefix}epochs", epochs)
+        return cls.from_steps(steps, sparsity, learning_rates, prefix=prefix)
 
     @classmethod
     def equal_parts(
         cls,
         total_steps: int,
-        sparsity: float | Sequence[float] = 0.3,
+        sparsity: Sparsity = 0.3,
         learning_rates: Sequence[float] | None = None,
         *,
         prefix: str = "",
@@ -155,24 +146,7 @@ class Schedule:
         """
         count = 2 * len(check_sparsity(sparsity)) + 1
         ends = [round(total_steps * (i + 1) / count) for i in range(count)]
-        return cls._from_ends(ends, "the run's length", [f"{total_steps} steps"], sparsity, learning_rates, prefix)
-
-    @classmethod
-    def _from_ends(
-        cls,
-        ends: list[int],
-        field: str,
-        value: Sequence[Any],
-        sparsity: float | Sequence[float],
-        learning_rates: Sequence[float] | None,
-        prefix: str,
-    ) -> "Schedule":
-        steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
-        if any(n < 1 for n in steps[1:]):
-            raise ValueError(
-                f"{field} must give every phase after the first at least one optimizer step, got {list(value)}, "
-                f"which is {steps} steps; train longer or use fewer phases"
-            )
+        steps = _lengths_between(ends, "the run's length", [f"{total_steps} steps"])
         return cls.from_steps(steps, sparsity, learning_rates, prefix=prefix)
 
     @property
@@ -204,12 +178,9 @@ class Schedule:
         return scale * max(phase.end - step, 0) / phase.steps if decays else scale
 
     def cut(self, step: int) -> "Schedule":
-        """Ends the phase of the last finished step at `step`; later phases keep their lengths and move forward.
+        """Ends the phase of the last of `step` finished steps there; later phases keep their lengths and move forward.
 
         This is how "while not converged" (Algorithm 1) leaves a phase before its maximum length.
-
-        Args:
-            step: Optimizer steps done so far, at least 1.
 
         Raises:
             ValueError: If the run has no such step.
@@ -239,7 +210,18 @@ class Schedule:
         return cls(tuple(Phase(**{**phase, "kind": PhaseKind(phase["kind"])}) for phase in phases))
 
 
-def check_sparsity(sparsity: float | Sequence[float], field: str = "sparsity") -> list[float]:
+def _lengths_between(ends: Sequence[int], field: str, value: Sequence[Any]) -> list[int]:
+    """The phases' lengths in steps, checked: rounding may have left one without any."""
+    steps = [end - start for start, end in zip([0, *ends], ends, strict=False)]
+    if any(n < 1 for n in steps[1:]):
+        raise ValueError(
+            f"{field} must give every phase after the first at least one optimizer step, got {list(value)}, "
+            f"which is {steps} steps; train longer or use fewer phases"
+        )
+    return steps
+
+
+def check_sparsity(sparsity: Sparsity, field: str = "sparsity") -> list[float]:
     """Returns `sparsity` as a list of fractions.
 
     Raises:
@@ -267,15 +249,15 @@ def check_fraction(value: Any, field: str) -> float:
 
 
 def check_lengths(field: str, lengths: Sequence[float], sparsities: Sequence[float]) -> list[float]:
-    """Returns the lengths of D, S, D[, S, D ...] as plain numbers, checked against the sparsities of the sparse phases.
+    """Returns the lengths of D, S[, D, S ...] as plain numbers, checked against the sparsities of the sparse phases.
 
     Raises:
-        ValueError: If the number of phases is not odd and at least 3, disagrees with `sparsities`, or a length is out
-            of range (only the first may be 0).
+        ValueError: If there are fewer than 2 phases, their number disagrees with `sparsities`, or a length is out of
+            range (only the first may be 0).
     """
     values = as_list(lengths)
-    if values is None or len(values) < 3 or len(values) % 2 == 0:
-        raise ValueError(f"{field} must name an odd number of phases, D,S,D[,S,D...], at least 3, got {lengths}")
+    if values is None or len(values) < 2:
+        raise ValueError(f"{field} must give the length of each phase, D,S[,D,S...], of at least 2, got {lengths}")
     if len(sparsities) not in (1, len(values) // 2):
         raise ValueError(
             f"sparsity must hold one number, or one per sparse phase: {field} has {len(values) // 2} sparse "

@@ -17,9 +17,8 @@ IEEE floats without their sign bit order like the integers of the same bits, so 
   sends (37 KB for fp32, in 5 messages) does not depend on the tensor's size.
 
 `tests/benchmarks/bench_selection.py` compares it. On an AMD EPYC (Zen 4, one thread, numpy 2.4.6) threshold and full
-mask together took 0.19 to 0.36 of the CPU seconds of `numpy.partition`'s threshold alone for 10 and 100 million fp32
-weights (22 and 270 to 470 ms), 1.2 to 1.4 times as many for 100,000 (1 ms), and 1.6 times as many where the bracket
-misses. Other machines partition faster or slower: run it there. The radix select was not timed on a GPU.
+mask took 0.3 of the CPU seconds of `numpy.partition`'s threshold alone for 10 million fp32 weights (24 ms), 0.4 for 1
+million and 0.8 for 100,000. Other machines partition faster or slower: run it there.
 """
 
 import math
@@ -44,15 +43,10 @@ Unsigned = npt.NDArray[np.unsignedinteger[Any]]
 
 
 class Selection(NamedTuple):
-    """The outcome of a selection.
+    """The outcome of a selection."""
 
-    Attributes:
-        mask: Bool tensor of the values' shape, contiguous; False at the k smallest magnitudes.
-        threshold: The k-th smallest magnitude (the largest pruned one); 0.0 if k is 0.
-    """
-
-    mask: Tensor
-    threshold: float
+    mask: Tensor  # bool, of the values' shape, contiguous; False at the k smallest magnitudes
+    threshold: float  # the k-th smallest magnitude (the largest pruned one); 0.0 if k is 0
 
 
 def prune_count(sparsity: float, n: int, matrices: int = 1) -> int:

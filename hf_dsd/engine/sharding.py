@@ -36,22 +36,14 @@ class Layout:
 
     Every method whose name says `all` or `before`, and `gather`, is a collective of `group`: each of its ranks must
     call it, in the same order. On a whole parameter they cost nothing.
-
-    Attributes:
-        group: The ranks that hold one copy of the parameter together; None where this rank holds it all.
-        rank: This rank's place in the group.
-        sizes: Number of weights on each rank of the group, in order; empty where this rank holds all.
-        rows: The rows (of the first dimension) that this rank holds.
-        replicas: Groups of ranks that hold the same weights as this one; none where there is one copy.
-        device: Where messages between these ranks have to be.
     """
 
-    group: dist.ProcessGroup | None = None
-    rank: int = 0
-    sizes: tuple[int, ...] = ()
-    rows: slice = field(default_factory=lambda: slice(None))
-    replicas: tuple[dist.ProcessGroup, ...] = ()
-    device: torch.device = torch.device("cpu")
+    group: dist.ProcessGroup | None = None  # the ranks that hold one copy together; None where this one holds it all
+    rank: int = 0  # this rank's place in the group
+    sizes: tuple[int, ...] = ()  # number of weights on each rank of the group, in order
+    rows: slice = field(default_factory=lambda: slice(None))  # of the first dimension, that this rank holds
+    replicas: tuple[dist.ProcessGroup, ...] = ()  # groups of ranks that hold the same weights as this one
+    device: torch.device = torch.device("cpu")  # where messages between these ranks have to be
 
     def all_sum(self, counts: Tensor) -> Tensor:
         """The sum of an integer tensor over the group."""

@@ -42,22 +42,15 @@ _QUANTIZED_CLASSES = {"Int8Params", "Params4bit", "Params8bit"}
 
 @dataclass(frozen=True)
 class Target:
-    """One parameter of a model under DSD.
+    """One parameter of a model under DSD."""
 
-    Attributes:
-        name: Its name in the plain model, without the prefixes of DDP, FSDP or torch.compile.
-        shape: Its shape.
-        override: The fraction that `sparsity_overrides` sets, in [0, 1), or None for the phase's own sparsity.
-        dense_reason: The rule that leaves it dense, or "" if it is pruned.
-        matrices: Number of equal matrices stacked along the first dimension, such as a mixture's fused experts; each
-            is pruned by itself.
-    """
-
-    name: str
+    name: str  # in the plain model, without the prefixes of DDP, FSDP or torch.compile
     shape: tuple[int, ...]
-    override: float | None = None
-    dense_reason: str = ""
-    matrices: int = 1
+    override: float | None = None  # what `sparsity_overrides` sets, in [0, 1), or None for the phase's own sparsity
+    dense_reason: str = ""  # the rule that leaves it dense, or "" if it is pruned
+    matrices: int = (
+        1  # equal ones stacked along the first dimension, as a mixture's fused experts; each pruned by itself
+    )
 
     @property
     def is_pruned(self) -> bool:
@@ -82,22 +75,14 @@ class Target:
 
 @dataclass(frozen=True)
 class _Rules:
-    """What decides about a model's parameters: the options in force and what is known of the model.
-
-    Attributes:
-        owned: All its parameters.
-        overrides: Pattern -> sparsity.
-        listed: Pattern of what stays dense -> who says so.
-        by_caller: Those of the patterns that are the caller's, not the model class's.
-        complete_by: Whose list is complete, so that it replaces the defaults: "caller", "class", or "" for nobody's.
-    """
+    """What decides about a model's parameters: the options in force and what is known of the model."""
 
     model: nn.Module
-    owned: Sequence[Owned]
-    overrides: Mapping[str, float]
-    listed: Mapping[str, str]
-    by_caller: frozenset[str]
-    complete_by: str
+    owned: Sequence[Owned]  # all its parameters
+    overrides: Mapping[str, float]  # pattern -> sparsity
+    listed: Mapping[str, str]  # pattern of what stays dense -> who says so
+    by_caller: frozenset[str]  # those of the patterns that are the caller's, not the model class's
+    complete_by: str  # whose list is complete, and replaces the defaults: "caller", "class", or "" for nobody's
 
     def dense_reason(self, item: Owned) -> str:
         """Why a parameter stays dense, "" if it is to be pruned."""

@@ -8,7 +8,6 @@ configuration and layers; of several guesses the one that gets furthest counts.
 import contextlib
 import inspect
 import math
-import random
 import sys
 import warnings
 from collections import OrderedDict
@@ -16,12 +15,13 @@ from collections.abc import Iterator, Mapping, Set
 from types import MethodType
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import FSDPModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+
+from .random_states import kept_random_states
 
 # DDP wraps only the root, so a submodule that happens to be called `module` deeper down keeps its name.
 WRAPPED = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
@@ -35,17 +35,11 @@ _GUESSES = 6  # layers whose input is tried as the model's
 
 
 class Uses(NamedTuple):
-    """What forwards do with parameters, by their ids.
+    """What forwards do with parameters, by their ids."""
 
-    Attributes:
-        seen: Those that an operation took.
-        multiplied: Those of them that a matrix product or a convolution took, transposed or cast at the most.
-        first: Those with which a convolution reads the model's input: no other weight matrix stands before it.
-    """
-
-    seen: set[int]
-    multiplied: set[int]
-    first: set[int]
+    seen: set[int]  # an operation took them
+    multiplied: set[int]  # of them a matrix product or a convolution, transposed or cast at the most
+    first: set[int]  # a convolution reads the model's input with them: no other weight matrix stands before it
 
 
 def uses_of(model: nn.Module, shapes: Mapping[int, tuple[int, ...]], matrices: Set[int], wanted: Set[int]) -> Uses:
@@ -184,22 +178,15 @@ def _unwrapped(module: nn.Module, wrappers: tuple[str, ...]) -> nn.Module:
 @contextlib.contextmanager
 def _nothing_left_behind() -> Iterator[None]:
     """Keeps random states, warnings and compilers out of it; new tensors are meta tensors."""
-    python, numpy = random.getstate(), np.random.get_state()
-    used = torch.cuda.is_initialized()  # type: ignore[no-untyped-call]
-    devices = range(torch.cuda.device_count()) if used else ()
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.random.fork_rng(devices=devices))
+        stack.enter_context(kept_random_states())
         stack.enter_context(warnings.catch_warnings())
         warnings.simplefilter("ignore")
         if "torch._dynamo" in sys.modules:  # else nothing can have been compiled
             stack.enter_context(torch.compiler.set_stance("force_eager"))
         stack.enter_context(torch.no_grad())
         stack.enter_context(torch.device("meta"))
-        try:
-            yield
-        finally:
-            random.setstate(python)
-            np.random.set_state(numpy)
+        yield
 
 
 # The inputs

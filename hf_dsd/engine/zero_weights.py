@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from .masks import apply_masks_
 from .targets import Target
 from .weights import MaskedWeight
 
@@ -28,11 +27,7 @@ def is_partitioned(parameter: nn.Parameter) -> bool:
 class ZeroWeight(MaskedWeight):
     """`MaskedWeight` for ZeRO stages 1, 2 and 3: every rank makes the same calls, in the same order.
 
-    Args:
-        target: The parameter's name and shape.
-        parameter: A parameter of the model that `deepspeed.initialize` returned.
-        sparsity: Fraction pruned, in [0, 1).
-        optimizer: What `deepspeed.initialize` returned, or accelerate's wrapper of it.
+    Parameter and optimizer are those that `deepspeed.initialize` returned, or accelerate's wrapper of the latter.
     """
 
     def __init__(self, target: Target, parameter: nn.Parameter, sparsity: float, optimizer: Optimizer) -> None:
@@ -43,15 +38,15 @@ class ZeroWeight(MaskedWeight):
         """The whole fp32 weight."""
         return whole_weight(self.parameter)
 
-    @torch.no_grad()
-    def apply_(self) -> None:
-        """Masks what this rank holds of the fp32 copy, and of the parameter where it is whole at the moment."""
+    def parts(self) -> list[tuple[Tensor, Tensor]]:
+        """What this rank holds of the fp32 copy, and of the parameter where it is whole at the moment."""
         if self.mask is None:
-            return
+            return []
         part = self._part()
-        apply_masks_((copy, part.cut(self.mask)) for copy in part.copies)
+        parts = [(copy, part.cut(self.mask)) for copy in part.copies]
         if not hasattr(self.parameter, "ds_id") or _is_gathered(self.parameter):  # ZeRO 3 keeps small ones whole, too
-            apply_masks_([(self.parameter.data, self.mask)])
+            parts.append((self.parameter.data, self.mask))
+        return parts
 
     def mask_gradient_(self) -> None:
         """Refuses: ZeRO clips gradients where a mask cannot reach them.
@@ -79,19 +74,12 @@ class ZeroWeight(MaskedWeight):
 
 
 class Part(NamedTuple):
-    """What this rank holds of one parameter's fp32 copy, as flat views.
+    """What this rank holds of one parameter's fp32 copy, as flat views."""
 
-    Attributes:
-        start: Where the part begins in the flattened parameter.
-        numel: Entries of it, 0 on a rank without any.
-        copies: The fp32 part and, in ZeRO 3, the part of the parameter itself.
-        states: The optimizer's moments of it.
-    """
-
-    start: int
-    numel: int
-    copies: list[Tensor]
-    states: list[Tensor]
+    start: int  # where the part begins in the flattened parameter
+    numel: int  # 0 on a rank without any
+    copies: list[Tensor]  # the fp32 part and, in ZeRO 3, the part of the parameter itself
+    states: list[Tensor]  # the optimizer's moments of it
 
     def cut(self, mask: Tensor) -> Tensor:
         """The part's share of a whole mask, flat."""

@@ -87,7 +87,7 @@ class Recipe:
         lr_scheduler_type: Shape of the learning rate inside every phase.
         batch_size: Examples per optimizer step, over all processes.
         world_size: Number of processes.
-        mask_criterion: `magnitude` or `random`.
+        mask_criterion: `magnitude`, `random` or `zeros`.
         reset_optimizer_state: What the optimizer forgets at re-densify.
         command: The command line as recorded, without folders of the machine.
         versions: Of Python and the packages that ran.
@@ -104,6 +104,11 @@ class Recipe:
     reset_optimizer_state: str = "masked"
     command: list[str] = field(default_factory=list)
     versions: dict[str, str | None] = field(default_factory=dict)
+
+    @property
+    def ends_sparse(self) -> bool:
+        """True if the model that the run ends with is sparse."""
+        return bool(self.phases) and self.phases[-1].kind == "sparse"
 
 
 @dataclass(frozen=True)

@@ -200,6 +200,7 @@ class Results:
     def title(self) -> str:
         """The card's heading: a person's, else the model's class, the data and the recipe."""
         how = _HOW.get(self.recipe.arm, "trained dense-sparse-dense")
+        how = how.replace("dense-sparse-dense", "sparse") if self.recipe.ends_sparse else how
         return self.words.title or f"{self.model.class_name} on {self.dataset}, {how}"
 
     def write(self, folder: Path) -> Path:

@@ -111,7 +111,7 @@ def headline(report: ReportFolder) -> dict[str, Any]:
     state = f"{finished} of {len(report.runs)} runs finished" if len(report.runs) > 1 else _state(run)
     verdict = comparison.verdict if comparison is not None else None
     return {
-        "title": f"{model}: dense, sparse, dense",
+        "title": f"{model}: {', '.join(phase['kind'] for phase in run.schedule) or 'dense, sparse, dense'}",
         "folder": report.folder.resolve().name,
         "state": state,
         "facts": facts,
@@ -157,7 +157,7 @@ def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> 
         return section
     name = weights.layer.name
     fate = next(row.fate for row in weights.rows if row.name == name)
-    moments = five_moments(weights.layer)
+    moments = five_moments(weights.layer)[: 3 if weights.round.is_last else None]  # then no weight is restored
     titles = ", ".join(moment.title for moment in moments)
     alt = f"Histograms of the weights of {name} at {len(moments)} moments: {titles}"
     height = (2.7, 1.35 * len(moments) + 0.5)

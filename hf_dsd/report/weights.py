@@ -26,12 +26,14 @@ class SparseRound:
         dense: The model that it began from.
         sparse: The model that it ended with.
         redense: The model that the dense phase after it ended with; None before it.
+        is_last: True if the schedule ends with this phase, so that its pruned weights stay pruned.
     """
 
     phase: Mapping[str, Any]
     dense: PhaseModel
     sparse: PhaseModel
     redense: PhaseModel | None
+    is_last: bool = False
 
     @property
     def models(self) -> list[PhaseModel]:
@@ -161,7 +163,8 @@ def _sparse_rounds(run: Run) -> dict[str, SparseRound]:
         dense, sparse = run.start_of_next(planned[index - 1]), run.models.get(record["name"])
         if dense is not None and sparse is not None:
             redense = run.models.get(planned[index + 1]) if index + 1 < len(planned) else None
-            rounds[record["name"]] = SparseRound(record, dense, sparse, redense)
+            is_last = record["name"] == planned[-1]
+            rounds[record["name"]] = SparseRound(record, dense, sparse, redense, is_last)
     return rounds
 
 

@@ -20,12 +20,7 @@ Result = TypeVar("Result")
 
 
 class _Scores(NamedTuple):
-    """What one evaluation said.
-
-    Attributes:
-        means: Score by name.
-        examples: The deciding metric of each example, (examples,); None if it came as one number.
-    """
+    """What one evaluation said: the scores' means, and the deciding one by example, (examples,), where it came so."""
 
     means: dict[str, float]
     examples: Numbers | None
@@ -34,16 +29,8 @@ class _Scores(NamedTuple):
 class Bench:
     """Holds a model to be pruned and evaluated again and again; evaluates it dense first.
 
-    Args:
-        model: The model; in evaluation mode at every evaluation.
-        evaluate: As at `measure_sensitivity`, like the next two.
-        metric: The score that decides.
-        greater_is_better: Its direction.
-        advance: Called after every point of a curve.
-
-    Attributes:
-        metric: The score that decides.
-        dense: The dense model.
+    The arguments are those of `measure_sensitivity`; `advance` is called after every point of a curve, and `dense` is
+    the point of the dense model.
 
     Raises:
         ValueError: If the metric is missing, or it is 0, NaN or infinite for the dense model.
@@ -78,12 +65,7 @@ class Bench:
         return self._read().means[self.metric]
 
     def measure(self, sparsity: float, targets: Sequence[Target]) -> Point:
-        """Prunes targets, evaluates, and restores them; where nothing is pruned, the point is the dense model's.
-
-        Args:
-            sparsity: Of the sparse phase; 0 leaves the model dense, whatever targets' overrides say.
-            targets: What to prune.
-        """
+        """Prunes targets, evaluates, and restores them; a sparsity of 0 is the dense model, whatever overrides say."""
         pruned = sum(target.pruned_count(sparsity) for target in targets) if sparsity else 0
         if not pruned:
             return Point(sparsity, 0, self.dense.scores, 0.0, self.dense.standard_error)

@@ -13,9 +13,7 @@ INTERRUPTED = 130
 def sensitivity_command(script: Sequence[str], options: dict[str, Any]) -> int:
     """Runs `SCRIPT ITS_OPTIONS --sensitivity JSON`, which prints the table, and returns its exit status.
 
-    Args:
-        script: A training script that takes `--sensitivity` (see `measure_run_sensitivity`), and its arguments.
-        options: Fields of `SensitivityOptions`; those that are None are left to their defaults.
+    The JSON holds those fields of `SensitivityOptions` that are not None.
 
     Raises:
         ValueError: If no script is given, or it is no file.

@@ -15,15 +15,7 @@ _RETRAINING = (
 
 
 def explain(found: Found, together: Curve, layers: Sequence[Curve], tolerance: float, metric: str) -> list[str]:
-    """Why the rule suggests what it suggests: one sentence each.
-
-    Args:
-        found: The outcome of the rule.
-        together: All layers pruned at once.
-        layers: The layers that may be held back.
-        tolerance: Fraction of the dense model's metric.
-        metric: The score that decides.
-    """
+    """Why the rule suggests what it has found, one sentence each; arguments as at `find` and `measure_sensitivity`."""
     dense = together.points[0].scores[metric]
     allowed = tolerance * abs(dense)
     sentences = [

@@ -1,6 +1,7 @@
 """Measures how much worse a model gets as its layers are pruned, one by one and all at once, without retraining."""
 
 import logging
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -42,8 +43,9 @@ def measure_sensitivity(
 ) -> Sensitivity:
     """Prunes each layer alone and all at once, as a sparse phase would, evaluates, and suggests a sparsity.
 
-    Costs (layers + 1) * sparsities evaluations, and a few more. Afterwards the model's weights hold the same bits and
-    its modules are in the modes they were in, also after an exception or an interrupt.
+    Costs (layers + 1) * sparsities evaluations, and a few more; the first one tells how long they will take, which is
+    said before the others begin. Afterwards the model's weights hold the same bits and its modules are in the modes
+    they were in, also after an exception or an interrupt.
 
     Args:
         model: A trained, dense model; in evaluation mode at every evaluation.
@@ -59,7 +61,7 @@ def measure_sensitivity(
         tolerance: How much worse the metric may become, as a fraction of the dense model's; see `suggestion.py`.
         name: What the result calls the model; default: its class.
         data: What it is evaluated on, in words.
-        console: Where to draw a progress bar; None draws none.
+        console: Where to say what it will cost and to draw a progress bar; None does neither.
 
     Raises:
         ValueError: If a sparsity or the tolerance is out of range, the metric is missing, or it is 0, NaN or infinite
@@ -77,7 +79,9 @@ def measure_sensitivity(
     modes = [(module, module.training) for module in model.modules()]
     try:
         with _progress_bar(console, (len(targets) + 1) * len(fractions)) as advance:
+            start = time.perf_counter()
             bench = Bench(model, evaluate, metric, greater_is_better, advance)
+            _say_cost(console, len(targets), len(fractions) - 1, time.perf_counter() - start)
             together = bench.curve(TOGETHER, targets, fractions)
             layers = [bench.curve(target.name, [replace(target, override=None)], fractions) for target in targets]
             suggestion = _suggest(bench, plans, together, layers, tolerance)
@@ -154,6 +158,17 @@ def _suggest(bench: Bench, plans: _Plans, together: Curve, layers: Sequence[Curv
         point.worse_by,
         point.standard_error,
     )
+
+
+def _say_cost(console: Console | None, layers: int, sparsities: int, seconds: float) -> None:
+    """Says what is about to be done, by the seconds that the dense model's evaluation took."""
+    if console is not None:
+        count = (layers + 1) * sparsities
+        console.print(
+            f"{count} evaluations of {seconds:.2g} s, about {count * seconds / 60:.2g} minutes: {layers} layers, each "
+            f"alone, and all at once, at {sparsities} sparsities",
+            highlight=False,
+        )
 
 
 @contextmanager

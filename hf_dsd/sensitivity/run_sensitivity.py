@@ -1,7 +1,7 @@
 """The sensitivity of a run's model, measured by the trainer that has its data: `sensitivity.json` and its figure."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -27,26 +27,17 @@ from .table import print_sensitivity
 
 @dataclass(frozen=True)
 class SensitivityOptions:
-    """What to measure; a script's `--sensitivity` takes it as JSON, `{}` for the defaults.
+    """What to measure; a script's `--sensitivity` takes it as JSON, `{}` for the defaults."""
 
-    Attributes:
-        phase: Which of the run's models to prune, such as `phase-0-dense`; None takes the first phase that the run has
-            finished, or where it has trained nothing the model as the script loaded it.
-        sparsities: Fractions in [0, 1) to measure.
-        metric: `loss`, or a score of the trainer's own evaluation such as `bleu4`, which then evaluates all examples.
-        greater_is_better: The metric's direction; None where its name tells.
-        tolerance: How much worse the metric may become, as a fraction of the dense model's.
-        examples: How many examples to evaluate for the loss, at the most, spread evenly over the set.
-        out: The folder for the two files; None takes the run's.
-    """
-
+    # Which of the run's models to prune, such as `phase-0-dense`; None takes the first phase that the run has finished,
+    # or where it has trained nothing the model as the script loaded it.
     phase: str | None = None
-    sparsities: tuple[float, ...] = SPARSITIES
-    metric: str = "loss"
-    greater_is_better: bool | None = None
-    tolerance: float = TOLERANCE
-    examples: int = 128
-    out: str | None = None
+    sparsities: tuple[float, ...] = SPARSITIES  # fractions in [0, 1)
+    metric: str = "loss"  # or a score of the trainer's own evaluation such as `bleu4`, which evaluates all examples
+    greater_is_better: bool | None = None  # None where the metric's name tells
+    tolerance: float = TOLERANCE  # how much worse the metric may become, as a fraction of the dense model's
+    examples: int = 128  # for the loss, at the most, spread evenly over the set; their batches stay on the device
+    out: str | None = None  # the folder for the two files; None takes the run's
 
     @classmethod
     def parse(cls, text: str) -> "SensitivityOptions":
@@ -100,7 +91,7 @@ def measure_run_sensitivity(
     phase = chosen.phase or next(iter(finished_phases(trainer.run_folder)), None)
     rows, count = (spread(dataset, chosen.examples), chosen.examples) if chosen.metric == "loss" else (dataset, None)
     total = len(dataset)  # type: ignore[arg-type]
-    with _model_of(trainer, phase):
+    with _model_of(trainer, phase), _without_callbacks(trainer):
         result = measure_sensitivity(
             trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False),
             _evaluation(trainer, rows, chosen.metric),
@@ -132,21 +123,22 @@ def spread(dataset: Dataset[Any], examples: int) -> Dataset[Any]:
 
 
 def _evaluation(trainer: DSDMixin, rows: Dataset[Any], metric: str) -> Evaluate:
-    if metric != "loss":
-        return lambda: {
-            name.removeprefix("eval_"): value
-            for name, value in trainer.evaluate(rows).items()
-            if isinstance(value, int | float)
-        }
-    loader = trainer.get_eval_dataloader(rows)
-    model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
-    return lambda: {"loss": batch_losses(trainer, model, loader)}
+    """Evaluates by the trainer; for the loss on batches that are collated once, and stay on the device."""
+    if metric == "loss":
+        batches = list(trainer.get_eval_dataloader(rows))
+        model = trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)
+        return lambda: {"loss": batch_losses(trainer, model, batches)}
+    return lambda: {
+        name.removeprefix("eval_"): value
+        for name, value in trainer.evaluate(rows).items()
+        if isinstance(value, int | float)
+    }
 
 
-def batch_losses(trainer: DSDMixin, model: torch.nn.Module, loader: Any) -> Tensor:
+def batch_losses(trainer: DSDMixin, model: torch.nn.Module, batches: Sequence[Any]) -> Tensor:
     """The mean loss of each batch (batches,), scaled so that their mean is the mean over examples."""
     losses, sizes = [], []
-    for inputs in loader:
+    for inputs in batches:
         loss, _, _ = trainer.prediction_step(model, inputs, prediction_loss_only=True)
         if loss is None:
             raise ValueError("the model gave no loss: its evaluation rows need labels")
@@ -158,6 +150,17 @@ def batch_losses(trainer: DSDMixin, model: torch.nn.Module, loader: Any) -> Tens
 
 def _rows_in(inputs: Mapping[str, Any]) -> int:
     return next(len(value) for value in inputs.values() if isinstance(value, Tensor) and value.dim())
+
+
+@contextmanager
+def _without_callbacks(trainer: DSDMixin) -> Iterator[None]:
+    """Within the block evaluations draw no bars of their own, and nothing is logged: there are hundreds."""
+    handler = trainer.callback_handler
+    own, handler.callbacks = handler.callbacks, []
+    try:
+        yield
+    finally:
+        handler.callbacks = own
 
 
 @contextmanager

@@ -22,17 +22,11 @@ SHARE = 0.5
 
 @dataclass(frozen=True)
 class Found:
-    """The outcome of the rule.
+    """The outcome of the rule."""
 
-    Attributes:
-        point: The suggestion as it was measured; the dense model if nothing could be pruned.
-        held_back: Layer -> the lower sparsity that it gets.
-        tried: The last combination that was too much or gained nothing, if one was measured.
-    """
-
-    point: Point
-    held_back: Mapping[str, float]
-    tried: Point | None
+    point: Point  # the suggestion as it was measured; the dense model if nothing could be pruned
+    held_back: Mapping[str, float]  # layer -> the lower sparsity that it gets
+    tried: Point | None  # the last combination that was too much or gained nothing, if one was measured
 
 
 def find(
@@ -41,13 +35,10 @@ def find(
     allowed: float,
     measure: Callable[[float, Mapping[str, float]], Point],
 ) -> Found:
-    """Applies the rule.
+    """Applies the rule to all layers at once and to those that may be held back, each alone.
 
-    Args:
-        together: All layers pruned at once.
-        layers: The layers that may be held back, each pruned alone.
-        allowed: How much worse the model may become, in the metric's units.
-        measure: From a sparsity and what is held back, layer -> sparsity, to the measured combination.
+    `allowed` is how much worse the model may become, in the metric's units; `measure` turns a sparsity and what is held
+    back, layer -> sparsity, into the measured combination.
     """
     best, best_held_back, tried = together.within(allowed), dict[str, float](), None
     if not best.pruned:  # a sparse phase that prunes nothing is an error

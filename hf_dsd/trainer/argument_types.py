@@ -21,17 +21,11 @@ class _WrongType(Exception):
 
 
 class FieldType(NamedTuple):
-    """The type that one field must have.
+    """The type that one field must have."""
 
-    Attributes:
-        rule: What the field must be, as a message says it.
-        read: Returns a value as plain Python, or raises `_WrongType`.
-        optional: True if None means that the field is not set.
-    """
-
-    rule: str
-    read: Callable[[Any], Any]
-    optional: bool = False
+    rule: str  # what the field must be, as a message says it
+    read: Callable[[Any], Any]  # returns a value as plain Python, or raises `_WrongType`
+    optional: bool = False  # None means that the field is not set
 
 
 def _number(value: Any) -> int | float:
@@ -138,11 +132,7 @@ FIELD_TYPES = {
 
 
 def read_field(field: str, value: Any) -> Any:
-    """The value of one field as plain Python.
-
-    Args:
-        field: A key of `FIELD_TYPES`.
-        value: From Python, a command line, JSON or YAML.
+    """The value of one field of `FIELD_TYPES` as plain Python, from Python, a command line, JSON or YAML.
 
     Raises:
         ValueError: Naming the field, the rule, the value and the remedy, if `value` has another type.

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_dsd.runs.checkpoints import remove_litter, seal
@@ -25,29 +25,29 @@ class DSDCallback(TrainerCallback):
         life: Lifecycle = self._trainer._life
         return life
 
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A resumed run may have been killed at any moment, or have left a phase early."""
         if args.should_save:
             remove_litter(self._life.host.folder)
         self._life.begin(state.global_step, self._trainer.resumed_from)
         self.follow_schedule(args, state, control)
 
-    def on_step_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Masks are built or dropped where a phase begins."""
         if self._life.begin_step(state.global_step) or state.global_step == self._life.started_step:
             self._show_phase()
 
-    def on_optimizer_step(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_optimizer_step(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """After every optimizer step, also one that an fp16 overflow skipped: then the masks change nothing."""
+        if getattr(args, "mask_gradients", False) and not self._life.engine.gradients_masked:
+            name = type(self._trainer).__name__
+            raise RuntimeError(
+                f"mask_gradients=True has masked no gradient: {name}.training_step does not call DSDMixin's; return "
+                "super().training_step(...) there, or call self.dsd.mask_gradients() after its backward pass"
+            )
         self._trainer.optimizer_step()
 
-    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_step_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A phase ends with a log line, an evaluation and, where it is to be kept, a checkpoint."""
         if self._life.end_step(state.global_step):
             control.should_log = True
@@ -58,40 +58,36 @@ class DSDCallback(TrainerCallback):
         if args.eval_strategy == "epoch" and 0 < epoch == int(epoch) and epoch >= args.eval_delay:
             control.should_evaluate = True
 
-    def on_epoch_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_epoch_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Once is enough: a checkpoint written again would be destroyed before the new one is whole."""
         if self._life.evaluated_step == state.global_step:
             control.should_evaluate = False
         if self._life.saved_step == state.global_step:
             control.should_save = False
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The Trainer has written its state, the last file of a checkpoint."""
         folder = self._life.host.folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         if args.should_save and not args.save_only_model:
             seal(folder)
         self._life.keep_checkpoint(state.global_step, folder)
 
-    def on_train_end(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
-    ) -> None:
+    def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Says what the run leaves behind."""
         if args.load_best_model_at_end and state.best_model_checkpoint is not None:
             self._trainer.load_best_weights()
         self._life.end(state.global_step, state.best_global_step if args.load_best_model_at_end else None)
 
-    def on_evaluate(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """After training the summary keeps the metrics; during training `DSDMixin._evaluate` takes them."""
         if self._trainer.life is not None and not self._trainer.is_in_train:
             self._life.record_evaluation(kwargs["metrics"])
 
-    def on_predict(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+    def on_predict(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """As `on_evaluate`."""
         self.on_evaluate(args, state, control, **kwargs)
 
-    def follow_schedule(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
+    def follow_schedule(self, args: Any, state: TrainerState, control: TrainerControl) -> None:
         """Tells the Trainer that the run ends earlier, where a phase was left early."""
         state.max_steps = self._life.total_steps
         if state.global_step >= state.max_steps:

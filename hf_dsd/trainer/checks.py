@@ -81,10 +81,6 @@ def check_optimizer(args: DSDArgumentsMixin, optimizer: Any, *, own_optimizer: b
 def check_zero(config: Mapping[str, Any], args: DSDArgumentsMixin) -> None:
     """Refuses, before anything is trained, the DeepSpeed settings and DSD options that would not do what they say.
 
-    Args:
-        config: DeepSpeed's configuration, whichever way it was given: `args.deepspeed`, or accelerate's.
-        args: The run's.
-
     Raises:
         ValueError: Naming the setting and the remedy.
     """
@@ -133,10 +129,7 @@ def check_label_smoothing(trainer: Trainer, model: nn.Module, inputs: Mapping[st
     The Trainer takes the labels away and smooths the cross entropy of logits and labels, whatever the model's own loss
     is: a CTC model would train on nonsense. Which loss it is shows on a batch: without smoothing, both must be equal.
 
-    Args:
-        trainer: Its `label_smoother` is set.
-        model: As `compute_loss` takes it.
-        inputs: The run's first batch, as `compute_loss` takes it.
+    Takes the run's first batch as `compute_loss` does.
 
     Raises:
         ValueError: Naming the model's class, both losses and the remedy.

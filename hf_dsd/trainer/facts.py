@@ -13,14 +13,7 @@ _NOT_COMPARED = {"arm", "world_size", "weight_averages", "model"}  # checked els
 
 
 def run_facts(args: Any, model: str, optimizer: Any, steps_per_epoch: int) -> dict[str, Any]:
-    """The facts of a run, JSON-ready.
-
-    Args:
-        args: Its `DSDTrainingArguments`.
-        model: Name of the model's class.
-        optimizer: The one that trains, wrapped or not.
-        steps_per_epoch: Optimizer steps of one epoch.
-    """
+    """The facts of a run, JSON-ready: of its arguments, model's class, optimizer and an epoch's optimizer steps."""
     return {
         "model": model,
         "arm": _arm(args),
@@ -42,10 +35,10 @@ def run_facts(args: Any, model: str, optimizer: Any, steps_per_epoch: int) -> di
 
 
 def _arm(args: Any) -> str:
-    """How a comparison calls this run: the dense control, DSD, or DSD with another criterion."""
+    """How a comparison calls this run: the dense control, DSD with random masks, or DSD."""
     if args.dsd_control:
         return "dense"
-    return "dsd" if args.mask_criterion == "magnitude" else str(args.mask_criterion)
+    return "random" if args.mask_criterion == "random" else "dsd"
 
 
 def check_resumed(then: Mapping[str, Any], now: Mapping[str, Any], phase: Phase | None) -> None:

@@ -17,13 +17,7 @@ from .sharding import is_sharded, save_whole_model
 
 
 def begin_life(trainer: Any, engine: DSD, rates: PhasedLR | None, steps_per_epoch: int) -> Lifecycle:
-    """The life cycle of a run that a `DSDMixin` begins.
-
-    Args:
-        trainer: The `DSDMixin`, with its model and optimizer prepared.
-        engine: The run's masks and schedule.
-        rates: The phases' learning rates; None with a scheduler of the user's own.
-        steps_per_epoch: Optimizer steps of one epoch.
+    """The life cycle of a run that a `DSDMixin` begins, model and optimizer prepared (see `Lifecycle`, `run_facts`).
 
     Raises:
         ValueError: If averages are asked for of sharded weights.
@@ -56,7 +50,6 @@ def _host(trainer: Any) -> Host:
         save_model=lambda folder, model: _save_model(trainer, folder, model),
         load_model=lambda folder: trainer._load_from_checkpoint(str(folder)),
         wait=trainer.accelerator.wait_for_everyone,
-        total=trainer.accelerator.reduce,
     )
 
 

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.optimizer_state import forget_optimizer_state_
 from hf_dsd.engine.schedule import Phase
-from hf_dsd.engine.sharding import local_part, reshard_
 from hf_dsd.files import folder_written_whole
 from hf_dsd.runs.folder import best_folder, has_finished, kept_checkpoint
 
@@ -33,23 +31,13 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Host:
-    """What a life cycle asks of whoever trains.
+    """What a life cycle asks of whoever trains."""
 
-    Attributes:
-        folder: Where the run's phases and summary go.
-        writes: True on the ranks that write files.
-        save_model: Writes the model that trains into a folder, or another one of its class; every rank calls it.
-        load_model: Loads a folder's weights into the model that trains, in place.
-        wait: Returns when every rank has called it.
-        total: Sums a tensor over the ranks.
-    """
-
-    folder: Path
-    writes: bool
-    save_model: Callable[[Path, nn.Module | None], None]
-    load_model: Callable[[Path], None]
-    wait: Callable[[], None]
-    total: Callable[[Tensor], Tensor]
+    folder: Path  # where the run's phases and summary go
+    writes: bool  # true on the ranks that write files
+    save_model: Callable[[Path, nn.Module | None], None]  # the model that trains, or another of its class; on all ranks
+    load_model: Callable[[Path], None]  # a folder's weights into the model that trains, in place
+    wait: Callable[[], None]  # returns when every rank has called it
 
 
 class Lifecycle:
@@ -193,7 +181,7 @@ class Lifecycle:
         if step < self.total_steps:
             name = schedule.phase_at(step - 1).name if step else "its first phase"
             logger.warning(
-                "training stopped in %s at step %d of %d: the model is not the schedule's last dense one",
+                "training stopped in %s at step %d of %d: the model is not the one that the schedule ends with",
                 name,
                 step,
                 self.total_steps,
@@ -291,7 +279,7 @@ class Lifecycle:
             )
 
     def _refuse_divergence(self, step: int) -> None:
-        broken = not_finite(self.engine.model, self.host.total)
+        broken = self.engine.not_finite_weights()
         if broken:
             raise RuntimeError(
                 f"training has diverged: {len(broken)} parameter(s) hold NaN or inf in {self.phase.name} after step "
@@ -326,16 +314,3 @@ class Lifecycle:
     @property
     def _kept_folder(self) -> Path:
         return kept_checkpoint(self.host.folder, self.phase.name)
-
-
-@torch.no_grad()
-def not_finite(model: nn.Module, total: Callable[[Tensor], Tensor] = lambda counts: counts) -> list[str]:
-    """Names of the parameters with a NaN or an infinity, on whichever rank it lies; one wait for the device."""
-    reshard_(model)
-    parts = {name: local_part(getattr(p, "ds_tensor", p)) for name, p in model.named_parameters()}
-    floats = {name: part for name, part in parts.items() if part.is_floating_point()}
-    if not floats:
-        return []
-    device = next(iter(floats.values())).device
-    bad = torch.stack([(~torch.isfinite(part).all()).to(device, torch.int32) for part in floats.values()])
-    return [name for name, count in zip(floats, total(bad).tolist(), strict=True) if count]

@@ -38,12 +38,8 @@ def restore_weights_(trainer: Trainer, folder: str | os.PathLike[str], model: nn
     """Loads the weights in a checkpoint's or a phase's folder into the trainer's model, in place.
 
     Every rank must call. Not for adapters (PEFT's folders hold no whole model), FSDP's own files, and trainers that
-    load by a method of their own, such as sentence-transformers'.
-
-    Args:
-        trainer: It is asked for its model and for how it loads.
-        folder: Of the weights.
-        model: The wrapped model, where that is not the trainer's.
+    load by a method of their own, such as sentence-transformers'. `model` is the wrapped one, where that is not the
+    trainer's.
 
     Returns:
         False, with nothing done, if the trainer's inherited method must load this folder.

@@ -8,7 +8,6 @@ gradient with it. Names and signatures do not tell, so the first batch does.
 """
 
 import logging
-import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -17,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import Trainer
+
+from hf_dsd.engine.random_states import kept_random_states
 
 logger = logging.getLogger(__name__)
 
@@ -98,7 +99,7 @@ def _every_row_twice(batch: Mapping[str, Any]) -> dict[str, Any] | None:
 def _loss(trainer: Trainer, batch: Any, count: Any) -> float:
     """The loss that a step would take, without taking it: model, random states and the batch are as before."""
     model, evaluates = trainer.model, not torch.is_grad_enabled()
-    with torch.no_grad(), _kept_random_states(trainer.args.device), kept_state(model):
+    with torch.no_grad(), kept_random_states(), kept_state(model):
         if not evaluates:
             model.train()
         inputs = trainer._prepare_inputs(dict(batch))
@@ -122,15 +123,3 @@ def kept_state(model: nn.Module) -> Iterator[None]:
         with torch.no_grad():
             for buffer, values in kept:
                 buffer.copy_(values)
-
-
-@contextmanager
-def _kept_random_states(device: torch.device) -> Iterator[None]:
-    python, numpy = random.getstate(), np.random.get_state()
-    accelerator = {} if device.type == "cpu" else {"device_type": device.type}
-    try:
-        with torch.random.fork_rng([device] if accelerator else [], **accelerator):
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(numpy)

@@ -7,23 +7,14 @@ from typing import Any
 
 @dataclass
 class PhaseMonitor:
-    """Watches one metric through one phase.
+    """Watches one metric through one phase."""
 
-    Attributes:
-        metric: Name in the evaluation's metrics, with or without the `eval_` prefix.
-        greater_is_better: Direction of improvement.
-        patience: Evaluations without improvement after which the phase has converged; None waits for ever.
-        best: Best value of this phase, None before its first evaluation that is a number.
-        best_step: Optimizer steps done at the best value.
-        stale: Evaluations since then.
-    """
-
-    metric: str
+    metric: str  # its name in the evaluation's metrics, with or without the `eval_` prefix
     greater_is_better: bool
-    patience: int | None = None
-    best: float | None = None
-    best_step: int = 0
-    stale: int = 0
+    patience: int | None = None  # evaluations without improvement after which the phase has converged; None: for ever
+    best: float | None = None  # of this phase; None before its first evaluation that is a number
+    best_step: int = 0  # optimizer steps done at the best value
+    stale: int = 0  # evaluations since then
 
     def begin_phase(self) -> None:
         """Forgets the previous phase."""

@@ -1,44 +1,33 @@
 """Where a run began, to begin there again: `auto_find_batch_size` trains anew when a batch did not fit."""
 
-import random
 from copy import deepcopy
 from typing import Any
 
-import numpy as np
-import torch
 from torch import nn
 
+from hf_dsd.engine.random_states import note_random_states
+
+from .loading import copy_weights_, tensors_of
 from .sharding import is_sharded
 
 
 class Start:
     """The weights, optimizer state and random state before a run's first step.
 
-    The Trainer alone would go on from the weights of the failed attempt, which a sparse phase may have pruned.
-
-    Args:
-        model: Not yet sharded; its weights are copied to the CPU.
-        optimizer: The user's own, or one that has trained before; None if it is not yet built.
-        batch_size: The one that is tried first.
+    The Trainer alone would go on from the weights of the failed attempt, which a sparse phase may have pruned. The
+    model is not yet sharded, and copied to the CPU; the optimizer is None if it is not yet built.
     """
 
     def __init__(self, model: nn.Module, optimizer: Any, batch_size: int) -> None:
         self.batch_size = batch_size
-        self._weights = [tensor.detach().to("cpu", copy=True) for tensor in _tensors(model)]
+        self._weights = {name: tensor.detach().to("cpu", copy=True) for name, tensor in tensors_of(model).items()}
         self._optimizer = None if optimizer is None else deepcopy(optimizer.state_dict())
-        self._random = (random.getstate(), np.random.get_state(), torch.random.get_rng_state())
-        self._devices = torch.cuda.get_rng_state_all() if torch.cuda.is_available() else []
+        self._restore_random_states = note_random_states()
 
-    @torch.no_grad()
     def restore(self, model: nn.Module, optimizer: Any) -> Any:
         """Puts everything back, the weights in place; returns the optimizer, None where it is to be built anew."""
-        for tensor, first in zip(_tensors(model), self._weights, strict=True):
-            tensor.copy_(first)
-        random.setstate(self._random[0])
-        np.random.set_state(self._random[1])
-        torch.random.set_rng_state(self._random[2])
-        if self._devices:
-            torch.cuda.set_rng_state_all(self._devices)
+        copy_weights_(model, self._weights)
+        self._restore_random_states()
         if self._optimizer is None:
             return None
         optimizer.load_state_dict(deepcopy(self._optimizer))
@@ -62,7 +51,3 @@ def begin_anew(trainer: Any, start: Start | None) -> Start:
             )
         trainer.optimizer = start.restore(trainer.model, trainer.optimizer)
     return start
-
-
-def _tensors(model: nn.Module) -> list[torch.Tensor]:
-    return [*model.parameters(), *model.buffers()]

@@ -1,50 +1,22 @@
 """Scores the model of every finished phase on a split, through the trainer that has the data."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Any
 
 from torch.utils.data import Dataset
 from transformers import EvalPrediction
 
+from hf_dsd.metrics.text_scorer import TextScorer
 from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 from .trainer import DSDMixin
 
 
-class Scorer(Protocol):
-    """What turns the predictions of one split into texts and scores; `hf_dsd.metrics.TextScorer` is one.
-
-    It may also have `clusters`, one text per example: who speaks it, or what else it has in common with others.
-    """
-
-    @property
-    def metric(self) -> str:
-        """The headline score, a key of the scores."""
-
-    @property
-    def greater_is_better(self) -> bool:
-        """Its direction."""
-
-    @property
-    def ids(self) -> Sequence[str]:
-        """Name of each example, in the order of the evaluation rows."""
-
-    @property
-    def references(self) -> Sequence[Sequence[str]]:
-        """Reference texts of each example."""
-
-    def decode(self, predictions: Any, /) -> list[str]:
-        """One text per example of a Trainer's predictions."""
-
-    def score(self, texts: Sequence[str], /) -> Mapping[str, Any]:
-        """The scores of the texts."""
-
-
 def score_phases(
     trainer: DSDMixin,
     dataset: Dataset[Any],
-    scorer: Scorer,
+    scorer: TextScorer,
     split: str = "test",
     phases: Sequence[str] | None = None,
 ) -> list[PhaseScores]:
@@ -56,7 +28,7 @@ def score_phases(
     Args:
         trainer: Of the run.
         dataset: The evaluation rows, in the order of `scorer.ids`.
-        scorer: Turns predictions into texts and scores.
+        scorer: Turns predictions into texts and scores; what has the attributes and methods of a `TextScorer` will do.
         split: What the files call the dataset.
         phases: Names of the phases to score; None scores all that are finished, and averages of the last one.
 
@@ -78,7 +50,7 @@ def score_phases(
     return results
 
 
-def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: Scorer, split: str, phase: str) -> PhaseScores:
+def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: TextScorer, split: str, phase: str) -> PhaseScores:
     """Scores the model that the trainer holds; its summary records the numbers, too."""
     texts: list[str] = []
     scores: dict[str, Any] = {}

@@ -42,12 +42,9 @@ class RunSummary:
         self._since = time.perf_counter()
 
     def begin_phase(self, phase: Phase, dsd: DSD, learning_rates: Sequence[tuple[int, float]] = ()) -> None:
-        """Opens the record of a phase that begins now; `dsd` has just built or dropped its masks.
+        """Opens the record of a phase that begins now: `dsd` has just built or dropped its masks.
 
-        Args:
-            phase: The phase.
-            dsd: The engine, for what was pruned.
-            learning_rates: Its planned curve, for a drawing; empty with a scheduler of the user's own.
+        `learning_rates` is its planned curve, for a drawing; empty with a scheduler of the user's own.
         """
         layers = [
             {
@@ -97,13 +94,7 @@ class RunSummary:
         self._since = time.perf_counter()
 
     def write(self, folder: str | os.PathLike[str], dsd: DSD, facts: dict[str, Any]) -> Path:
-        """Writes `dsd_summary.json` into `folder`, atomically, and returns its path.
-
-        Args:
-            folder: The run's output folder.
-            dsd: The engine, for the schedule and the per-parameter rules.
-            facts: What the caller knows of the run: seeds, model class, arguments.
-        """
+        """Writes `dsd_summary.json` into a run's folder, atomically, and returns its path; facts as at `run_facts`."""
         path = Path(folder) / SUMMARY_FILE_NAME
         content = {
             "run": self.run,

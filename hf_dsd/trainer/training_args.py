@@ -5,7 +5,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from transformers import Seq2SeqTrainingArguments, TrainingArguments
 from transformers.trainer_utils import SchedulerType
@@ -36,6 +36,10 @@ _DERIVED = {"phase_epochs": "num_train_epochs", "phase_steps": "max_steps", "pha
 _METRIC_SCHEDULERS = (SchedulerType.REDUCE_ON_PLATEAU, SchedulerType.GREEDY)
 
 
+def _option(default: Any, text: str) -> Any:
+    return field(default=default, metadata={"help": text})
+
+
 @dataclass
 class DSDArgumentsMixin(_Arguments):
     """The fields that DSD adds to any `TrainingArguments` subclass.
@@ -43,72 +47,60 @@ class DSDArgumentsMixin(_Arguments):
     Without `phase_epochs` or `phase_steps` the run's `num_train_epochs` or `max_steps` is divided into equal phases:
     D, S, D, and two more for each further `sparsity`. With them, the run is as long as they say.
 
-    Attributes:
-        sparsity: Fraction pruned per layer, [0, 1); a list means one sparse phase per entry.
-        phase_epochs: Lengths of D S D [S D ...] in epochs, fractions allowed.
-        phase_steps: The same in optimizer steps.
-        phase_learning_rates: Peak of each phase; default: learning_rate, learning_rate, learning_rate/10, and a further
-            tenth after each further sparse phase.
-        phase_patience: Leave a phase after this many evaluations without improvement of `metric_for_best_model`.
-        phase_start: Weights a phase begins from: `last`, or the `best` evaluation's of the phase before.
-        dense_modules: Regexes searched in parameter names: the complete list of what stays dense.
-        sparsity_overrides: Regex -> fraction, as a dictionary or JSON.
-        mask_criterion: `magnitude`, or `random` as a control.
-        reset_optimizer_state: At a re-dense phase forget `none`, the `masked` entries, or `all` of the optimizer's
-            state.
-        mask_gradients: Also zero pruned weights' gradients before clipping.
-        dsd_control: Same lengths and learning rates, no masks: the equal-budget dense control.
-        weight_averages: `ema` and/or `swa`: also average the weights over the last phase (see `WeightAverages`).
-        keep_early_stop: Also keep the model of the run's best evaluation by `metric_for_best_model`, as
-            `phase-N-KIND-early`: what early stopping would have ended with (see `EarlyStop`).
-        keep_phase_checkpoints: Phases (from 0) whose end is kept as a full checkpoint, outside `save_total_limit`,
-            in `output_dir/phase-N-KIND-checkpoint`; other runs can start from it by `resume_from_checkpoint`.
+    What each field means is its help, which `--help` prints, too.
     """
 
     sparsity: Fractions = field(
         default_factory=lambda: [0.3],
         metadata={"help": "Fraction of every pruned layer that is zero in a sparse phase, [0, 1); several: one per S."},
     )
-    phase_epochs: list[float] | None = field(
-        default=None, metadata={"help": "Epochs of D S D [S D ...]; a first 0 starts from an already trained model."}
+    phase_epochs: list[float] | None = _option(
+        None,
+        "Epochs of D S [D S ...], fractions allowed; a first 0 starts from an already trained model. D S D is the "
+        "paper's method, D S ends with a sparse model.",
     )
-    phase_steps: list[int] | None = field(
-        default=None, metadata={"help": "Optimizer steps of D S D [S D ...], instead of --phase_epochs."}
+    phase_steps: list[int] | None = _option(None, "Optimizer steps of D S [D S ...], instead of --phase_epochs.")
+    phase_learning_rates: list[float] | None = _option(
+        None, "Peak learning rate of each phase. Default: lr, lr, lr/10, and a further tenth after each further S."
     )
-    phase_learning_rates: list[float] | None = field(
-        default=None, metadata={"help": "Peak learning rate of each phase. Default: lr, lr, lr/10."}
+    phase_patience: int | None = _option(
+        None, "Leave a phase after N evaluations without improvement of metric_for_best_model."
     )
-    phase_patience: int | None = field(
-        default=None, metadata={"help": "Leave a phase after N evaluations without improvement."}
+    phase_start: Literal["last", "best"] = _option(
+        "last", "Which weights of a phase the next one begins from: the last, or the best evaluation's."
     )
-    phase_start: Literal["last", "best"] = field(
-        default="last", metadata={"help": "Which weights of a phase the next one begins from."}
+    dense_modules: list[str] | None = _option(
+        None,
+        "Regexes of parameters kept dense: the complete list, or with a + before each what is added to the default, "
+        "the model's own.",
     )
-    dense_modules: list[str] | None = field(
-        default=None,
-        metadata={"help": "Regexes of parameters kept dense; the complete list. Default: the model's own."},
+    sparsity_overrides: dict[str, float] | str | None = _option(
+        None, 'Regex -> sparsity as a dictionary or JSON, e.g. \'{"lstm": 0.5, "decoder": 0}\'.'
     )
-    sparsity_overrides: dict[str, float] | str | None = field(
-        default=None, metadata={"help": 'Regex -> sparsity as JSON, e.g. \'{"lstm": 0.5, "decoder": 0}\'.'}
+    mask_criterion: Literal["magnitude", "random", "zeros"] = _option(
+        "magnitude",
+        "Which weights are pruned: the smallest; random ones, as a control; or zeros, with phases 0 S [D]: a sparse "
+        "model trains on under its own mask; sparsity and sparsity_overrides must be those that it was trained with.",
     )
-    mask_criterion: Literal["magnitude", "random"] = field(
-        default="magnitude", metadata={"help": "Which weights are pruned; random is the control."}
+    reset_optimizer_state: Literal["none", "masked", "all"] = _option(
+        "masked", "What the optimizer forgets when pruned weights come back: nothing, their entries, or all its state."
     )
-    reset_optimizer_state: Literal["none", "masked", "all"] = field(
-        default="masked", metadata={"help": "Optimizer state forgotten when pruned weights come back."}
+    mask_gradients: bool = _option(False, "Keep pruned weights' gradients out of the clipping norm.")
+    dsd_control: bool = _option(
+        False, "Train the equal-budget dense control: the same lengths and learning rates, no masks."
     )
-    mask_gradients: bool = field(
-        default=False, metadata={"help": "Keep pruned weights' gradients out of the clipping norm."}
+    weight_averages: list[str] | None = _option(
+        None, "ema and/or swa: also average the weights over the last phase, see WeightAverages."
     )
-    dsd_control: bool = field(default=False, metadata={"help": "Train the equal-budget dense control: no masks."})
-    weight_averages: list[str] | None = field(
-        default=None, metadata={"help": "ema and/or swa: also average the weights over the last phase."}
+    keep_early_stop: bool = _option(
+        False,
+        "Also keep the model of the run's best evaluation by metric_for_best_model, as phase-N-KIND-early: what early "
+        "stopping would have ended with, see EarlyStop.",
     )
-    keep_early_stop: bool = field(
-        default=False, metadata={"help": "Also keep the model of the run's best evaluation: early stopping's."}
-    )
-    keep_phase_checkpoints: list[int] | None = field(
-        default=None, metadata={"help": "Phases (from 0) whose end is kept as a full checkpoint to branch from."}
+    keep_phase_checkpoints: list[int] | None = _option(
+        None,
+        "Phases (from 0) whose end is kept as a full checkpoint outside save_total_limit, phase-N-KIND-checkpoint, "
+        "from which other runs can start by resume_from_checkpoint.",
     )
 
     def __post_init__(self) -> None:
@@ -236,7 +228,7 @@ class DSDArgumentsMixin(_Arguments):
 
     @property
     def phase_count(self) -> int:
-        """Number of phases, an odd number of at least 3."""
+        """Number of phases, at least 2."""
         lengths = self.phase_epochs or self.phase_steps
         return len(lengths) if lengths else 2 * len(check_sparsity(self.sparsity)) + 1
 

@@ -127,6 +127,7 @@ def test_iterative_of_equal_parts(tmp_path: object) -> None:
 @pytest.mark.parametrize(
     ("line", "message"),
     [
+        ("--phase_epochs 5 5 --sparsity 0.5", "divides the phases of D,S,D.* leave iterative out of --arms"),
         ("--phase_epochs 5 5 5 5 5 --sparsity 0.5 0.25", "already iterative .* leave iterative out of --arms"),
         ("--phase_steps 5 1 5 --sparsity 0.5", "one has 1 optimizer step; give it at least 2"),
         ("--num_train_epochs 9", "must give --sparsity and --phase_epochs or --phase_steps"),

@@ -10,7 +10,6 @@ from torch.profiler import ProfilerActivity, profile
 
 from hf_dsd.engine.masks import (
     _CPU_BLOCK,
-    CRITERIA,
     apply_masks_,
     build_mask,
     count_revived,
@@ -20,6 +19,8 @@ from hf_dsd.engine.masks import (
     seed_of,
     unpack_mask,
 )
+from hf_dsd.engine.targets import Target
+from hf_dsd.engine.weights import MaskedWeight, MaskPass
 
 WEIGHT = [[0.5, -3.0, 0.0], [-0.25, 2.0, 1.0]]
 
@@ -65,14 +66,14 @@ def test_lower_sparsity_keeps_zeros_pruned_first():
 def test_building_leaves_weight_and_gradient_alone():
     weight = nn.Parameter(torch.randn(4, 5))
     before, version = weight.detach().clone(), weight._version
-    for criterion in CRITERIA:
+    for criterion in ("magnitude", "random"):
         assert not build_mask(weight, 0.5, criterion=criterion).mask.requires_grad
     assert torch.equal(weight, before)
     assert weight._version == version
     assert weight.grad is None
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", ["magnitude", "random"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")], ids=str)
 def test_nan_and_infinity_are_refused_by_every_criterion(bad, criterion):
     weight = torch.ones(2, 3)
@@ -96,7 +97,7 @@ def test_weights_that_are_no_real_floats_are_refused(dtype):
         build_mask(torch.ones(2, 3).to(dtype), 0.5)
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", ["magnitude", "random"])
 @pytest.mark.parametrize("memory", ["contiguous", "transposed"])
 def test_stacked_matrices_are_masked_each_as_if_alone(criterion, memory):
     stack = torch.randn(4, 3, 5) * torch.tensor([1e-3, 1.0, 1e3, 1.0]).view(4, 1, 1)
@@ -141,7 +142,7 @@ def test_random_mask_depends_on_seed_and_shape_alone():
     assert int((~build_mask(torch.zeros(20, 30), 0.3, criterion="random").mask).sum()) == 180
 
 
-@pytest.mark.parametrize("criterion", CRITERIA)
+@pytest.mark.parametrize("criterion", ["magnitude", "random"])
 def test_building_draws_nothing_from_the_global_generator(criterion):
     state = torch.get_rng_state()
     build_mask(torch.ones(20, 30), 0.5, criterion=criterion, seed=5)
@@ -221,14 +222,21 @@ def test_blocks_are_exact_whatever_the_memory(memory, dtype):
         weight = MEMORY[memory]().to(dtype)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("memory", MEMORY)
-def test_nothing_of_weight_size_is_allocated(memory):
+def test_nothing_of_weight_size_is_allocated(memory, dtype):
     """Neither by the mask pass nor by the check of the zeros, in PyTorch's memory or numpy's."""
-    weight = MEMORY[memory]().repeat(*[4, 2, 1, 1][: MEMORY[memory]().dim()])
+    weight = MEMORY[memory]().repeat(*[4, 2, 1, 1][: MEMORY[memory]().dim()]).to(dtype)
+    weight = torch.cat([weight, weight]) if dtype is torch.bfloat16 else weight  # as many bytes
     mask = like_memory_of(torch.rand(weight.shape) < 0.5, weight)
+    target = Target("w", tuple(weight.shape))
+    masked = MaskedWeight(target, nn.Parameter(weight), 0.5)
+    masked.mask = mask
     bound = 10 * _CPU_BLOCK  # bytes: a block as fp32, another as bits, and flags
-    assert weight.numel() * 4 > 6 * bound
-    for run in (lambda: apply_masks_([(weight, mask)]), lambda: count_revived(weight, mask)):
+    assert weight.numel() * weight.element_size() > 6 * bound
+    for run in (lambda: apply_masks_([(weight, mask)]), MaskPass([masked]), lambda: count_revived(weight, mask)):
+        with profile(activities=[ProfilerActivity.CPU]):  # its first use imports much
+            run()
         tracemalloc.start()
         with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
             run()
@@ -238,6 +246,23 @@ def test_nothing_of_weight_size_is_allocated(memory):
         allocated = max([largest, *(event.self_cpu_memory_usage for event in profiled.events())])
         assert allocated < bound
         assert largest_by_numpy < 4 * bound  # the profiler's own records are among it
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.float64], ids=str)
+@pytest.mark.parametrize("memory", MEMORY)
+def test_the_pass_over_all_weights_equals_the_products(memory, dtype):
+    """Also where the weights have moved since, and where one is small."""
+    tensors = [MEMORY[memory]().to(dtype), torch.randn(3, 4).to(dtype), torch.randn(3, 4).double()]
+    weights = [MaskedWeight(Target("w", tuple(t.shape)), nn.Parameter(t), 0.5) for t in tensors]
+    for weight in weights:
+        weight.mask = like_memory_of(torch.rand(weight.shape) < 0.5, weight.parameter)
+    run = MaskPass(weights)
+    for _ in range(2):
+        expected = [weight.parameter.detach() * weight.mask for weight in weights]
+        run()
+        assert all(torch.equal(weight.parameter, want) for weight, want in zip(weights, expected, strict=True))
+        for weight in weights:
+            weight.parameter.data = torch.randn(weight.shape).to(weight.parameter.dtype)
 
 
 def test_apply_takes_every_pair_once():
@@ -309,3 +334,20 @@ def test_digest_tells_masks_apart():
         {"a": bytes_of("xb:1:x")},
     ]
     assert len({masks_digest(packed) for packed in different}) == len(different)
+
+
+# The own mask of a sparse model
+
+
+@pytest.mark.parametrize("matrices", [1, 4])
+def test_the_zeros_of_a_sparse_weight_are_its_mask(matrices):
+    weight = torch.randn(4, 3, 5)
+    weight[build_mask(weight, 0.4, criterion="random", matrices=matrices).mask.logical_not()] = -0.0
+    built = build_mask(weight, 0.4, criterion="zeros", matrices=matrices)
+    assert torch.equal(built.mask, weight != 0)
+    assert built.threshold == 0.0
+    with pytest.raises(ValueError, match=r"^24 of its 60 weights are zero, and (18|16) were to be: .* \(here 0\.4\)$"):
+        build_mask(weight, 0.3, criterion="zeros", matrices=matrices)
+    weight[0, 0, 0] = 0.0 if weight[0, 0, 0] else 1.0
+    with pytest.raises(ValueError, match=r"^2[35] of its 60 weights are zero, and 24 were to be"):
+        build_mask(weight, 0.4, criterion="zeros", matrices=matrices)

@@ -173,11 +173,11 @@ def test_round_trip_through_json(schedule):
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"steps": [1, 1]}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1, 1]"),
-        ({"steps": [1]}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1]"),
-        ({"steps": []}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got []"),
-        ({"steps": 3}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got 3"),
-        ({"steps": "111"}, "steps must name an odd number of phases, D,S,D[,S,D...], at least 3, got 111"),
+        ({"steps": [1]}, "steps must give the length of each phase, D,S[,D,S...], of at least 2, got [1]"),
+        ({"steps": []}, "steps must give the length of each phase, D,S[,D,S...], of at least 2, got []"),
+        ({"steps": [1, 0]}, "steps must be positive (only the first may be 0), got [1, 0]"),
+        ({"steps": 3}, "steps must give the length of each phase, D,S[,D,S...], of at least 2, got 3"),
+        ({"steps": "111"}, "steps must give the length of each phase, D,S[,D,S...], of at least 2, got 111"),
         ({"steps": [1, "2", 1]}, "steps must be positive (only the first may be 0), got [1, '2', 1]"),
         ({"steps": [1, 0, 1]}, "steps must be positive (only the first may be 0), got [1, 0, 1]"),
         ({"steps": [1, 1, 0]}, "steps must be positive (only the first may be 0), got [1, 1, 0]"),
@@ -194,6 +194,11 @@ def test_round_trip_through_json(schedule):
         ({"sparsity": "0.3"}, "sparsity must be a fraction in [0, 1), got '0.3'"),
         ({"sparsity": None}, "sparsity must be a fraction in [0, 1), got None"),
         ({"sparsity": [0.3, None]}, "sparsity must be a fraction in [0, 1), got None"),
+        (
+            {"steps": [1, 1, 1, 1], "sparsity": [0.3, 0.2, 0.1]},
+            "sparsity must hold one number, or one per sparse phase: steps has 2 sparse phase(s), got 3 "
+            "sparsities [0.3, 0.2, 0.1]",
+        ),
         (
             {"sparsity": [0.3, 0.2]},
             "sparsity must hold one number, or one per sparse phase: steps has 1 sparse phase(s), got 2 "
@@ -216,11 +221,11 @@ def test_bad_value_is_refused_by_name(kwargs, message):
 
 def test_a_loops_user_is_told_of_the_names_that_he_typed():
     """And the Trainer's of its fields'."""
-    message = r"must name an odd number of phases, D,S,D\[,S,D\.\.\.\], at least 3, got \[500, 500\]$"
+    message = r"must give the length of each phase, D,S\[,D,S\.\.\.\], of at least 2, got \[500\]$"
     with pytest.raises(ValueError, match="^steps " + message):
-        Schedule.from_steps([500, 500])
+        Schedule.from_steps([500])
     with pytest.raises(ValueError, match="^phase_steps " + message):
-        Schedule.from_steps([500, 500], prefix="phase_")
+        Schedule.from_steps([500], prefix="phase_")
     with pytest.raises(ValueError, match="^phase_learning_rates must"):
         Schedule.equal_parts(9, learning_rates=[1.0], prefix="phase_")
 
@@ -244,13 +249,13 @@ def test_a_loops_user_is_told_of_the_names_that_he_typed():
             "which is [1, 1, 0, 1, 1] steps; train longer or use fewer phases",
         ),
         (
-            lambda: Schedule.from_epochs([1, 1], 4),
-            "epochs must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1, 1]",
+            lambda: Schedule.from_epochs([1], 4),
+            "epochs must give the length of each phase, D,S[,D,S...], of at least 2, got [1]",
         ),
         (lambda: Schedule.equal_parts(9, 1.5), "sparsity must be a fraction in [0, 1), got 1.5; write 0.015 for 1.5 %"),
         (lambda: check_sparsity(2, "amount"), "amount must be a fraction in [0, 1), got 2; write 0.02 for 2 %"),
     ],
-    ids=["short-epochs", "two-steps", "four-steps", "even", "percent", "field"],
+    ids=["short-epochs", "two-steps", "four-steps", "one-phase", "percent", "field"],
 )
 def test_bad_length_is_refused_by_name(build, message):
     with pytest.raises(ValueError, match="^" + re.escape(message) + "$"):

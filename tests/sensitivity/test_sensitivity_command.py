@@ -1,8 +1,10 @@
 """What the user sees: table, figure, files, exit status."""
 
+import json
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from quadratic import BASE, Quadratic, squares
 from rich.console import Console
 from scripts import ROOT, run
 from tiny import classification_rows, make_trainer
+from transformers import TrainerCallback
 from typer.testing import CliRunner
 
 from hf_dsd.cli import app
@@ -90,7 +93,10 @@ def test_the_command(run_folder: Path) -> None:
     script = [str(SCRIPT), *OPTIONS.split(), "--output_dir", str(run_folder), *overrides]
     hf_dsd = Path(sys.executable).with_name("hf-dsd")
     said = run(hf_dsd, "sensitivity", *options, "--", *script, COLUMNS="100")
-    result = Sensitivity.read(run_folder)
+    result = json.loads(
+        (run_folder / "sensitivity.json").read_text(), object_hook=lambda fields: SimpleNamespace(**fields)
+    )
+    points = {layer.name: {point.sparsity: point for point in layer.points} for layer in result.layers}
     assert said.count("Suggested: ") == 1
     assert f"Suggested: {result.suggestion.flags}" in said
     assert f"Written to {run_folder / 'sensitivity.json'}, drawn in" in said
@@ -98,11 +104,11 @@ def test_the_command(run_folder: Path) -> None:
     assert result.model == str(run_folder / "phase-0-dense")
     assert [point.sparsity for point in result.together.points] == [0.0, 0.2, 0.5]
     halves = {layer.name: round(0.5 * layer.weights) for layer in result.layers}
-    assert {layer.name: layer.at(0.5).pruned for layer in result.layers} == halves
+    assert {name: found[0.5].pruned for name, found in points.items()} == halves
     decoder = next(layer for layer in result.layers if layer.name == "decoder.weight")
     others = sum(halves.values()) - halves[decoder.name]
-    assert result.together.at(0.5).pruned == others + round(0.25 * decoder.weights)
-    assert result.dense["loss"] == result.repeated
+    assert result.together.points[2].pruned == others + round(0.25 * decoder.weights)
+    assert result.dense.loss == result.repeated
     assert {path: path.read_bytes() for path in before} == before
 
 
@@ -121,6 +127,30 @@ def test_the_loss_is_the_trainers_own(tmp_path: Path) -> None:
     first = measure_run_sensitivity(trainer, rows, SensitivityOptions(None, (0.5,)))
     trainer.load_phase("phase-0-dense")
     assert first.dense["loss"] == pytest.approx(trainer.evaluate(rows)["eval_loss"], rel=1e-6)
+
+
+def test_the_rows_are_collated_once_and_no_callback_hears_of_it(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path)
+    collated, heard = [], []
+    own = trainer.data_collator
+    trainer.data_collator = lambda rows: collated.append(len(rows)) or own(rows)
+
+    class Listener(TrainerCallback):
+        def on_prediction_step(self, *args: object, **kwargs: object) -> None:
+            heard.append("step")
+
+        def on_evaluate(self, *args: object, **kwargs: object) -> None:
+            heard.append("evaluation")
+
+    trainer.add_callback(Listener)
+    measure_run_sensitivity(trainer, classification_rows(20), SensitivityOptions(sparsities=(0.5, 0.8)))
+    assert collated == [8, 8, 4]
+    trainer.compute_metrics = lambda found: {"accuracy": 0.5}
+    options = SensitivityOptions(sparsities=(0.5,), metric="accuracy")
+    measure_run_sensitivity(trainer, classification_rows(20), options)
+    assert heard == []
+    trainer.evaluate(classification_rows(8))
+    assert heard == ["step", "evaluation"]
 
 
 def test_a_metric_of_the_trainers_own(tmp_path: Path) -> None:
@@ -180,15 +210,3 @@ def test_names_are_shown_as_they_are(tmp_path):
         assert drawn.size == (1560, 598)
     legend = build_figure(result).axes[1].get_legend()
     assert [text.get_text() for text in legend.get_texts()] == ["b.weight", "_encoder.weight"]
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["{", "[]", '{"version": 1}', '{"version": 1, "together": 3, "layers": [], "suggestion": {}, "dense": {}}', "{}"],
-)
-def test_a_damaged_file_is_named(tmp_path: Path, text: str) -> None:
-    (tmp_path / "sensitivity.json").write_text(text)
-    with pytest.raises(ValueError, match=r"sensitivity\.json (is damaged \(|has version None)"):
-        Sensitivity.read(tmp_path)
-    with pytest.raises(FileNotFoundError, match=r"sensitivity\.json is missing: measure by `hf-dsd sensitivity`"):
-        Sensitivity.read(tmp_path / "elsewhere")

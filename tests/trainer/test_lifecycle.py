@@ -10,7 +10,7 @@ from tiny import TinyLSTM, build, classification_rows
 from torch import nn
 
 from hf_dsd import DSD, Schedule
-from hf_dsd.trainer.lifecycle import Host, Lifecycle, not_finite
+from hf_dsd.trainer.lifecycle import Host, Lifecycle
 from hf_dsd.trainer.phase_monitor import PhaseMonitor
 
 FACTS = {"optimizer": "AdamW", "lr_scheduler_type": "linear", "batch_size": 4}
@@ -30,7 +30,6 @@ def begin(folder: Path, patience: int | None = None, facts: dict | None = None, 
         save_model=save,
         load_model=lambda source: load_model(model, source / "model.safetensors"),
         wait=lambda: None,
-        total=lambda counts: counts,
     )
     engine = DSD(model, torch.optim.AdamW(model.parameters(), lr=1e-2), Schedule.from_steps([3, 4, 5], 0.5))
     return Lifecycle(engine, PhaseMonitor("loss", False, patience), host, facts or FACTS, **options)
@@ -117,14 +116,6 @@ def test_a_diverged_run_is_called_by_its_name(tmp_path: Path, stop: int, where: 
     assert not (tmp_path / life.phase.name).exists()
     with pytest.raises(RuntimeError, match="^training has diverged"):
         life.save(tmp_path / "checkpoint", stop)
-
-
-def test_not_finite_names_the_parameters() -> None:
-    model = build(TinyLSTM)
-    assert not_finite(model) == []
-    model.head.bias.data[1] = float("inf")
-    model.lstm.bias_hh_l0.data[0] = float("nan")
-    assert not_finite(model) == ["lstm.bias_hh_l0", "head.bias"]
 
 
 @pytest.mark.parametrize("step", [5, 7], ids=["inside", "at-the-end"])

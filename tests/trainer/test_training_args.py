@@ -398,10 +398,10 @@ def test_no_field_takes_a_value_of_any_type(value):
             "give phase_epochs or phase_steps, not both: [1, 1, 1] and [1, 1, 1]",
         ),
         (
-            {"phase_epochs": [1, 1]},
-            "phase_epochs must name an odd number of phases, D,S,D[,S,D...], at least 3, got [1, 1]",
+            {"phase_epochs": [1]},
+            "phase_epochs must give the length of each phase, D,S[,D,S...], of at least 2, got [1]",
         ),
-        ({"phase_epochs": []}, "phase_epochs must name an odd number of phases, D,S,D[,S,D...], at least 3, got []"),
+        ({"phase_epochs": []}, "phase_epochs must give the length of each phase, D,S[,D,S...], of at least 2, got []"),
         (
             {"phase_epochs": 9},
             "phase_epochs must be a list of numbers, got 9: write one number per phase, such as [10, 10, 10]",
@@ -459,7 +459,7 @@ def test_no_field_takes_a_value_of_any_type(value):
         ),
         ({"learning_rate": 0.0}, "learning_rate must be positive and finite, got [0.0]"),
         ({"phase_start": "first"}, "phase_start must be one of last, best, got 'first'"),
-        ({"mask_criterion": "l1"}, "mask_criterion must be one of magnitude, random, got 'l1'"),
+        ({"mask_criterion": "l1"}, "mask_criterion must be one of magnitude, random, zeros, got 'l1'"),
         ({"reset_optimizer_state": "some"}, "reset_optimizer_state must be one of none, masked, all, got 'some'"),
         (
             {"reset_optimizer_state": None},
