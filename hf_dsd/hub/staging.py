@@ -19,7 +19,7 @@ from hf_dsd.models import NeuralTalkForConditionalGeneration
 from hf_dsd.models.picture_captioner import save_picture_captioner
 from hf_dsd.models.remote_code import save_with_code
 from hf_dsd.report import write_report
-from hf_dsd.report.report_folder import FIGURE_FILES
+from hf_dsd.report.report_folder import FIGURE_FILES, REPORT_FILE_NAME
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.weights import has_weights
@@ -115,8 +115,9 @@ def read_results(
 
 
 def _is_drawn(run: Path) -> bool:
-    figure, numbers = run / "figures" / "weights.png", run / SUMMARY_FILE_NAME
-    return figure.is_file() and figure.stat().st_mtime >= numbers.stat().st_mtime
+    numbers = (run / SUMMARY_FILE_NAME).stat().st_mtime
+    files = (run / "figures" / "weights.png", run / REPORT_FILE_NAME)  # the page comes last: before it, it was killed
+    return all(file.is_file() and file.stat().st_mtime >= numbers for file in files)
 
 
 def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:

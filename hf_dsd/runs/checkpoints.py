@@ -40,8 +40,11 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the one that was named is damaged or was not written to its end.
+        ValueError: If the one that was named is damaged or was not written to its end, or a file is in the place of one.
     """
+    for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
+        if not path.is_dir():  # the Trainer would fail there, hours later
+            raise ValueError(f"{path} is no folder, and the run writes its checkpoints there: remove it")
     if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
         asked = asked.lower() == "true"
     if asked is True:
