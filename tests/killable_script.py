@@ -1,6 +1,7 @@
 """A training script as users have them, of a tiny GPT-2 whose models are scored: for `compare` and `sensitivity`.
 
-With KILL=NAME:EVENT in the environment, the run whose folder has that name dies at that file event.
+With KILL=NAME:EVENT or NAME:EVENT:RANK in the environment, that rank of the run whose folder has that name dies at that
+file event.
 """
 
 import os
@@ -22,10 +23,11 @@ from hf_dsd.metrics import score_transcripts
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
 
-WORDS = "zero one two three four five six seven eight nine ten".split()
-OPTIONS = """--phase_steps 2 2 2 --sparsity 0.5 --learning_rate 1e-2 --per_device_train_batch_size 4 --logging_steps 1
+WORDS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
+LINE = """--phase_steps 2 2 2 --sparsity 0.5 --learning_rate 1e-2 --per_device_train_batch_size 4 --logging_steps 1
 --save_strategy steps --save_steps 1 --eval_strategy steps --eval_steps 1 --report_to none --disable_tqdm true
---use_cpu true""".split()
+--use_cpu true"""
+OPTIONS = LINE.split()
 
 
 @dataclass
@@ -71,8 +73,8 @@ def main(words: Sequence[str]) -> None:
     """Trains and scores, or measures the sensitivity."""
     torch.set_num_threads(1)
     script, args = parse(words)
-    name, _, event = os.environ.get("KILL", "").partition(":")
-    if name == Path(args.output_dir).name:
+    name, event, rank = (os.environ.get("KILL", "::") + ":0").split(":")[:3]
+    if name == Path(args.output_dir).name and rank == os.environ.get("RANK", "0"):
         kill_at(Path(args.output_dir), int(event))
     trainer = make_trainer(args, script.width)
     if script.sensitivity is not None:

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,7 +61,7 @@ def _serve(listening: socket.socket) -> None:
         connection, _ = listening.accept()
         if os.fork() == 0:
             _, descriptors, _, _ = socket.recv_fds(connection, 1, 2)
-            text = b"".join(iter(lambda: connection.recv(1 << 16), b""))
+            text = b"".join(iter(partial(connection.recv, 1 << 16), b""))
             pid = os.fork()
             if pid == 0:
                 _run_script(*json.loads(text), *descriptors)

@@ -36,6 +36,7 @@ OPTIONS: dict[str, dict[str, object]] = {
         "phase_steps": [2, 2, 2],
         "phase_start": "best",
         "weight_averages": ["ema"],
+        "keep_early_stop": True,
         "eval_strategy": "steps",
         "eval_steps": 1,
         "save_strategy": "steps",

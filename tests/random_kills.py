@@ -26,11 +26,12 @@ def kill_at_random(folder: Path, count: int, seed: int = 0) -> int:
         while _is_killed(run, kind, chance.uniform(0, 1.2 * seconds[kind]) if kills < count else None):
             kills += 1
         found = content(run)
-        differing = [name for name in found.keys() | unbroken[kind].keys() if found.get(name) != unbroken[kind].get(name)]
+        names = sorted(found.keys() | unbroken[kind].keys())
+        differing = [name for name in names if found.get(name) != unbroken[kind].get(name)]
         wrong += bool(differing)
         finished += 1
         if differing:
-            print(f"{kind}, after {kills} kills: {sorted(differing)} differ", flush=True)
+            print(f"{kind}, after {kills} kills: {differing} differ", flush=True)
         shutil.rmtree(run)
     print(f"killed {kills} times at random, resumed, {finished} runs finished, {wrong} differ", flush=True)
     return wrong

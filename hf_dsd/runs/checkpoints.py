@@ -40,7 +40,7 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the one that was named is damaged or was not written to its end, or a file is in the place of one.
+        ValueError: If the one that was named is damaged or was not written to its end, or one's place is no folder's.
     """
     for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
         if not path.is_dir():  # the Trainer would fail there, hours later

@@ -2,14 +2,15 @@
 
     check_damaged_folders.py FOLDER [COUNT [SEED]]    COUNT damaged folders, 300 unless given
 
-Each outcome is classed: `named` (refused in one line that names the file and a remedy), `said` (passed over, and the file
-is named), `right` (the result is that of the undamaged folder, to the bit), `unread` (the content of a file that the
-command does not open), `silent` (another result, without a word) or `bare` (any other error). The exit status is 1 if anything is silent or bare.
+Each outcome is classed: `named` (refused in one line that names the file and a remedy), `said` (passed over, and the
+file is named), `right` (the result is that of the undamaged folder, to the bit), `unread` (the content of a file that
+the command does not open, or a file outside the folder that it is given), `silent` (another result, without a word) or
+`bare` (any other error). FOLDER/verdicts.txt has a line for each. The exit status is 1 if anything is silent or bare.
 """
 
+import resource
 import shutil
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,17 +18,21 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from damaged_folders import COMMANDS, PAGES, RUN, Case, Outcome, cases, damage, judge, opened_files, outcome
 from killed_commands import SCRIPT, command, warm_python
 
+BY_TURNS = ("report", "collect", "sensitivity")
+"""They draw figures, for seconds: each folder is read by one of them."""
 KINDS = ("right", "named", "said", "unread", "silent", "bare")
 
 
 def build(folder: Path) -> Path:
-    """A comparison of two arms with its reports, and one of a wider model; returns the first."""
+    """A comparison of two arms with its reports, and one of a wider model, if they are not there; returns the first."""
+    if (folder / "wider" / "report.html").is_file():
+        return folder / "base"
     with warm_python(folder / "server.log") as python:
         for name, more in (("base", []), ("wider", ["--width", "16"])):
             words = ("compare", "--arms", "dsd", "dense", "--seeds", "1", "--out", "RUN", "--", *SCRIPT, *more)
             compare = command(*words, "--save_total_limit", "5", python=python)
             assert not compare.run(folder / name, None, folder / f"{name}.log")
-    assert not command("report", f"RUN/{RUN}").run(folder / "base", None, folder / "base.log")
+            assert not command("report", f"RUN/{RUN}").run(folder / name, None, folder / f"{name}.log")
     return folder / "base"
 
 
@@ -57,16 +62,17 @@ class Undamaged:
 
     def outcome(self, name: str, case: Case) -> Outcome:
         """Runs a command on the copy that is in place."""
-        since = time.monotonic()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         found = outcome(name, self.out, case)
-        self.seconds[name] += time.monotonic() - since
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        self.seconds[name] += after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         return found
 
 
 def verdict(undamaged: Undamaged, name: str, case: Case) -> str:
     """Damages a copy and judges what a command makes of it; says what is wrong."""
     right, files = undamaged.read(name, case)
-    if case.changes_content and case.path not in files:
+    if (case.changes_content and case.path not in files) or case.is_outside(name):
         return "unread"
     undamaged.copy()
     damage(undamaged.out, case)
@@ -80,11 +86,18 @@ def verdict(undamaged: Undamaged, name: str, case: Case) -> str:
 
 
 def main(folder: Path, count: int, seed: int) -> int:
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     undamaged = Undamaged(build(folder), folder / "case" / "out")
     chosen = cases(undamaged.base, count, seed)
-    counts = Counter((name, verdict(undamaged, name, case)) for case in chosen for name in COMMANDS)
-    print(f"| {len(chosen)} damaged folders |", " | ".join(KINDS), "| seconds |\n|---|" + "---|" * (len(KINDS) + 1))
+    counts: Counter[tuple[str, str]] = Counter()
+    with (folder / "verdicts.txt").open("w") as file:
+        for case in chosen:
+            for name in COMMANDS:
+                if name not in BY_TURNS or name == BY_TURNS[case.seed % 3]:
+                    kind = verdict(undamaged, name, case)
+                    counts[name, kind] += 1
+                    print(kind, name, *case, sep="\t", file=file, flush=True)
+    print(f"| {len(chosen)} damaged folders |", " | ".join(KINDS), "| CPU seconds |\n|---|" + "---|" * (len(KINDS) + 1))
     for name in COMMANDS:
         numbers = " | ".join(str(counts[name, kind]) for kind in KINDS)
         print(f"| {name} | {numbers} | {undamaged.seconds[name]:.0f} |")

@@ -256,3 +256,19 @@ def test_a_models_folder_is_no_checkpoint(tmp_path: Path) -> None:
     trainer.train()
     with pytest.raises(ValueError, match="phase-0-dense holds a model and is no checkpoint to resume from: start from"):
         make_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "phase-0-dense"))
+
+
+def _file(path: Path) -> None:
+    path.write_text("x")
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("asked", [None, True])
+@pytest.mark.parametrize("damage", [_file, _link], ids=["file", "link"])
+def test_what_is_in_the_place_of_a_checkpoint_is_named_before_the_run(tmp_path: Path, asked, damage) -> None:
+    damage(tmp_path / "checkpoint-5")
+    with pytest.raises(ValueError, match=r"checkpoint-5 is no folder, .*: remove it$"):
+        find_checkpoint(asked, tmp_path)
