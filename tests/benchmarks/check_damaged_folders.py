@@ -32,7 +32,7 @@ def build(folder: Path) -> Path:
             words = ("compare", "--arms", "dsd", "dense", "--seeds", "1", "--out", "RUN", "--", *SCRIPT, *more)
             compare = command(*words, "--save_total_limit", "5", python=python)
             assert not compare.run(folder / name, None, folder / f"{name}.log")
-            assert not command("report", f"RUN/{RUN}").run(folder / name, None, folder / f"{name}.log")
+    assert not command("report", f"RUN/{RUN}").run(folder / "base", None, folder / "base.log")
     return folder / "base"
 
 
