@@ -53,12 +53,14 @@ class Scenario(NamedTuple):
         run: Works in a folder, writing what it prints to a log, until it has ended or is killed at a file event; True
             if it was killed, an AssertionError if it failed.
         prepare: Makes what is there before.
-        skipped: Names of files whose content has a clock in it, beside those of every run.
+        skipped: Names of files whose content has a clock or a random name in it.
+        anywhere: Paths of what may be there or not.
     """
 
     run: Callable[[Path, int | None, Path], bool]
     prepare: Callable[[Path], object] = lambda folder: None
     skipped: str = r"dsd_files\.json|dsd_masks\.safetensors|dsd_weight_averages\.pt|training_args\.bin"
+    anywhere: str = ""
 
 
 def train(folder: Path, options: dict[str, object], rows: int = 8) -> None:
@@ -184,11 +186,13 @@ def free_port() -> int:
         return int(listening.getsockname()[1])
 
 
-def content(folder: Path, skipped: str = Scenario._field_defaults["skipped"]) -> dict[str, str]:
+def content(folder: Path, skipped: str = Scenario._field_defaults["skipped"], anywhere: str = "") -> dict[str, str]:
     """Relative path -> digest of every file, without the clocks and random names that JSON files have in them."""
     found = {}
     for path in sorted(path for path in (folder, *folder.rglob("*")) if path.is_file()):
         name = path.relative_to(folder).as_posix()
+        if re.fullmatch(anywhere, name):
+            continue
         whole = path.read_bytes()
         if path.suffix == ".json" and not re.fullmatch(skipped, path.name):
             whole = json.dumps(_without_clocks(json.loads(whole))).encode()
@@ -198,7 +202,7 @@ def content(folder: Path, skipped: str = Scenario._field_defaults["skipped"]) ->
 
 def _without_clocks(value: Any) -> Any:
     if isinstance(value, dict):
-        clock = re.compile(r"seconds|run|.*_runtime|.*_per_second|train_loss|.*digest")
+        clock = re.compile(r"seconds|run|command|.*_runtime|.*_per_second|train_loss|.*digest")
         return {key: _without_clocks(item) for key, item in value.items() if not clock.fullmatch(key)}
     return [_without_clocks(item) for item in value] if isinstance(value, list) else value
 
@@ -207,7 +211,7 @@ def whole(scenario: Scenario, folder: Path) -> dict[str, str]:
     """The content of a run that nobody kills; it is made in `folder`, since paths may be in its files, and removed."""
     scenario.prepare(folder)
     assert not scenario.run(folder, None, folder.with_suffix(".log"))
-    found = content(folder, scenario.skipped)
+    found = content(folder, scenario.skipped, scenario.anywhere)
     shutil.rmtree(folder)
     return found
 
@@ -226,6 +230,6 @@ def differing(scenario: Scenario, folder: Path, event: int, unbroken: dict[str, 
         assert not scenario.run(folder, None, log)
     except AssertionError as error:
         return str(error)
-    found = content(folder, scenario.skipped)
+    found = content(folder, scenario.skipped, scenario.anywhere)
     wrong = [name for name in sorted(found.keys() | unbroken.keys()) if found.get(name) != unbroken.get(name)]
     return f"{wrong} differ" if wrong else None
