@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from killable_script import OPTIONS, make_trainer, parse
 from killed_runs import content, start
+from root_rights import give_up_roots_rights
 
 from hf_dsd.cli import app
 from hf_dsd.sensitivity import measure_run_sensitivity
@@ -251,7 +252,7 @@ def outcome(name: str, out: Path, case: Case) -> Outcome:
 
     def work() -> None:
         known = set(sys.modules)
-        _without_roots_rights()
+        give_up_roots_rights()
         try:
             result.write_text(COMMANDS[name](out, case))
         finally:
@@ -283,15 +284,6 @@ def opened_files(out: Path) -> Iterator[set[str]]:
             place += 16 + length
     finally:
         os.close(descriptor)
-
-
-def _without_roots_rights() -> None:
-    """Takes root's right to read and search everything; of another user there is none to take."""
-    libc = ctypes.CDLL(None)
-    header, sets = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
-    libc.capget(header, sets)
-    sets[0] &= ~0b111  # CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH of the effective set
-    libc.capset(header, sets)
 
 
 def judge(case: Case, found: Outcome, right: Outcome, page: str = "") -> str:
