@@ -1,5 +1,6 @@
 """Files that are read checked and written whole: a person, a killed process or a full disk may have damaged them."""
 
+import glob
 import json
 import os
 import shutil
@@ -59,13 +60,31 @@ def _integer(digits: str) -> int:
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """Gives a place beside `path` to write to, renamed to `path` at the end; after an error `path` is as it was."""
+    """Gives a place beside `path` to write to, renamed to `path` at the end; after an error `path` is as it was.
+
+    What a killed process left half-written is removed by the next one that writes the same file.
+    """
+    for left in path.parent.glob(f".{glob.escape(path.name)}.*.partial"):
+        if _has_ended(left.suffixes[-2][1:]):
+            left.unlink(missing_ok=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
         yield partial
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _has_ended(process: str) -> bool:
+    """True if this machine has no process of that number; False where the system cannot be asked."""
+    try:
+        if os.name == "posix" and process.isdecimal():  # elsewhere signal 0 is a real one
+            os.kill(int(process), 0)
+    except (ProcessLookupError, OverflowError):
+        return True
+    except PermissionError:  # another user's
+        return False
+    return False
 
 
 def write_json(path: Path, content: Any, **options: Any) -> Path:

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 import transformers
@@ -12,11 +13,12 @@ from accelerate import init_empty_weights
 from rich.console import Console
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.utils import CONFIG_NAME
 
 from . import models
 from .engine.schedule import check_sparsity
 from .engine.targets import Target, plan_targets
-from .models.read_config import read_config
+from .models.read_config import UNUSABLE, read_config
 from .models.remote_code import MODELS
 
 _SUMMED = (
@@ -192,13 +194,18 @@ def build_without_weights(name_or_path: str) -> PreTrainedModel:
 
     Raises:
         OSError: If there is no configuration.
-        ValueError: If the configuration's model type is unknown.
+        ValueError: If the configuration's model type is unknown, or it is damaged.
     """
-    config = read_config(name_or_path)
-    model_class = _model_class(config)
-    with init_empty_weights():
-        model: PreTrainedModel = AutoModel.from_config(config) if model_class is None else model_class(config)
-    model.tie_weights()
+    try:
+        model = _build(read_config(name_or_path))
+    except UNUSABLE as error:
+        path = Path(name_or_path)
+        if isinstance(error, FileNotFoundError) or not path.is_dir():  # these say it by themselves
+            raise
+        first = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{path / CONFIG_NAME} makes no model ({type(error).__name__}: {first}): restore it, or give another folder"
+        ) from error
     # A rule may ask for a dtype, never for a value: one zero, repeated by strides of 0, stands for every weight.
     stand_ins: dict[int, nn.Parameter] = {}
     for module in model.modules():
@@ -206,6 +213,14 @@ def build_without_weights(name_or_path: str) -> PreTrainedModel:
             zero = torch.zeros((), dtype=parameter.dtype).expand(parameter.shape)
             stand_in = stand_ins.setdefault(id(parameter), nn.Parameter(zero, parameter.requires_grad))
             module.register_parameter(name, stand_in)
+    return model
+
+
+def _build(config: PreTrainedConfig) -> PreTrainedModel:
+    model_class = _model_class(config)
+    with init_empty_weights():
+        model: PreTrainedModel = AutoModel.from_config(config) if model_class is None else model_class(config)
+    model.tie_weights()
     return model
 
 

@@ -154,3 +154,26 @@ def test_bad_input_is_refused(tmp_path):
     (tmp_path / "config.json").write_text("{}")
     with pytest.raises(ValueError, match=r"Unrecognized model in .* Should have a `model_type` key in its config.json"):
         build_without_weights(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"model_type": "gpt2", "n_em',
+        '{"model_type": "gpt2", "n_embd": "x"}',
+        '{"model_type": "gpt2", "n_embd": 0}',
+        '{"model_type": "gpt2", "n_head": null}',
+        '{"model_type": ["gpt2"]}',
+        "[" * 100_000,
+        "[1]",
+        "",
+        '{"é": 1}'.encode("latin-1"),
+    ],
+    ids=range(9),
+)
+def test_a_damaged_configuration_is_named(tmp_path: Path, text: str | bytes) -> None:
+    (tmp_path / "config.json").write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(
+        ValueError, match=rf"^{re.escape(str(tmp_path))}/config\.json makes no model \(.*\): restore it, "
+    ):
+        build_without_weights(str(tmp_path))

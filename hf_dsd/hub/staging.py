@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from huggingface_hub import get_token
-from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, PreTrainedModel
 from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
@@ -17,9 +16,10 @@ import hf_dsd.models
 from hf_dsd.files import write_json
 from hf_dsd.models import NeuralTalkForConditionalGeneration
 from hf_dsd.models.picture_captioner import save_picture_captioner
+from hf_dsd.models.read_config import UNUSABLE
 from hf_dsd.models.remote_code import save_with_code
 from hf_dsd.report import write_report
-from hf_dsd.report.report_folder import FIGURE_FILES
+from hf_dsd.report.report_folder import FIGURE_FILES, REPORT_FILE_NAME
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.weights import has_weights
@@ -31,8 +31,6 @@ from .results import Results
 from .words import Words, as_id
 
 CARD_FILE_NAME = "README.md"
-# What transformers raises on a configuration that is JSON and makes no model or processor.
-_UNUSABLE = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, StrictDataclassError)
 _PROCESSORS = {
     "processor_config.json": AutoProcessor,
     "preprocessor_config.json": AutoFeatureExtractor,
@@ -115,8 +113,9 @@ def read_results(
 
 
 def _is_drawn(run: Path) -> bool:
-    figure, numbers = run / "figures" / "weights.png", run / SUMMARY_FILE_NAME
-    return figure.is_file() and figure.stat().st_mtime >= numbers.stat().st_mtime
+    numbers = (run / SUMMARY_FILE_NAME).stat().st_mtime
+    files = (run / "figures" / "weights.png", run / REPORT_FILE_NAME)  # the page comes last: before it, it was killed
+    return all(file.is_file() and file.stat().st_mtime >= numbers for file in files)
 
 
 def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
@@ -156,7 +155,7 @@ def _stage_own_model(model_class: type[PreTrainedModel], source: Path, target: P
         with torch.device("meta"):
             model = model_class(model_class.config_class.from_pretrained(source))
         save_with_code(model, processor, target, state_dict={})
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         raise ValueError(
             f"{source / CONFIG_NAME} makes no {model_class.__name__} ({type(error).__name__}: {error}): restore it, or "
             "train the phase again"
@@ -203,7 +202,7 @@ def _read_processor(source: Path) -> Any:
     name = next(iter(contents))
     try:
         return _PROCESSORS[name].from_pretrained(source, trust_remote_code=False, local_files_only=True)
-    except _UNUSABLE as error:
+    except UNUSABLE as error:
         raise ValueError(
             f"{source / name} makes no processor ({type(error).__name__}: {error}): restore it, or remove it"
         ) from error

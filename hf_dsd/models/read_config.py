@@ -2,8 +2,21 @@
 
 from pathlib import Path
 
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import CONFIG_NAME
+
+UNUSABLE = (
+    OSError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    ArithmeticError,
+    RuntimeError,
+    StrictDataclassError,
+)
+"""What transformers raises on a configuration that is damaged, or is JSON and makes no model or processor."""
 
 
 def read_config(name_or_path: str | Path) -> PreTrainedConfig:

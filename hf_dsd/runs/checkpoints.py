@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, sort_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints, sort_checkpoints
 
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json_object, write_json
@@ -40,8 +40,11 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
 
     Raises:
         FileNotFoundError: If there is no such checkpoint.
-        ValueError: If the one that was named is damaged or was not written to its end.
+        ValueError: If the one that was named is damaged or was not written to its end, or one's place is no folder's.
     """
+    for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
+        if not path.is_dir():  # the Trainer would fail there, hours later
+            raise ValueError(f"{path} is no folder, and the run writes its checkpoints there: remove it")
     if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
         asked = asked.lower() == "true"
     if asked is True:
@@ -178,6 +181,23 @@ def remove_litter(folder: Path) -> None:
     ):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+
+
+def finish_rotation(folder: Path, resumed_from: Path | None, limit: int | None, best: str | None) -> None:
+    """Removes older checkpoints that a killed process had still to remove, or had half removed.
+
+    Where a newer one than the run goes on from was not written to its end, the next save does so: before it, the newest
+    one must not be taken for a whole one.
+
+    Args:
+        folder: The run's.
+        resumed_from: The checkpoint that the run goes on from.
+        limit: `save_total_limit`.
+        best: The checkpoint of the best evaluation, which stays.
+    """
+    newest = sort_checkpoints(output_dir=str(folder))[-1:]
+    if resumed_from is not None and [Path(path).resolve() for path in newest] == [resumed_from.resolve()]:
+        rotate_checkpoints(str(folder), limit, best)
 
 
 def read_trainer_state(checkpoint: Path) -> dict[str, Any] | None:

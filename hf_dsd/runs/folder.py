@@ -77,9 +77,16 @@ def check_links(folder: Path) -> None:
     The folder itself may be a link, and a checkpoint, which is only resumed from, may be one.
 
     Raises:
-        ValueError: If the summary, scores, figures, a phase's folder or a file in it is a link to somewhere else.
+        ValueError: If the summary, scores, figures, a phase's folder or a file in it is a link to somewhere else, or a
+            phase's folder must not be read.
     """
     root = folder.resolve()
+    for path in filter(Path.is_dir, folder.glob("phase-*")):
+        try:
+            os.scandir(path).close()
+            os.stat(f"{path}/.")  # the right to list a folder is not the one to enter it
+        except PermissionError as error:
+            raise ValueError(f"{path} cannot be read ({error}): give yourself the right to") from error
     for pattern in (SUMMARY_FILE_NAME, "*_phase-*.json", "phase-*", "phase-*/**/*", "figures", "figures/*"):
         for path in folder.glob(pattern):  # a folder is looked at before what is in it
             if path.is_symlink() and path.exists() and not path.resolve().is_relative_to(root):

@@ -1,14 +1,13 @@
 """One run: what its folder holds, read once and checked. Everybody above takes a `Run`, nobody parses."""
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from pickle import PickleError
 from typing import Any
 
-from safetensors import SafetensorError
 from transformers.trainer import TRAINER_STATE_NAME
 from transformers.trainer_utils import sort_checkpoints
 
@@ -30,10 +29,10 @@ from .folder import (
 )
 from .scores import PhaseScores, read_scores
 from .summary_file import read_summary
-from .weights import has_weights, open_weights
+from .weights import DamagedWeightsError, has_weights, open_weights
 
-# What safetensors and, of a pytorch_model.bin, torch.load make of a file that is damaged.
-_DAMAGES = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, PickleError)
+logger = logging.getLogger(__name__)
+
 _SAID_ARMS = ("dsd", "dense", "random")
 """What a summary can call its run; arms of other names, such as `iterative`, call themselves `dsd`."""
 
@@ -212,7 +211,9 @@ class Run:
             try:
                 with open_weights(model.folder):
                     self._damages[model.folder] = ""
-            except _DAMAGES as error:
+            except DamagedWeightsError as error:
+                self._damages[model.folder] = error.reason
+            except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # weights that fit no such class
                 kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
                 self._damages[model.folder] = f"{kind}{error}"
         return self._damages[model.folder]
@@ -248,7 +249,10 @@ class Run:
 
     @cached_property
     def _scored(self) -> tuple[list[PhaseScores], list[str]]:
-        return read_scores(self.folder, self.id)
+        scores, problems = read_scores(self.folder, self.id)
+        for problem in problems:  # whoever shows the scores, or publishes them, leaves these out
+            logger.warning("%s", problem)
+        return scores, problems
 
     @property
     def scored(self) -> list[PhaseScores]:

@@ -9,12 +9,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from pathlib import Path
+from pickle import PickleError
 from typing import Any
 
 import torch
 import transformers
 from huggingface_hub.errors import StrictDataclassError
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 from transformers.utils import (
@@ -32,7 +33,26 @@ from .weight_names import has_other_names, name_as_model
 _REMEDY = "restore it, or train the phase again"
 _PIPELINE = "modules.json"
 """Of sentence-transformers."""
+# What safetensors and, of a pytorch_model.bin, torch.load make of a file that is damaged.
+_DAMAGES = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, PickleError)
 _KINDS = ((SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME), (WEIGHTS_NAME, WEIGHTS_INDEX_NAME))
+
+
+class DamagedWeightsError(ValueError):
+    """A file of weights that cannot be read.
+
+    Args:
+        file: Its path.
+        error: What its reader said.
+
+    Attributes:
+        reason: The same without the file's name, for who names its folder.
+    """
+
+    def __init__(self, file: Path, error: Exception) -> None:
+        first = str(error).partition("\n")[0].partition(". ")[0]  # torch goes on: load it as code, file an issue
+        self.reason = f"{type(error).__name__}: {first}"
+        super().__init__(f"{file} is damaged ({self.reason}): {_REMEDY}")
 
 
 class WeightFile:
@@ -149,11 +169,14 @@ def _stored(folder: Path) -> Iterator[dict[str, Any]]:
     with ExitStack() as stack:
         tensors: dict[str, Any] = {}
         for file in files:
-            if file.suffix == ".safetensors":
-                opened = stack.enter_context(safe_open(file, framework="pt"))
-                tensors |= {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
-            else:
-                tensors |= torch.load(file, map_location="cpu", weights_only=True)
+            try:
+                if file.suffix == ".safetensors":
+                    opened = stack.enter_context(safe_open(file, framework="pt"))
+                    tensors |= {name: opened.get_slice(name) for name in opened.keys()}  # noqa: SIM118 (no mapping)
+                else:
+                    tensors |= torch.load(file, map_location="cpu", weights_only=True)
+            except _DAMAGES as error:
+                raise DamagedWeightsError(file, error) from error
         yield {name.removeprefix("_orig_mod."): tensor for name, tensor in tensors.items()}  # torch.compile's
 
 

@@ -5,7 +5,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_dsd.runs.checkpoints import remove_litter, seal
+from hf_dsd.runs.checkpoints import finish_rotation, remove_litter, seal
 
 from .lifecycle import Lifecycle
 
@@ -28,7 +28,9 @@ class DSDCallback(TrainerCallback):
     def on_train_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """A resumed run may have been killed at any moment, or have left a phase early."""
         if args.should_save:
-            remove_litter(self._life.host.folder)
+            folder, resumed_from = self._life.host.folder, self._trainer.resumed_from
+            remove_litter(folder)
+            finish_rotation(folder, resumed_from, args.save_total_limit, state.best_model_checkpoint)
         self._life.begin(state.global_step, self._trainer.resumed_from)
         self.follow_schedule(args, state, control)
 

@@ -63,12 +63,13 @@ def write_comparison(out: Path, seeds: int = 3) -> Path:
 
 
 def publishable(run: Path) -> Path:
-    """Gives a run of `write_run` what makes it one to publish: weights of all phases, and figures that are new."""
+    """Gives a run of `write_run` what makes it one to publish: weights of all phases, and a report that is new."""
     for index, phase in enumerate(json.loads((run / "dsd_summary.json").read_text())["phases"]):
         (run / phase["name"]).mkdir(exist_ok=True)
         save_file({"a.weight": torch.full((30, 20), index + 1.0)}, run / phase["name"] / "model.safetensors")
     (run / "figures").mkdir()
     (run / "figures" / "weights.png").write_bytes(b"png")
+    (run / "report.html").write_text("page")
     return run
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from card_runs import results_of
+from card_runs import DSD_ERRORS, publishable, results_of, write_run
 from hub_client import ClientProcess, digests
 from hub_server import READ_TOKEN, STRANGERS_TOKEN, TOKEN, HubServer
 from PIL import Image
@@ -21,7 +21,8 @@ from tiny_runs import AUTO_CLASSES, BUILDERS
 from transformers import AutoFeatureExtractor, AutoTokenizer
 
 from hf_dsd.hub import Results, Words, render_card
-from hf_dsd.hub.contents import release_tag
+from hf_dsd.hub.contents import read_finished_run, release_tag
+from hf_dsd.hub.staging import read_results
 
 REPO = "user/tiny"
 PHASES = {"dense": "phase-0-dense", "sparse": "phase-1-sparse", "main": "phase-2-dense"}
@@ -277,6 +278,14 @@ def test_the_report_is_drawn_when_it_is_missing_or_older_than_the_numbers(
     os.utime(run / "dsd_summary.json")
     publish(client, run, "--dry-run", token=None)
     assert figure.stat().st_mtime_ns > drawn
+
+
+def test_the_report_is_drawn_anew_when_it_was_killed_before_its_page(tmp_path: Path) -> None:
+    run = publishable(write_run(tmp_path / "run", DSD_ERRORS[1]))
+    (run / "report.html").unlink()
+    read_results(read_finished_run(run), REPO)
+    assert (run / "report.html").is_file()
+    assert (run / "figures" / "weights.png").read_bytes() != b"png"
 
 
 # Consistency and repetition

@@ -256,3 +256,50 @@ def test_a_models_folder_is_no_checkpoint(tmp_path: Path) -> None:
     trainer.train()
     with pytest.raises(ValueError, match="phase-0-dense holds a model and is no checkpoint to resume from: start from"):
         make_trainer(tmp_path).train(resume_from_checkpoint=str(tmp_path / "phase-0-dense"))
+
+
+@pytest.mark.parametrize("left", ["half removed", "not yet removed"])
+def test_a_killed_rotation_is_finished(tmp_path: Path, left: str) -> None:
+    """Of the last checkpoint, after which nothing is saved any more."""
+    options = RUN | {"save_total_limit": 1}
+    make_trainer(tmp_path, **options).train()
+    shutil.copytree(tmp_path / "checkpoint-12", tmp_path / "checkpoint-11")
+    if left == "half removed":
+        (tmp_path / "checkpoint-11" / "trainer_state.json").unlink()
+    again = make_trainer(tmp_path, build(TinyLSTM, seed=9), **options)
+    again.train(resume_from_checkpoint=True)
+    assert again.state.global_step == 12
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-12"]
+
+
+def test_a_whole_checkpoint_is_not_removed_for_a_half_written_one(tmp_path: Path) -> None:
+    make_trainer(tmp_path, **RUN | {"save_steps": 5}).train()
+    shutil.rmtree(tmp_path / "checkpoint-10")
+    (tmp_path / "checkpoint-12" / "trainer_state.json").unlink()
+
+    class Look(TrainerCallback):
+        def on_step_begin(self, args, state, control, **kwargs):
+            assert last_whole_checkpoint(tmp_path).endswith(
+                "checkpoint-5" if state.global_step < 10 else "checkpoint-10"
+            )
+
+    again = make_trainer(tmp_path, **RUN | {"save_steps": 5, "save_total_limit": 1})
+    again.add_callback(Look())
+    again.train(resume_from_checkpoint=True)
+    assert again.resumed_from == tmp_path / "checkpoint-5"
+
+
+def _file(path: Path) -> None:
+    path.write_text("x")
+
+
+def _link(path: Path) -> None:
+    path.symlink_to("nowhere")
+
+
+@pytest.mark.parametrize("asked", [None, True])
+@pytest.mark.parametrize("damage", [_file, _link], ids=["file", "link"])
+def test_what_is_in_the_place_of_a_checkpoint_is_named_before_the_run(tmp_path: Path, asked, damage) -> None:
+    damage(tmp_path / "checkpoint-5")
+    with pytest.raises(ValueError, match=r"checkpoint-5 is no folder, .*: remove it$"):
+        find_checkpoint(asked, tmp_path)

@@ -1,6 +1,9 @@
 """What is read of one run's folder: damaged files, other runs' files, and the order of its models."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from report_runs import REFERENCES, change_summary, write_dsd_run, write_scores, write_summary
@@ -112,3 +115,26 @@ def test_a_damaged_summary_is_refused_by_name(tmp_path, content, message):
         Run.read(tmp_path)
     assert message in str(caught.value)
     assert str(caught.value).endswith(": restore it, or train the run again")
+
+
+CHECKED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from root_rights import give_up_roots_rights
+from hf_dsd.runs.folder import check_links
+give_up_roots_rights()
+check_links(Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("rights", [0, 0o200, 0o400])
+def test_a_phase_that_must_not_be_read_is_named(tmp_path, rights):
+    folder = write_dsd_run(tmp_path / "run")
+    (folder / "phase-1-sparse").chmod(rights)
+    command = [sys.executable, "-c", CHECKED, folder, Path(__file__).parents[1]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (folder / "phase-1-sparse").chmod(0o700)
+    said = done.stderr.splitlines()[-1]
+    assert said.startswith(f"ValueError: {folder}/phase-1-sparse cannot be read ([Errno 13] Permission denied")
+    assert said.endswith(": give yourself the right to")

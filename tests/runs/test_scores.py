@@ -89,7 +89,7 @@ def test_a_missing_file_is_named(tmp_path):
         PhaseScores.read(tmp_path, "phase-2-dense")
 
 
-def test_scores_that_an_earlier_run_left_are_nobodys(tmp_path):
+def test_scores_that_an_earlier_run_left_are_nobodys(tmp_path, caplog):
     """Trained to the end and scored; then trained anew in the same folder, and not scored."""
     trainer = make_trainer(tmp_path)
     trainer.train()
@@ -100,6 +100,8 @@ def test_scores_that_an_earlier_run_left_are_nobodys(tmp_path):
     assert Run.read(tmp_path).find_scores("phase-1-sparse") is None
     with pytest.raises(FileNotFoundError, match=r"test_phase-1-sparse\.json is of an earlier run in this folder"):
         PhaseScores.read(tmp_path, "phase-1-sparse")
+    assert Run.read(tmp_path).scored == []  # a card has none of them, and says why
+    assert "test_phase-1-sparse.json is of an earlier run in this folder: score this run" in caplog.text
 
 
 def test_a_resumed_run_is_the_same_run(tmp_path):

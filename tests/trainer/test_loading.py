@@ -189,6 +189,20 @@ def test_an_untied_head_that_is_lost_is_missing(tmp_path: Path) -> None:
         load_weights_(other, tmp_path)
 
 
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
+@pytest.mark.parametrize("damage", [lambda whole: whole[:-9], lambda whole: b"", lambda whole: b"x" * 99], ids="abc")
+def test_damaged_weights_are_named(tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
+    trainer = make_trainer(tmp_path, phase_steps=[1, 1, 1])
+    trainer.train()
+    folder = tmp_path / "phase-1-sparse"
+    stored = load_file(folder / "model.safetensors")
+    (folder / "model.safetensors").unlink()
+    save_file(stored, folder / name) if name.startswith("model") else torch.save(stored, folder / name)
+    (folder / name).write_bytes(damage((folder / name).read_bytes()))
+    with pytest.raises(ValueError, match=rf"/phase-1-sparse/{name} is damaged \(.*\): restore it, or train the phase"):
+        trainer.load_phase("phase-1-sparse")
+
+
 @pytest.mark.parametrize("kind", ["shards", "bin"])
 def test_shards_and_former_files(tmp_path: Path, kind: str) -> None:
     model = build_vit()

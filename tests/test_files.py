@@ -1,0 +1,24 @@
+"""Files that are written whole, and what killed processes left of them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hf_dsd.files import write_json
+
+
+def test_a_writer_removes_what_a_killed_one_left_of_the_same_file(tmp_path: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = [f".a[1].json.{ended.pid}.partial", f".a[1].json.{10**30}.partial"]
+    kept = [
+        f".a[1].json.{os.getppid()}.partial",  # a process that lives may be at work on it
+        f".b.json.{ended.pid}.partial",
+        ".a[1].json.x.partial",
+        ".a[1].json.partial",
+    ]
+    for name in left + kept:
+        (tmp_path / name).write_text("{")
+    write_json(tmp_path / "a[1].json", {"x": 1})
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "a[1].json"])
