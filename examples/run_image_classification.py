@@ -1,8 +1,16 @@
-"""Trains an image classifier dense, sparse, dense, and scores every phase by its top-1 error.
+"""Trains an image classifier dense, sparse, dense, and scores every phase by its top-1 and top-5 error.
 
 Without data or model of your own, a small ResNet learns which shape is drawn:
 
     python examples/run_image_classification.py --output_dir runs/shapes --phase_epochs 20 10 10 --sparsity 0.5
+
+The paper's networks are there by name, from torchvision (`pip install 'hf-dsd[vision]'`), with its recipes in
+`examples/recipes/`; ImageNet is yours to bring:
+
+    python examples/run_image_classification.py examples/recipes/vgg16.yaml --data_dir imagenet --output_dir runs/vgg16
+
+`--model_name` is any classifier of torchvision or timm. `--data_dir` may hold the four IDX files of MNIST or
+Fashion-MNIST, zipped or not, instead.
 
 With folders of pictures, `data/train/CLASS/*.jpg` and `data/validation/CLASS/*.jpg` (and `data/test`), and a trained
 model as the first dense phase (its length is 0):
@@ -10,16 +18,14 @@ model as the first dense phase (its length is 0):
     accelerate launch examples/run_image_classification.py --data_dir data --model_name_or_path microsoft/resnet-18 \
         --output_dir runs/resnet --phase_epochs 0 15 15 --phase_learning_rates 1e-2 1e-2 1e-3 --optim sgd --bf16 true
 
-or with a dataset of the Hub: `--dataset_name cifar10 --image_column img`. Augmentation is yours to add, in `Pictures`.
+or with a dataset of the Hub: `--dataset_name cifar10 --image_column img`.
 `--dsd_control true` trains the equal-budget dense control: the same epochs and learning rates, no masks.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, load_dataset
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -33,8 +39,16 @@ from transformers import (
 )
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
-from hf_dsd.data import SHAPES, chosen_source, make_shape_pictures
-from hf_dsd.metrics import TextScorer, argmax_labels, label_metrics, label_scorer
+from hf_dsd.data import (
+    SHAPES,
+    PictureSet,
+    chosen_source,
+    holds_idx,
+    load_idx_pictures,
+    make_shape_pictures,
+)
+from hf_dsd.metrics import TextScorer, label_metrics, label_scorer, ranked_labels
+from hf_dsd.models import build_image_processor, build_named_classifier
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
 
@@ -45,19 +59,32 @@ class ModelArguments:
 
     model_name_or_path: str | None = field(default=None, metadata={"help": "Start from this trained model."})
     config_name: str | None = field(default=None, metadata={"help": "Random weights of this configuration."})
+    model_name: str | None = field(
+        default=None, metadata={"help": "Random weights of this network of torchvision or timm, such as vgg16."}
+    )
     image_size: int = field(default=64, metadata={"help": "Height and width; a model's own processor knows better."})
+    resize_size: int | None = field(
+        default=None,
+        metadata={"help": "With --model_name: the shorter side before the middle is cut out; 256 for ImageNet."},
+    )
 
 
 @dataclass
 class DataArguments:
     """The pictures; without any, one kind of shape is drawn in each."""
 
-    data_dir: str | None = field(default=None, metadata={"help": "Folders SPLIT/CLASS/*.jpg or *.png."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folders SPLIT/CLASS/*.jpg or *.png; or IDX files."})
+    class_names: list[str] | None = field(default=None, metadata={"help": "Of IDX files, which hold none, by label."})
     dataset_name: str | None = field(default=None, metadata={"help": "A dataset of the Hub."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
     image_column: str = field(default="image", metadata={"help": "The dataset's column of pictures."})
     label_column: str = field(default="label", metadata={"help": "The dataset's column of classes."})
     shapes: int = field(default=1500, metadata={"help": "Drawn training pictures."})
+    train_size: int | None = field(default=None, metadata={"help": "Train with so many examples, drawn at random."})
+    train_size_seed: int = field(default=0, metadata={"help": "Which ones; the same in all arms and seeds."})
+    augment: str = field(
+        default="none", metadata={"help": "none; crop and resized_crop also mirror, see hf_dsd/data/images."}
+    )
 
 
 @dataclass
@@ -77,26 +104,11 @@ class TrainingArguments(DSDTrainingArguments):
     remove_unused_columns: bool = False  # the pictures become pixels when they are read
 
 
-@dataclass(frozen=True)
-class Pictures(torch.utils.data.Dataset):
-    """One split as the model takes it."""
-
-    rows: Dataset
-    processor: Any
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
-        row = self.rows[index]
-        pixels = self.processor(row["image"].convert("RGB"), return_tensors="pt")["pixel_values"][0]
-        return {"pixel_values": pixels, "labels": row["label"]}
-
-
 def load_pictures(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation", and "test" where there is one, with the columns "image" and "label"."""
     of_hub = ("dataset_config_name", "image_column", "label_column")
-    source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | {"shapes": None})
+    owners = dict.fromkeys(of_hub, "dataset_name") | {"shapes": None, "class_names": "data_dir"}
+    source = chosen_source(arguments, owners)
     if source is None:
         sizes = {"train": arguments.shapes, **dict.fromkeys(("validation", "test"), max(arguments.shapes // 5, 1))}
         features = Features({"image": Image(), "label": ClassLabel(names=list(SHAPES))})
@@ -104,7 +116,9 @@ def load_pictures(arguments: DataArguments) -> DatasetDict:
         return DatasetDict(
             {name: Dataset.from_dict({"image": s.images, "label": s.labels}, features) for name, s in drawn.items()}
         )
-    if source == "data_dir":
+    if source == "data_dir" and holds_idx(arguments.data_dir):
+        pictures = load_idx_pictures(arguments.data_dir, arguments.class_names)
+    elif source == "data_dir":
         pictures = load_dataset("imagefolder", data_dir=arguments.data_dir)
     else:
         pictures = load_dataset(arguments.dataset_name, arguments.dataset_config_name)

@@ -4,6 +4,9 @@ from .captions.collator import CaptionCollator
 from .captions.dataset import CaptionData, CaptionEvaluationSet, CaptionSplit, CaptionTrainingSet
 from .captions.files import load_captions
 from .captions.hub import load_caption_dataset
+from .images.augmentation import AUGMENTATIONS
+from .images.idx import holds_idx, load_idx_pictures
+from .images.picture_set import PictureSet
 from .length_grouped_sampler import LengthGroupedSampler
 from .sources import chosen_source
 from .speech.audio import AudioHeader, BadUtteranceError, read_audio, read_header
@@ -24,6 +27,7 @@ from .toys.shape_pictures import ShapePictures, make_shape_pictures
 from .toys.spoken_digits import DigitSet, make_spoken_digits
 
 __all__ = [
+    "AUGMENTATIONS",
     "DEFAULT_SPLIT_SIZES",
     "OPINIONS",
     "SHAPES",
@@ -38,6 +42,7 @@ __all__ = [
     "DigitSet",
     "DigitString",
     "LengthGroupedSampler",
+    "PictureSet",
     "Reviews",
     "Scene",
     "SceneSet",
@@ -51,8 +56,10 @@ __all__ = [
     "Utterance",
     "chosen_source",
     "draw_scene",
+    "holds_idx",
     "load_caption_dataset",
     "load_captions",
+    "load_idx_pictures",
     "load_speech",
     "load_speech_dataset",
     "make_reviews",

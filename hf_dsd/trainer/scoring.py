@@ -34,8 +34,8 @@ class Scorer(Protocol):
     def decode(self, predictions: Any, /) -> list[str]:
         """One text per example of a Trainer's predictions."""
 
-    def score(self, texts: Sequence[str], /) -> Mapping[str, Any]:
-        """The scores of the texts."""
+    def score(self, texts: Sequence[str], predictions: Any, /) -> Mapping[str, Any]:
+        """The scores of the texts, which `decode` made of the predictions."""
 
 
 def score_phases(
@@ -82,7 +82,7 @@ def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: Scorer, split
 
     def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
         texts[:] = scorer.decode(evaluation.predictions)
-        scores.update(scorer.score(texts))
+        scores.update(scorer.score(texts, evaluation.predictions))
         return {name: value for name, value in scores.items() if isinstance(value, int | float)}
 
     trainer.compute_metrics = compute_metrics
