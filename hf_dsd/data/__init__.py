@@ -17,7 +17,7 @@ from .speech.hub import load_speech_dataset
 from .speech.labels import required_frames
 from .speech.spec_augment import SpecAugment
 from .speech.utterances import SpeechData, Utterance
-from .splits import SPLITS
+from .splits import SPLITS, draw_rows
 from .toys.digit_content import DigitString, Speaker
 from .toys.reviews import OPINIONS, Reviews, make_reviews
 from .toys.scene_content import SHAPES, Scene, ShapeGroup
@@ -55,6 +55,7 @@ __all__ = [
     "SpeechDataset",
     "Utterance",
     "chosen_source",
+    "draw_rows",
     "draw_scene",
     "holds_idx",
     "load_caption_dataset",

@@ -52,7 +52,7 @@ def label_metrics(evaluation: EvalPrediction) -> dict[str, float]:
 
 
 def ranked_errors(ranked: Any, labels: Any) -> dict[str, NDArray[np.bool_]]:
-    """`error` and, of at least five classes, `error_top5`: (examples,) bool, True where the label is not among the best.
+    """`error` and, of at least five classes, `error_top5`: (examples,) bool, True where no best class is the label.
 
     Args:
         ranked: (examples, 5) of `ranked_labels`.
@@ -89,7 +89,9 @@ def label_statistics(predictions: Sequence[str], references: Sequence[str]) -> S
         ValueError: If the two differ in length, or are empty.
     """
     check_pairs(predictions, references, "example", "give those of one split")
-    return error_counts([prediction != reference for prediction, reference in zip(predictions, references, strict=True)])
+    return error_counts(
+        [prediction != reference for prediction, reference in zip(predictions, references, strict=True)]
+    )
 
 
 def error_counts(wrong: Any) -> Statistics:

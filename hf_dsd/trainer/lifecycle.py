@@ -262,7 +262,7 @@ class Lifecycle:
     # Small helpers
 
     def _finish_phase(self, step: int) -> None:
-        """At a phase's last step: proves the weights sound, saves the phase's model unless it is unwanted, closes its record."""
+        """At a phase's last step: proves the weights sound, saves the model if it is wanted, closes the record."""
         self._check_weights(step)
         if self._saved is None or self.phase.index in self._saved:
             self._save_model(self.host.folder / self.phase.name)

@@ -4,7 +4,6 @@ import logging
 import math
 import shutil
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 logger = logging.getLogger(__name__)
@@ -41,12 +40,13 @@ def run_parts(trainer: Any, checkpoints: int) -> Mapping[str, tuple[int, int]]:
     tensors = [*trainer.model.parameters(), *trainer.model.buffers()]
     model = sum(getattr(tensor, "ds_numel", tensor.numel()) * tensor.element_size() for tensor in tensors)
     weights = sum(getattr(p, "ds_numel", p.numel()) for p in trainer.model.parameters() if p.requires_grad)
-    early = model if args.keep_early_stop else 0
-    state = 0 if args.save_only_model else weights * 4 * _states(trainer.optimizer) + weights // 8
+    beside = len(args.weight_averages or ()) + args.keep_early_stop  # models that lie in later checkpoints, too
+    state = weights * 4 * _states(trainer.optimizer) + weights // 8 + beside * model
     phases = args.phase_count if args.keep_phases is None else len(set(args.keep_phases))
+    full = checkpoints + len(set(args.keep_phase_checkpoints or ()))
     return {
-        "model(s)": (phases + len(args.weight_averages or ()) + args.keep_early_stop, model),
-        "checkpoint(s)": (checkpoints + len(set(args.keep_phase_checkpoints or ())), model + early + state),
+        "model(s)": (phases + beside, model),
+        "checkpoint(s)": (full, model if args.save_only_model else model + state),
     }
 
 

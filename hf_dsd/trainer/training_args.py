@@ -61,7 +61,8 @@ class DSDArgumentsMixin(_Arguments):
         weight_averages: `ema` and/or `swa`: also average the weights over the last phase (see `WeightAverages`).
         keep_early_stop: Also keep the model of the run's best evaluation by `metric_for_best_model`, as
             `phase-N-KIND-early`: what early stopping would have ended with (see `EarlyStop`).
-        keep_phases: Phases (from 0) whose model is saved in `output_dir/phase-N-KIND`, the last among them; None saves all.
+        keep_phases: Phases (from 0) whose model is saved in `output_dir/phase-N-KIND`, the last among them; None saves
+            all.
         keep_phase_checkpoints: Phases (from 0) whose end is kept as a full checkpoint, outside `save_total_limit`,
             in `output_dir/phase-N-KIND-checkpoint`; other runs can start from it by `resume_from_checkpoint`.
     """
@@ -234,7 +235,9 @@ class DSDArgumentsMixin(_Arguments):
                 raise ValueError(f"{name} must name phases 0 .. {self.phase_count - 1}, got {wrong}")
         last = self.phase_count - 1
         if self.keep_phases is not None and last not in self.keep_phases:
-            raise ValueError(f"keep_phases must include the last phase, the run's result, got {self.keep_phases}: add {last}")
+            raise ValueError(
+                f"keep_phases must include the last phase, the run's result, got {self.keep_phases}: add {last}"
+            )
         kept = self.keep_phase_checkpoints or []
         if kept and (self.save_only_model or self.save_strategy == "best"):
             raise ValueError(

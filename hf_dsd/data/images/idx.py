@@ -1,7 +1,7 @@
 """Pictures in IDX files, the format of MNIST and Fashion-MNIST, read strictly.
 
-A file is two zero bytes, a type (8: unsigned bytes), the number of dimensions, each dimension as four bytes, big-endian,
-and the values.
+A file is two zero bytes, a type (8: unsigned bytes), the number of dimensions, the size of each as four bytes,
+big-endian, and the values.
 """
 
 import gzip

@@ -105,7 +105,9 @@ class TorchvisionForImageClassification(PreTrainedModel):
         logits, *auxiliary = outputs if isinstance(outputs, tuple) else (outputs,)
         loss = None
         if labels is not None:
-            losses = [self.loss_function(labels, each, self.config) for each in (logits, *auxiliary) if each is not None]
+            losses = [
+                self.loss_function(labels, each, self.config) for each in (logits, *auxiliary) if each is not None
+            ]
             loss = losses[0] + sum(self.config.auxiliary_loss_weight * each for each in losses[1:])
         return ImageClassifierOutputWithNoAttention(loss=loss, logits=logits)
 
