@@ -34,6 +34,13 @@ class DSDCallback(TrainerCallback):
         self._life.begin(state.global_step, self._trainer.resumed_from)
         self.follow_schedule(args, state, control)
 
+    def on_epoch_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Tells the data its epoch, which augmentation depends on: where a run resumes amid one, accelerate does not."""
+        if hasattr(self._trainer.train_dataset, "set_epoch"):
+            self._trainer.train_dataset.set_epoch(int((state.epoch or 0.0) + 1e-6))
+
     def on_step_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
