@@ -37,7 +37,7 @@ class DSDCallback(TrainerCallback):
     def on_epoch_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        """Tells the data its epoch, which augmentation depends on: where a run resumes amid one, accelerate does not."""
+        """Tells the data its epoch, for augmentation; where a run resumes amid one, accelerate forgets to."""
         if hasattr(self._trainer.train_dataset, "set_epoch"):
             self._trainer.train_dataset.set_epoch(int((state.epoch or 0.0) + 1e-6))
 
