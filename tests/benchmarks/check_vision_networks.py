@@ -3,8 +3,8 @@
     python tests/benchmarks/check_vision_networks.py [vgg16 resnet152 ...]
 
 Before the table, for VGG-16 of 1,000 classes: seconds and memory to build the masks at 30 % and to apply them, on one
-thread. A line per network: parameters with 1,000 classes; weights that are pruned and the layers they are in; then of a run
-of three classes the checks of `check_families.py`, and whether `pipeline` takes its sparse phase; and CPU seconds. Needs
+thread. A line per network: parameters with 1,000 classes; weights that are pruned and the layers they are in; of a run
+of three classes the checks of `check_families.py`, and whether `pipeline` takes its sparse phase; CPU seconds. Needs
 torchvision, 6 GB of memory and 20 GB of disk.
 """
 
