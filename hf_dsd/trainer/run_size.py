@@ -59,10 +59,11 @@ def _states(optimizer: Any) -> int:
 def _checkpoints(args: Any, total_steps: int, steps_per_epoch: int) -> int:
     """Checkpoints at the run's end."""
     every = args.save_steps if args.save_steps >= 1 else total_steps * args.save_steps
-    made = {
+    made: int = {
         "no": 0,
         "best": 1,
         "epoch": math.ceil(total_steps / max(steps_per_epoch, 1)),
         "steps": math.ceil(total_steps / every),
     }[str(getattr(args.save_strategy, "value", args.save_strategy))]
-    return min(made, args.save_total_limit) if args.save_total_limit else made
+    limit: int = args.save_total_limit or made
+    return min(made, limit)

@@ -38,7 +38,7 @@ def build_named_classifier(name: str, class_names: Sequence[str]) -> PreTrainedM
             TimmWrapperConfig(architecture=plain, **labels)
         )
         drawn = import_module("timm").create_model(plain, num_classes=len(class_names))
-        model.timm_model.load_state_dict(drawn.state_dict())  # type: ignore[union-attr, operator]
+        model.timm_model.load_state_dict(drawn.state_dict())
         return model  # with timm's own weights: transformers draws every layer from a normal distribution of 0.02
     near = difflib.get_close_matches(plain, {*names["torchvision"], *names["timm"]}, n=4)
     absent = [f"{library} is not installed" for library in names if find_spec(library) is None]
