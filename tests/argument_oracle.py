@@ -125,6 +125,7 @@ def combinations(count: int, seed: int) -> Iterator[Case]:
         "mask_gradients": [True, False, "true", "false", 1, 0],
         "dsd_control": [True, False, "true", "false", 1, 0],
         "keep_early_stop": [True, False, "true", "false", 1, 0],
+        "keep_phases": [[2], [0, 2], [0, 1, 2]],
         "mask_criterion": ["magnitude", "random", "Random"],
         "reset_optimizer_state": ["none", "masked", "all"],
         "phase_start": ["last", "best"],
