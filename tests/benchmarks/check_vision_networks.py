@@ -13,10 +13,10 @@ import gc
 import io
 import logging
 import os
-import resource
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -66,29 +66,32 @@ def line(name: str) -> str:
 
 
 def mask_cost() -> str:
-    """Seconds and memory of VGG-16's masks; the memory is the process' peak above what the model itself takes."""
+    """CPU seconds and memory of VGG-16's masks; the memory is the peak above what the process has at the time."""
     model = build_named_classifier("vgg16", CLASSES)
-    gc.collect()
     dsd = DSD(model, torch.optim.SGD(model.parameters(), lr=0.0), Schedule.from_steps([1, 8, 1], 0.3))
     dsd.begin_step(0)
-    before = peak()
-    start = time.process_time()
-    dsd.begin_step(1)
-    built, top = time.process_time() - start, peak()
-    start = time.process_time()
-    for _ in range(5):
-        dsd.optimizer_step()
-    applied = (time.process_time() - start) / 5
+    built = costs(lambda: dsd.begin_step(1))
+    applied = costs(dsd.optimizer_step)
     return (
-        f"VGG-16, {sum(layer.numel for layer in dsd.targets if layer.is_pruned):,} weights at 30 %: masks built in "
-        f"{built:.2f} CPU s with {top - before:.0f} MB more at the peak, applied in {applied:.3f} CPU s a step with "
-        f"{peak() - top:.0f} MB more; torch {torch.__version__}, one thread"
+        f"VGG-16, {sum(layer.numel for layer in dsd.targets if layer.is_pruned):,} weights at 30 %: masks are built in "
+        f"{built[0]:.2f} CPU s with {built[1]:.0f} MB at the peak, and applied in {applied[0]:.3f} CPU s a step with "
+        f"{applied[1]:.0f} MB; torch {torch.__version__}, one thread"
     )
 
 
-def peak() -> float:
-    """The most memory this process has had, in MB."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def costs(action: Callable[[], object]) -> tuple[float, float]:
+    """CPU seconds of an action and the MB by which it raises the process' memory at its peak (Linux)."""
+    gc.collect()
+    Path("/proc/self/clear_refs").write_text("5")  # the peak begins anew
+    before, start = memory("VmRSS"), time.process_time()
+    action()
+    return time.process_time() - start, memory("VmHWM") - before
+
+
+def memory(what: str) -> float:
+    """MB of this process: `VmRSS` now, `VmHWM` at the peak."""
+    status = Path("/proc/self/status").read_text()
+    return int(status.split(f"{what}:")[1].split()[0]) / 1024
 
 
 def main() -> None:
