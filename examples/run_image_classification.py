@@ -1,8 +1,16 @@
-"""Trains an image classifier dense, sparse, dense, and scores every phase by its top-1 error.
+"""Trains an image classifier dense, sparse, dense, and scores every phase by its top-1 and top-5 error.
 
 Without data or model of your own, a small ResNet learns which shape is drawn:
 
     python examples/run_image_classification.py --output_dir runs/shapes --phase_epochs 20 10 10 --sparsity 0.5
+
+The paper's networks are there by name, from torchvision (`pip install 'hf-dsd[vision]'`), with its recipes in
+`examples/recipes/`; ImageNet is yours to bring:
+
+    python examples/run_image_classification.py examples/recipes/vgg16.yaml --data_dir imagenet --output_dir runs/vgg16
+
+`--model_name` is any classifier of torchvision or timm. `--data_dir` may hold the four IDX files of MNIST or
+Fashion-MNIST, zipped or not, instead.
 
 With folders of pictures, `data/train/CLASS/*.jpg` and `data/validation/CLASS/*.jpg` (and `data/test`), and a trained
 model as the first dense phase (its length is 0):
@@ -10,21 +18,20 @@ model as the first dense phase (its length is 0):
     accelerate launch examples/run_image_classification.py --data_dir data --model_name_or_path microsoft/resnet-18 \
         --output_dir runs/resnet --phase_epochs 0 15 15 --phase_learning_rates 1e-2 1e-2 1e-3 --optim sgd --bf16 true
 
-or with a dataset of the Hub: `--dataset_name cifar10 --image_column img`. Augmentation is yours to add, in `Pictures`.
+or with a dataset of the Hub: `--dataset_name cifar10 --image_column img`.
 `--dsd_control true` trains the equal-budget dense control: the same epochs and learning rates, no masks.
 """
 
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
 from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, load_dataset
-from torch import Tensor
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModelForImageClassification,
     HfArgumentParser,
+    PreTrainedConfig,
     PreTrainedModel,
     ResNetConfig,
     ViTImageProcessorPil,
@@ -33,8 +40,18 @@ from transformers import (
 )
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
-from hf_dsd.data import SHAPES, chosen_source, make_shape_pictures
-from hf_dsd.metrics import TextScorer, argmax_labels, label_metrics, label_scorer
+from hf_dsd.data import (
+    SHAPES,
+    PictureSet,
+    chosen_source,
+    draw_rows,
+    holds_idx,
+    load_idx_pictures,
+    make_shape_pictures,
+)
+from hf_dsd.metrics import TextScorer, label_metrics, label_scorer, ranked_labels
+from hf_dsd.models import build_image_processor, build_named_classifier
+from hf_dsd.runs.scores import PhaseScores
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
 
@@ -45,19 +62,35 @@ class ModelArguments:
 
     model_name_or_path: str | None = field(default=None, metadata={"help": "Start from this trained model."})
     config_name: str | None = field(default=None, metadata={"help": "Random weights of this configuration."})
+    model_name: str | None = field(
+        default=None, metadata={"help": "Random weights of this network of torchvision or timm, such as vgg16."}
+    )
     image_size: int = field(default=64, metadata={"help": "Height and width; a model's own processor knows better."})
+    resize_size: int | None = field(
+        default=None,
+        metadata={"help": "With --model_name: the shorter side before the middle is cut out; 256 for ImageNet."},
+    )
 
 
 @dataclass
 class DataArguments:
     """The pictures; without any, one kind of shape is drawn in each."""
 
-    data_dir: str | None = field(default=None, metadata={"help": "Folders SPLIT/CLASS/*.jpg or *.png."})
+    data_dir: str | None = field(default=None, metadata={"help": "Folders SPLIT/CLASS/*.jpg or *.png; or IDX files."})
+    class_names: list[str] | None = field(default=None, metadata={"help": "Of IDX files, which hold none, by label."})
     dataset_name: str | None = field(default=None, metadata={"help": "A dataset of the Hub."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
     image_column: str = field(default="image", metadata={"help": "The dataset's column of pictures."})
     label_column: str = field(default="label", metadata={"help": "The dataset's column of classes."})
-    shapes: int = field(default=1500, metadata={"help": "Drawn training pictures."})
+    train_size: int | None = field(
+        default=None,
+        metadata={"help": "Pictures to train on: drawn from the data's, or so many shapes. Default: all, 1500."},
+    )
+    train_size_seed: int = field(default=0, metadata={"help": "Which ones; a smaller set is a part of a larger one."})
+    precompute: bool = field(default=False, metadata={"help": "Keep all model inputs in memory; for small pictures."})
+    augment: str = field(
+        default="none", metadata={"help": "none; crop and resized_crop also mirror, see hf_dsd/data/images."}
+    )
 
 
 @dataclass
@@ -68,6 +101,7 @@ class TrainingArguments(DSDTrainingArguments):
     per_device_train_batch_size: int = 32
     per_device_eval_batch_size: int = 100
     do_train: bool = field(default=True, metadata={"help": "False only scores the phases in output_dir."})
+    do_predict: bool = field(default=True, metadata={"help": "Score the test split; false while you tune."})
     sensitivity: str | None = field(
         default=None,
         metadata={"help": "Train nothing, measure what pruning alone costs; options as JSON, see hf-dsd sensitivity."},
@@ -77,34 +111,24 @@ class TrainingArguments(DSDTrainingArguments):
     remove_unused_columns: bool = False  # the pictures become pixels when they are read
 
 
-@dataclass(frozen=True)
-class Pictures(torch.utils.data.Dataset):
-    """One split as the model takes it."""
-
-    rows: Dataset
-    processor: Any
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def __getitem__(self, index: int) -> dict[str, Tensor | int]:
-        row = self.rows[index]
-        pixels = self.processor(row["image"].convert("RGB"), return_tensors="pt")["pixel_values"][0]
-        return {"pixel_values": pixels, "labels": row["label"]}
-
-
 def load_pictures(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation", and "test" where there is one, with the columns "image" and "label"."""
     of_hub = ("dataset_config_name", "image_column", "label_column")
-    source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | {"shapes": None})
+    source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | {"class_names": "data_dir"})
+    size, seed = arguments.train_size, arguments.train_size_seed
+    if seed and (source is None or size is None):
+        raise ValueError(f"train_size_seed {seed} draws a part of data_dir or dataset_name: give both, or leave it out")
     if source is None:
-        sizes = {"train": arguments.shapes, **dict.fromkeys(("validation", "test"), max(arguments.shapes // 5, 1))}
+        size = 1500 if size is None else size
+        sizes = {"train": size, **dict.fromkeys(("validation", "test"), max(size // 5, 1))}
         features = Features({"image": Image(), "label": ClassLabel(names=list(SHAPES))})
         drawn = make_shape_pictures(sizes)
         return DatasetDict(
             {name: Dataset.from_dict({"image": s.images, "label": s.labels}, features) for name, s in drawn.items()}
         )
-    if source == "data_dir":
+    if source == "data_dir" and holds_idx(arguments.data_dir):
+        pictures = load_idx_pictures(arguments.data_dir, arguments.class_names)
+    elif source == "data_dir":
         pictures = load_dataset("imagefolder", data_dir=arguments.data_dir)
     else:
         pictures = load_dataset(arguments.dataset_name, arguments.dataset_config_name)
@@ -114,7 +138,11 @@ def load_pictures(arguments: DataArguments) -> DatasetDict:
         )
     if "validation" not in pictures:
         parts = pictures["train"].train_test_split(test_size=0.1, seed=0, stratify_by_column="label")
-        pictures |= {"train": parts["train"], "validation": parts["test"]}
+        held = len(parts["test"])
+        held = held if size is None else min(size, held)  # whoever has few pictures has few to validate on, too
+        pictures |= {"train": parts["train"], "validation": parts["test"].select(range(held))}
+    if size is not None:
+        pictures["train"] = pictures["train"].select(draw_rows(size, len(pictures["train"]), seed))
     if "test" in pictures and max(pictures["test"]["label"]) < 0:
         print("The test split hides its labels (all are negative): left out, the validation split is scored instead")
         del pictures["test"]
@@ -131,6 +159,8 @@ def build_model(arguments: ModelArguments, class_names: list[str]) -> PreTrained
         return AutoModelForImageClassification.from_pretrained(
             arguments.model_name_or_path, **labels, ignore_mismatched_sizes=True
         )
+    if arguments.model_name is not None:
+        return build_named_classifier(arguments.model_name, class_names)
     if arguments.config_name is not None:
         config = AutoConfig.from_pretrained(arguments.config_name, **labels)
     else:
@@ -139,9 +169,11 @@ def build_model(arguments: ModelArguments, class_names: list[str]) -> PreTrained
     return AutoModelForImageClassification.from_config(config)
 
 
-def build_processor(arguments: ModelArguments) -> Any:
-    if arguments.model_name_or_path is not None:
-        return AutoImageProcessor.from_pretrained(arguments.model_name_or_path)
+def build_processor(arguments: ModelArguments, config: PreTrainedConfig) -> Any:
+    if arguments.model_name_or_path is not None:  # with Pillow's resize, also where torchvision is installed
+        return AutoImageProcessor.from_pretrained(arguments.model_name_or_path, backend="pil")
+    if arguments.model_name is not None:
+        return build_image_processor(config, arguments.image_size, arguments.resize_size)
     size = {"height": arguments.image_size, "width": arguments.image_size}
     return ViTImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
 
@@ -154,6 +186,11 @@ def build_scorer(class_names: list[str], split: str, labels: list[int]) -> TextS
         raise ValueError(f"split {split!r}: {error}") from error
 
 
+def told_rate(result: PhaseScores, key: str) -> str:
+    low, high = result.scores[f"{key}_ci"]
+    return f"{result.scores[key]:.2%} [{low:.2%}, {high:.2%}]"
+
+
 def main() -> None:
     parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
     model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
@@ -164,17 +201,24 @@ def main() -> None:
     class_names = splits["train"].features["label"].names
     scorers = {split: build_scorer(class_names, split, rows["label"]) for split, rows in splits.items()}
     split = "test" if "test" in splits else "validation"
-    processor = build_processor(model_arguments)
-    pictures = {split: Pictures(rows, processor) for split, rows in splits.items()}
+    model = build_model(model_arguments, class_names)
+    processor = build_processor(model_arguments, model.config)
+    augment = {"train": data_arguments.augment}
+    pictures = {
+        split: PictureSet(
+            rows, processor, augment.get(split, "none"), training_arguments.seed, keep=data_arguments.precompute
+        )
+        for split, rows in splits.items()
+    }
     trainer = DSDTrainer(
-        build_model(model_arguments, class_names),
+        model,
         training_arguments,
         data_collator=default_data_collator,
         train_dataset=pictures["train"],
         eval_dataset=pictures["validation"],
         processing_class=processor,
         compute_metrics=label_metrics,
-        preprocess_logits_for_metrics=argmax_labels,
+        preprocess_logits_for_metrics=ranked_labels,
     )
     if training_arguments.sensitivity is not None:
         measure_run_sensitivity(trainer, pictures["validation"], training_arguments.sensitivity)
@@ -183,9 +227,12 @@ def main() -> None:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()
         trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
+    if not training_arguments.do_predict:
+        return
     for result in score_phases(trainer, pictures[split], scorers[split], split):
-        low, high = result.scores["error_ci"]
-        print(f"{result.phase}: {split} top-1 error {result.value:.2%} [{low:.2%}, {high:.2%}]")
+        errors = {"top-1": "error", "top-5": "error_top5"}  # the latter of five classes and more
+        told = [f"{top} error {told_rate(result, key)}" for top, key in errors.items() if key in result.scores]
+        print(f"{result.phase}: {split} {', '.join(told)}")
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ from transformers import (
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.data import OPINIONS, chosen_source, make_reviews
 from hf_dsd.data.splits import SPLITS, draw_rows
-from hf_dsd.metrics import argmax_labels, label_metrics, label_scorer
+from hf_dsd.metrics import label_metrics, label_scorer, ranked_labels
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
 
@@ -191,7 +191,7 @@ def main() -> None:
         eval_dataset=rows["validation"],
         processing_class=tokenizer,
         compute_metrics=label_metrics,
-        preprocess_logits_for_metrics=argmax_labels,
+        preprocess_logits_for_metrics=ranked_labels,
     )
     if training_arguments.sensitivity is not None:
         measure_run_sensitivity(trainer, rows["validation"], training_arguments.sensitivity)

@@ -99,6 +99,7 @@ FIELDS = (
     "dsd_control",
     "weight_averages",
     "keep_early_stop",
+    "keep_phases",
     "keep_phase_checkpoints",
 )
 
@@ -124,6 +125,7 @@ def combinations(count: int, seed: int) -> Iterator[Case]:
         "mask_gradients": [True, False, "true", "false", 1, 0],
         "dsd_control": [True, False, "true", "false", 1, 0],
         "keep_early_stop": [True, False, "true", "false", 1, 0],
+        "keep_phases": [[2], [0, 2], [0, 1, 2]],
         "mask_criterion": ["magnitude", "random", "Random"],
         "reset_optimizer_state": ["none", "masked", "all"],
         "phase_start": ["last", "best"],
@@ -207,7 +209,7 @@ def _as_given(way: str, name: str, value: Any) -> Any:
         return words[0].lower() in ("true", "t", "yes", "y", "1")
     if name in ("sparsity", "phase_epochs", "phase_learning_rates"):
         return [float(word) for word in words]
-    if name in ("phase_steps", "keep_phase_checkpoints"):
+    if name in ("phase_steps", "keep_phases", "keep_phase_checkpoints"):
         return [int(word) for word in words]
     if name == "phase_patience":
         return int(words[0])

@@ -5,6 +5,9 @@ from .captions.collator import CaptionCollator
 from .captions.dataset import CaptionData, CaptionEvaluationSet, CaptionSplit, CaptionTrainingSet
 from .captions.files import load_captions
 from .captions.hub import load_caption_dataset
+from .images.augmentation import AUGMENTATIONS
+from .images.idx import holds_idx, load_idx_pictures
+from .images.picture_set import PictureSet
 from .length_grouped_sampler import LengthGroupedSampler
 from .sources import chosen_source
 from .speech.audio import AudioHeader, AudioPart, BadUtteranceError, read_audio, read_header
@@ -16,7 +19,7 @@ from .speech.hub import load_speech_dataset
 from .speech.labels import required_frames
 from .speech.spec_augment import SpecAugment
 from .speech.utterances import SpeechData, Utterance
-from .splits import SPLITS
+from .splits import SPLITS, draw_rows
 from .toys.digit_content import DigitString, Speaker
 from .toys.reviews import OPINIONS, Reviews, make_reviews
 from .toys.scene_content import SHAPES, Scene, ShapeGroup
@@ -26,6 +29,7 @@ from .toys.shape_pictures import ShapePictures, make_shape_pictures
 from .toys.spoken_digits import DEFAULT_DIGIT_SIZES, DigitSet, make_spoken_digits
 
 __all__ = [
+    "AUGMENTATIONS",
     "DEFAULT_DIGIT_SIZES",
     "DEFAULT_SPLIT_SIZES",
     "OPINIONS",
@@ -42,6 +46,7 @@ __all__ = [
     "DigitSet",
     "DigitString",
     "LengthGroupedSampler",
+    "PictureSet",
     "Reviews",
     "Scene",
     "SceneSet",
@@ -55,10 +60,13 @@ __all__ = [
     "Utterance",
     "check_characters",
     "chosen_source",
+    "draw_rows",
     "draw_scene",
+    "holds_idx",
     "load_caption_dataset",
     "load_captioned_pictures",
     "load_captions",
+    "load_idx_pictures",
     "load_speech",
     "load_speech_dataset",
     "make_reviews",

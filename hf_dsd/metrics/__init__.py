@@ -5,7 +5,7 @@ from .bleu_statistics import bleu_from_statistics, bleu_statistics, brevity_pena
 from .bootstrap import bootstrap_totals, percentile_interval
 from .caption_metrics import caption_metrics, tokenizer_normalizer
 from .ctc_metrics import argmax_logits, ctc_metrics, decode_paths
-from .label_error import LABEL_COLUMNS, argmax_labels, label_error, label_metrics, label_statistics, score_labels
+from .label_error import LABEL_COLUMNS, label_error, label_metrics, label_statistics, ranked_labels, score_labels
 from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, label_scorer, transcript_scorer
 from .wer import WER, score_transcripts
 from .wer_statistics import WER_COLUMNS, error_rates, wer_statistics
@@ -19,7 +19,6 @@ __all__ = [
     "WER",
     "WER_COLUMNS",
     "TextScorer",
-    "argmax_labels",
     "argmax_logits",
     "bleu_from_statistics",
     "bleu_statistics",
@@ -38,6 +37,7 @@ __all__ = [
     "normalize_caption",
     "normalize_transcript",
     "percentile_interval",
+    "ranked_labels",
     "score_captions",
     "score_labels",
     "score_transcripts",

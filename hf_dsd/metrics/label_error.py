@@ -1,32 +1,35 @@
-"""Top-1 error of a classifier, in the shape of the other scores: counts per example whose sums make the rate.
+"""Top-1 and top-5 error of a classifier, in the shape of the other scores: counts per example whose sums make the rate.
 
 References:
-    The paper's Tables 1 and 2 give Top-1 error.
+    The paper's tables give top-1 and top-5 error.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor
 from transformers import EvalPrediction
 
 from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
 from .checked_metric import check_pairs
 
+TOP = 5
+"""How many classes count for the second error."""
 LABEL_COLUMNS = ("errors", "examples")
 """Columns of `label_statistics`."""
 
 
-def argmax_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = None) -> Tensor:
-    """The best class of every example: `Trainer(preprocess_logits_for_metrics=argmax_labels)`.
+def ranked_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = None) -> Tensor:
+    """The best classes of every example: `Trainer(preprocess_logits_for_metrics=ranked_labels)`.
 
     Args:
         logits: (batch, classes) float, or a model's outputs after the loss with the logits first.
         labels: Ignored; the Trainer passes them.
 
     Returns:
-        (batch,) int64.
+        (batch, 5) int64, the best first; as many as there are where there are fewer classes.
 
     Raises:
         ValueError: If the logits are not two-dimensional.
@@ -34,17 +37,30 @@ def argmax_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
     classes = logits[0] if isinstance(logits, (tuple, list)) else logits
     if classes.ndim != 2:
         raise ValueError(f"logits must be (batch, classes), got shape {tuple(classes.shape)}; give a classifier's")
-    return classes.argmax(dim=-1)
+    return classes.topk(min(TOP, classes.shape[1])).indices
 
 
 def label_metrics(evaluation: EvalPrediction) -> dict[str, float]:
-    """`compute_metrics` of a classifier whose logits went through `argmax_labels`: its `error`, a fraction.
+    """`compute_metrics` of a classifier whose logits went through `ranked_labels`: `error` and `error_top5`, fractions.
 
     Raises:
         ValueError: If a label is hidden (negative).
     """
-    check_labels(np.ravel(evaluation.label_ids).tolist())
-    return {"error": float((evaluation.predictions != evaluation.label_ids).mean())}
+    labels = np.ravel(evaluation.label_ids)
+    check_labels(labels.tolist())
+    return {name: float(wrong.mean()) for name, wrong in ranked_errors(evaluation.predictions, labels).items()}
+
+
+def ranked_errors(ranked: Any, labels: Any) -> dict[str, NDArray[np.bool_]]:
+    """`error` and, of at least five classes, `error_top5`: (examples,) bool, True where no best class is the label.
+
+    Args:
+        ranked: (examples, 5) of `ranked_labels`.
+        labels: (examples,) int.
+    """
+    hits = np.asarray(ranked) == np.asarray(labels)[:, None]
+    tops = {"error": 1} | ({f"error_top{TOP}": TOP} if hits.shape[1] == TOP else {})
+    return {name: ~hits[:, :top].any(axis=1) for name, top in tops.items()}
 
 
 def check_labels(labels: Sequence[int], classes: int | None = None) -> None:
@@ -73,7 +89,13 @@ def label_statistics(predictions: Sequence[str], references: Sequence[str]) -> S
         ValueError: If the two differ in length, or are empty.
     """
     check_pairs(predictions, references, "example", "give those of one split")
-    wrong = [prediction != reference for prediction, reference in zip(predictions, references, strict=True)]
+    return error_counts(
+        [prediction != reference for prediction, reference in zip(predictions, references, strict=True)]
+    )
+
+
+def error_counts(wrong: Any) -> Statistics:
+    """The counts of `label_statistics`, from (examples,) bool."""
     return np.stack([np.array(wrong, dtype=np.int64), np.ones(len(wrong), dtype=np.int64)], axis=1)
 
 
@@ -100,14 +122,18 @@ def score_labels(
         ValueError: If the two differ in length, or are empty.
     """
     statistics = label_statistics(predictions, references)
-    error = float(label_error(statistics.sum(axis=0)))
-    scores: dict[str, Any] = {
-        "error": error,
-        "accuracy": 1 - error,  # which the Hub knows
+    scores = rate_of_errors("error", statistics, n_bootstrap, seed)
+    return scores | {
+        "accuracy": 1 - scores["error"],  # which the Hub knows
         "examples": len(statistics),
         "signature": f"top:1|bs:{n_bootstrap}|seed:{seed}",
     }
+
+
+def rate_of_errors(name: str, statistics: Statistics, n_bootstrap: int, seed: int = 0) -> dict[str, Any]:
+    """A rate under its name and, of resamples, its 95 % interval under `name_ci`; arguments as at `score_labels`."""
+    scores: dict[str, Any] = {name: float(label_error(statistics.sum(axis=0)))}
     if n_bootstrap:
         samples = label_error(bootstrap_totals(statistics, n_bootstrap, seed))
-        scores["error_ci"] = [float(bound) for bound in percentile_interval(samples)]
+        scores[f"{name}_ci"] = [float(bound) for bound in percentile_interval(samples)]
     return scores

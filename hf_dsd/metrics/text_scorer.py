@@ -12,7 +12,7 @@ from .bleu_statistics import MAX_ORDER, bleu_from_statistics, bleu_statistics
 from .caption_metrics import decode_captions, normalize_references
 from .ctc_metrics import decode_paths
 from .f1 import score_f1
-from .label_error import check_labels, score_labels
+from .label_error import check_labels, error_counts, ranked_errors, rate_of_errors, score_labels
 from .wer import score_transcripts
 from .wer_statistics import check_transcripts
 from .words import normalize_transcript
@@ -31,7 +31,8 @@ class TextScorer:
         ids: Name of each example, in the order of the evaluation rows.
         references: Normalised reference texts of each example.
         decode: From a Trainer's predictions to one normalised text per example.
-        score: From the texts to the scores, with interval and signature; see `score_captions`, `score_transcripts`.
+        score: From the texts, and the predictions if given, to the scores, with interval and signature; see
+            `score_captions`, `score_transcripts`, `score_labels`.
         clusters: What each example has in common with others, such as its speaker; None where nobody knows.
 
     Raises:
@@ -43,7 +44,7 @@ class TextScorer:
     ids: Sequence[str]
     references: Sequence[Sequence[str]]
     decode: Callable[[Any], list[str]]
-    score: Callable[[Sequence[str]], Mapping[str, Any]]
+    score: Callable[..., Mapping[str, Any]]
     clusters: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
@@ -74,7 +75,7 @@ def caption_scorer(
     """
     normalized = normalize_references(tokenizer, references)
 
-    def score(texts: Sequence[str]) -> Mapping[str, Any]:
+    def score(texts: Sequence[str], predictions: Any = None) -> Mapping[str, Any]:
         counts = bleu_statistics(texts, normalized)
         without_penalty = bleu_from_statistics(counts.sum(axis=0), with_brevity_penalty=False)
         scores = score_counts(counts, normalized, n_bootstrap=N_BOOTSTRAP)
@@ -109,7 +110,7 @@ def transcript_scorer(
     def decode(predictions: Any) -> list[str]:
         return [normalize_transcript(text) for text in decode_paths(tokenizer, predictions)]
 
-    def score(texts: Sequence[str]) -> Mapping[str, Any]:
+    def score(texts: Sequence[str], predictions: Any = None) -> Mapping[str, Any]:
         return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, decoding="greedy", skipped=skipped)
 
     texts = [[normalize_transcript(text)] for text in references]
@@ -119,7 +120,9 @@ def transcript_scorer(
 def label_scorer(
     class_names: Sequence[str], ids: Sequence[str], labels: Sequence[int], *, with_f1: bool = False
 ) -> TextScorer:
-    """Scores a classifier by its top-1 error, with a 95 % interval; its texts are the names of classes.
+    """Scores a classifier by its top-1 error, and by its top-5 error where predictions of `ranked_labels` are given.
+
+    All have a 95 % interval; the texts are the names of the best classes.
 
     Args:
         class_names: By label.
@@ -134,11 +137,17 @@ def label_scorer(
     references = [class_names[label] for label in labels]
 
     def decode(predictions: Any) -> list[str]:
-        check_labels(predictions, len(class_names))
-        return [class_names[label] for label in predictions]
+        best = [row[0] for row in predictions]
+        check_labels(best, len(class_names))
+        return [class_names[label] for label in best]
 
-    def score(texts: Sequence[str]) -> Mapping[str, Any]:
+    def score(texts: Sequence[str], predictions: Any = None) -> Mapping[str, Any]:
         scores = score_labels(texts, references, n_bootstrap=N_BOOTSTRAP)
-        return {**scores, **score_f1(texts, references, n_bootstrap=N_BOOTSTRAP)} if with_f1 else scores
+        if with_f1:
+            scores |= score_f1(texts, references, n_bootstrap=N_BOOTSTRAP)
+        ranked = {} if predictions is None else ranked_errors(predictions, labels)
+        for name in ranked.keys() - scores.keys():
+            scores |= rate_of_errors(name, error_counts(ranked[name]), N_BOOTSTRAP)
+        return scores
 
     return TextScorer("error", False, ids, [[name] for name in references], decode, score)

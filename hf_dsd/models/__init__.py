@@ -3,8 +3,10 @@
 from transformers import (
     AutoConfig,
     AutoFeatureExtractor,
+    AutoImageProcessor,
     AutoModel,
     AutoModelForCTC,
+    AutoModelForImageClassification,
     AutoModelForImageTextToText,
     AutoProcessor,
 )
@@ -38,6 +40,13 @@ from hf_dsd.models.neuraltalk import (
     encode_caption,
     load_image_encoder,
 )
+from hf_dsd.models.torchvision import (
+    TorchvisionConfig,
+    TorchvisionForImageClassification,
+    TorchvisionImageProcessor,
+    build_image_processor,
+    build_named_classifier,
+)
 
 AutoConfig.register(NeuralTalkConfig.model_type, NeuralTalkConfig)
 AutoModel.register(NeuralTalkConfig, NeuralTalkModel)
@@ -57,6 +66,12 @@ for _config in (DeepSpeechConfig, DeepSpeech2Config):
     AutoFeatureExtractor.register(_config, DeepSpeechFeatureExtractor)
     AutoProcessor.register(_config, DeepSpeechProcessor)
 
+AutoConfig.register(TorchvisionConfig.model_type, TorchvisionConfig)
+AutoModelForImageClassification.register(TorchvisionConfig, TorchvisionForImageClassification)
+AutoImageProcessor.register(
+    TorchvisionConfig, image_processor_classes=dict.fromkeys(("pil", "torchvision"), TorchvisionImageProcessor)
+)
+
 __all__ = [
     "DeepSpeech2Config",
     "DeepSpeech2ForCTC",
@@ -74,9 +89,14 @@ __all__ = [
     "NeuralTalkForConditionalGeneration",
     "NeuralTalkModel",
     "NeuralTalkProcessor",
+    "TorchvisionConfig",
+    "TorchvisionForImageClassification",
+    "TorchvisionImageProcessor",
     "attach_image_encoder",
     "build_caption_tokenizer",
     "build_character_tokenizer",
+    "build_image_processor",
+    "build_named_classifier",
     "decode_beam",
     "encode_caption",
     "encode_transcript",

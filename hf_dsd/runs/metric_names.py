@@ -2,7 +2,7 @@
 
 import re
 
-_RATES = {"wer": "WER", "cer": "CER", "error": "top-1 error"}
+_RATES = {"wer": "WER", "cer": "CER", "error": "top-1 error", "error_top5": "top-5 error"}
 _TITLES = {"bleu4_without_penalty": "BLEU-4 without it", "brevity_penalty": "brevity penalty"}
 
 

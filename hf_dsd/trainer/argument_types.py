@@ -104,6 +104,7 @@ def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 _PER_PHASE = "write one number per phase, such as [10, 10, 10]"
+_PHASES = "write phases counted from 0, such as [0]"
 _RATE_PER_PHASE = "write one rate per phase, such as [1e-3, 1e-3, 1e-4]"
 FIELD_TYPES = {
     "sparsity": FieldType("a fraction in [0, 1), or a list of them", _one_or_list_of(_number, "")),
@@ -120,9 +121,8 @@ FIELD_TYPES = {
     "dsd_control": FieldType("true or false", _boolean),
     "weight_averages": FieldType("a list of names", _one_or_list_of(_text, ""), optional=True),
     "keep_early_stop": FieldType("true or false", _boolean),
-    "keep_phase_checkpoints": FieldType(
-        "a list of whole numbers", _list_of(_whole, "write phases counted from 0, such as [0]"), optional=True
-    ),
+    "keep_phases": FieldType("a list of whole numbers", _list_of(_whole, _PHASES), optional=True),
+    "keep_phase_checkpoints": FieldType("a list of whole numbers", _list_of(_whole, _PHASES), optional=True),
     # transformers' own, which the phases are compared with and divided by
     "num_train_epochs": FieldType("a number", _number),
     "max_steps": FieldType("a whole number", _whole),

@@ -34,6 +34,11 @@ class DSDCallback(TrainerCallback):
         self._life.begin(state.global_step, self._trainer.resumed_from)
         self.follow_schedule(args, state, control)
 
+    def on_epoch_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Tells the data its epoch, for augmentation; where a run resumes amid one, accelerate forgets to."""
+        if hasattr(self._trainer.train_dataset, "set_epoch"):
+            self._trainer.train_dataset.set_epoch(int((state.epoch or 0.0) + 1e-6))
+
     def on_step_begin(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Masks are built or dropped where a phase begins."""
         if self._life.begin_step(state.global_step) or state.global_step == self._life.started_step:

@@ -13,6 +13,7 @@ from .facts import run_facts
 from .lifecycle import Host, Lifecycle
 from .lr_scheduler import PhasedLR
 from .phase_monitor import PhaseMonitor
+from .run_size import say_size
 from .sharding import is_sharded, save_whole_model
 
 
@@ -28,6 +29,8 @@ def begin_life(trainer: Any, engine: DSD, rates: PhasedLR | None, steps_per_epoc
     model = type(trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False)).__name__
     metric, greater_is_better = args.monitored_metric
     host = _host(trainer)
+    if args.should_save:
+        say_size(trainer, engine.schedule.total_steps, steps_per_epoch)
     return Lifecycle(
         engine,
         PhaseMonitor(metric, greater_is_better, args.phase_patience),
@@ -39,6 +42,7 @@ def begin_life(trainer: Any, engine: DSD, rates: PhasedLR | None, steps_per_epoc
         early_stop=EarlyStop(PhaseMonitor(metric, greater_is_better), host.folder, writes=host.writes)
         if args.keep_early_stop
         else None,
+        saved=args.keep_phases,
         kept=args.keep_phase_checkpoints or (),
     )
 

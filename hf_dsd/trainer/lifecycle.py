@@ -53,6 +53,7 @@ class Lifecycle:
         start_from_best: A phase begins from the best evaluation's weights of the one before, not from the last.
         averages: Kinds of averages over the last phase.
         early_stop: Keeps the model of the run's best evaluation.
+        saved: Indices of the phases whose model is saved; None saves all.
         kept: Indices of the phases whose last checkpoint is kept outside the rotation.
 
     Attributes:
@@ -74,6 +75,7 @@ class Lifecycle:
         start_from_best: bool = False,
         averages: Sequence[str] = (),
         early_stop: EarlyStop | None = None,
+        saved: Sequence[int] | None = None,
         kept: Sequence[int] = (),
     ) -> None:
         self.engine, self.monitor, self.host, self.facts = engine, monitor, host, facts
@@ -81,7 +83,7 @@ class Lifecycle:
         self.recorder = RunSummary()
         self.averages: WeightAverages | None = None
         self.started_step = self.evaluated_step = self.saved_step = -1
-        self._average_kinds, self._kept = tuple(averages), tuple(kept)
+        self._average_kinds, self._saved, self._kept = tuple(averages), saved, tuple(kept)
 
     @property
     def phase(self) -> Phase:
@@ -248,9 +250,12 @@ class Lifecycle:
     # Small helpers
 
     def _finish_phase(self, step: int) -> None:
-        """At a phase's last step: proves the weights sound, saves the phase's model, closes its record."""
+        """At a phase's last step: proves the weights sound, saves the model if it is wanted, closes the record."""
         self._check_weights(step)
-        self._save_model(self.host.folder / self.phase.name)
+        if self._saved is None or self.phase.index in self._saved:
+            self._save_model(self.host.folder / self.phase.name)
+        elif self.host.writes:  # what an earlier run left there would be taken for this run's
+            shutil.rmtree(self.host.folder / self.phase.name, ignore_errors=True)
         for kind, averaged in self.averages.models.items() if self.averages is not None else ():
             self._save_model(self.host.folder / f"{self.phase.name}-{kind}", averaged)
         self.recorder.finish_phase(self.phase, left_early=self.phase.index in self.engine.left_early)

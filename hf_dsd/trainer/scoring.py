@@ -57,7 +57,7 @@ def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: TextScorer, s
 
     def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
         texts[:] = scorer.decode(evaluation.predictions)
-        scores.update(scorer.score(texts))
+        scores.update(scorer.score(texts, evaluation.predictions))
         return {name: value for name, value in scores.items() if isinstance(value, int | float)}
 
     trainer.compute_metrics = compute_metrics

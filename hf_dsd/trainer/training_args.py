@@ -97,6 +97,9 @@ class DSDArgumentsMixin(_Arguments):
         "Also keep the model of the run's best evaluation by metric_for_best_model, as phase-N-KIND-early: what early "
         "stopping would have ended with, see EarlyStop.",
     )
+    keep_phases: list[int] | None = _option(
+        None, "Phases (from 0) whose model is saved, the last among them. Default: all."
+    )
     keep_phase_checkpoints: list[int] | None = _option(
         None,
         "Phases (from 0) whose end is kept as a full checkpoint outside save_total_limit, phase-N-KIND-checkpoint, "
@@ -114,7 +117,7 @@ class DSDArgumentsMixin(_Arguments):
         for kind in self.weight_averages or ():
             check_choice("weight_averages", kind, AVERAGES)
         self._check_combinations()
-        self._check_kept_checkpoints()
+        self._check_kept()
         if self.metric_for_best_model is not None:  # else transformers would guess, by the end of the name
             self.greater_is_better: bool | None = self.monitored_metric[1]
         super().__post_init__()
@@ -215,11 +218,17 @@ class DSDArgumentsMixin(_Arguments):
             logger.warning("greater_is_better=%s for %s, whose name says otherwise, is taken as given", given, metric)
         return metric, bool(known if given is None else given)
 
-    def _check_kept_checkpoints(self) -> None:
+    def _check_kept(self) -> None:
+        for name in ("keep_phases", "keep_phase_checkpoints"):
+            wrong = [index for index in getattr(self, name) or () if not 0 <= index < self.phase_count]
+            if wrong:
+                raise ValueError(f"{name} must name phases 0 .. {self.phase_count - 1}, got {wrong}")
+        last = self.phase_count - 1
+        if self.keep_phases is not None and last not in self.keep_phases:
+            raise ValueError(
+                f"keep_phases must include the last phase, the run's result, got {self.keep_phases}: add {last}"
+            )
         kept = self.keep_phase_checkpoints or []
-        wrong = [index for index in kept if not 0 <= index < self.phase_count]
-        if wrong:
-            raise ValueError(f"keep_phase_checkpoints must name phases 0 .. {self.phase_count - 1}, got {wrong}")
         if kept and (self.save_only_model or self.save_strategy == "best"):
             raise ValueError(
                 "keep_phase_checkpoints needs full checkpoints at the phases' ends: leave out save_only_model and "

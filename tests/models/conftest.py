@@ -1,12 +1,14 @@
 """Small NeuralTalk models: one with large random weights, one trained for a moment so that its captions end."""
 
 from collections.abc import Callable
+from importlib.util import find_spec
 
 import pytest
 import torch
 
 from hf_dsd.models import NeuralTalkConfig, NeuralTalkForConditionalGeneration
 
+collect_ignore = ["test_named_classifier.py"] if find_spec("torchvision") else []
 SMALL = {"vocab_size": 11, "image_feature_size": 6, "hidden_size": 7, "word_embedding_size": 5}
 
 

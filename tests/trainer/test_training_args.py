@@ -59,6 +59,7 @@ def test_defaults():
         "dsd_control": False,
         "weight_averages": None,
         "keep_early_stop": False,
+        "keep_phases": None,
         "keep_phase_checkpoints": None,
         "num_train_epochs": 3.0,
         "max_steps": -1,

@@ -79,6 +79,8 @@ class NeuralTalkProcessor(ProcessorMixin):
         (tokenizer,) = super()._get_arguments_from_pretrained(pretrained_model_name_or_path, processor_dict, **kwargs)
         if not (processor_dict or {}).get("image_processor"):
             return [None, tokenizer]
+        # Where torchvision is installed, transformers would take its resize, which gives other pixels.
+        kwargs.setdefault("backend", "pil")
         return [AutoImageProcessor.from_pretrained(pretrained_model_name_or_path, **kwargs), tokenizer]
 
 
