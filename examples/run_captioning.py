@@ -15,7 +15,7 @@ or with a dataset of the Hub that has `image_features` and `captions` columns: `
 from dataclasses import dataclass, field
 from functools import partial
 
-from transformers import HfArgumentParser, PreTrainedTokenizerBase, set_seed
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from hf_dsd import (
     DSDSeq2SeqTrainer,
@@ -24,6 +24,7 @@ from hf_dsd import (
     NeuralTalkForConditionalGeneration,
     NeuralTalkProcessor,
 )
+from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     DEFAULT_SPLIT_SIZES,
     CaptionCollator,
@@ -41,6 +42,7 @@ from hf_dsd.models import build_caption_tokenizer, encode_caption
 from hf_dsd.report import measure_run_landscape
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 
 @dataclass
@@ -131,8 +133,9 @@ def load_tokenizer(model_path: str | None, data: CaptionData, min_count: int) ->
 
 
 def main() -> None:
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    model_arguments, data_arguments, training_arguments = parse_arguments(
+        ModelArguments, DataArguments, TrainingArguments
+    )
     set_seed(training_arguments.seed)
 
     data = load_data(data_arguments, training_arguments.seed)
@@ -185,4 +188,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -24,7 +24,6 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModelForImageClassification,
-    HfArgumentParser,
     PreTrainedModel,
     ResNetConfig,
     ViTImageProcessorPil,
@@ -33,10 +32,12 @@ from transformers import (
 )
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
+from hf_dsd.command_error import run_script
 from hf_dsd.data import SHAPES, chosen_source, make_shape_pictures
 from hf_dsd.metrics import TextScorer, argmax_labels, label_metrics, label_scorer
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 
 @dataclass
@@ -155,8 +156,9 @@ def build_scorer(class_names: list[str], split: str, labels: list[int]) -> TextS
 
 
 def main() -> None:
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    model_arguments, data_arguments, training_arguments = parse_arguments(
+        ModelArguments, DataArguments, TrainingArguments
+    )
     set_seed(training_arguments.seed)
 
     with training_arguments.main_process_first(desc="reading the pictures"):
@@ -189,4 +191,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)
