@@ -119,6 +119,16 @@ class Comparison:
     passed_over: Sequence[str] = field(default_factory=list)
     version: int = _FORMAT
 
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {arm.mean:.4g} (n = {arm.n})" for name, arm in self.arms.items())
+        return f"Comparison({self.metric} on {self.split}: {means})"
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the arms as a table."""
+        columns = ["n", "mean", "sd", "difference_mean", "difference_p_holm", "epochs"]
+        html: str = self.to_frame()[columns].to_html(float_format="%.4g", na_rep="-")
+        return f"{html}<p>{self.metric} on {self.split}; difference to {CONTROL}</p>"
+
     @classmethod
     def from_folder(
         cls,

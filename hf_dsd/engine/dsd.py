@@ -112,6 +112,10 @@ class DSD:
         self._applied = self._applied_in_phase = False  # the masks, since the last `begin_step` and in this phase
         self._unverified = False
 
+    def __repr__(self) -> str:
+        now = "not begun" if self.phase is None else f"{self.phase.name}, {self.sparsity:.0%} zero"
+        return f"DSD({now}; {self.target_weights:,} weights to prune; {self.schedule!r})"
+
     # What the loop calls
 
     def begin_step(self, step: int) -> bool:

@@ -6,10 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from types import MappingProxyType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
+from transformers import Trainer
 
 from hf_dsd.engine.schedule import check_sparsity
 from hf_dsd.engine.targets import Target, canonical_name, log_frozen, plan_targets
@@ -76,7 +78,10 @@ def measure_sensitivity(
     _warn_of_zeros(model, targets)
     modes = [(module, module.training) for module in model.modules()]
     try:
-        with _progress_bar(console, (len(targets) + 1) * len(fractions)) as advance:
+        with (
+            quiet(getattr(evaluate, "__self__", None)),
+            _progress_bar(console, (len(targets) + 1) * len(fractions)) as advance,
+        ):
             bench = Bench(model, evaluate, metric, greater_is_better, advance)
             together = bench.curve(TOGETHER, targets, fractions)
             layers = [bench.curve(target.name, [replace(target, override=None)], fractions) for target in targets]
@@ -154,6 +159,22 @@ def _suggest(bench: Bench, plans: _Plans, together: Curve, layers: Sequence[Curv
         point.worse_by,
         point.standard_error,
     )
+
+
+@contextmanager
+def quiet(trainer: Any) -> Iterator[None]:
+    """Evaluations within are nobody's news: a Trainer's callbacks would print, track and record each pruned model's."""
+    if not isinstance(trainer, Trainer):
+        yield
+        return
+    handler, log = trainer.callback_handler, trainer.state.log_history
+    callbacks, lines = handler.callbacks, len(log)
+    handler.callbacks = []
+    try:
+        yield
+    finally:
+        handler.callbacks = callbacks
+        del log[lines:]
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from hf_dsd.trainer.trainer import DSDMixin
 
 from .bench import Evaluate
 from .figure import draw_sensitivity
-from .measurement import SPARSITIES, TOLERANCE, measure_sensitivity
+from .measurement import SPARSITIES, TOLERANCE, measure_sensitivity, quiet
 from .result import Sensitivity
 from .table import print_sensitivity
 
@@ -100,7 +100,7 @@ def measure_run_sensitivity(
     phase = chosen.phase or next(iter(finished_phases(trainer.run_folder)), None)
     rows, count = (spread(dataset, chosen.examples), chosen.examples) if chosen.metric == "loss" else (dataset, None)
     total = len(dataset)  # type: ignore[arg-type]
-    with _model_of(trainer, phase):
+    with _model_of(trainer, phase), quiet(trainer):
         result = measure_sensitivity(
             trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False),
             _evaluation(trainer, rows, chosen.metric),

@@ -51,7 +51,8 @@ class DSDArgumentsMixin(_Arguments):
             tenth after each further sparse phase.
         phase_patience: Leave a phase after this many evaluations without improvement of `metric_for_best_model`.
         phase_start: Weights a phase begins from: `last`, or the `best` evaluation's of the phase before.
-        dense_modules: Regexes searched in parameter names: the complete list of what stays dense.
+        dense_modules: Regexes searched in parameter names: what stays dense. `["head"]` replaces the default list, so
+            that embeddings and norms are pruned, too; `["+head"]` adds to it.
         sparsity_overrides: Regex -> fraction, as a dictionary or JSON.
         mask_criterion: `magnitude`, or `random` as a control.
         reset_optimizer_state: At a re-dense phase forget `none`, the `masked` entries, or `all` of the optimizer's
@@ -86,7 +87,7 @@ class DSDArgumentsMixin(_Arguments):
     )
     dense_modules: list[str] | None = field(
         default=None,
-        metadata={"help": "Regexes of parameters kept dense; the complete list. Default: the model's own."},
+        metadata={"help": "Regexes of parameters kept dense: head replaces the default list, +head adds to it."},
     )
     sparsity_overrides: dict[str, float] | str | None = field(
         default=None, metadata={"help": 'Regex -> sparsity as JSON, e.g. \'{"lstm": 0.5, "decoder": 0}\'.'}
