@@ -29,9 +29,7 @@ def commands(page: Path) -> Iterator[list[str]]:
     for line in "\n".join([*blocks, *spans]).replace("\\\n", " ").splitlines():
         if not line.strip().startswith((*TOOLS, "ACCELERATE_USE_CPU")):
             continue
-        words = [
-            word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=\w", word) or word[:4] == "TASK"
-        ]
+        words = [word for word in shlex.split(line, comments=True) if not re.match(r"[A-Z_]+=", word)]
         if len(words) > 1 and words[0] in TOOLS:
             yield words
 
@@ -41,12 +39,7 @@ ALL = {" ".join(words): words for page in PAGES for words in commands(page)}
 
 def test_the_pages_have_commands_to_look_at():
     tools = [words[0] for words in ALL.values()]
-    assert {tool: tools.count(tool) for tool in ("hf-dsd", "accelerate", "python")} == {
-        "hf-dsd": tools.count("hf-dsd"),
-        "accelerate": 5,
-        "python": tools.count("python"),
-    }
-    assert tools.count("hf-dsd") >= 10
+    assert all(tools.count(tool) >= 2 for tool in ("accelerate", "hf-dsd", "make", "pip", "python"))
 
 
 @pytest.mark.parametrize("words", ALL.values(), ids=[text[:60] for text in ALL])
@@ -84,8 +77,8 @@ def check_script(words: list[str]) -> None:
 
 
 def check_accelerate(words: list[str]) -> None:
-    if "--config_file" not in words:  # a way to start that the page advises against
-        assert words == ["launch", "--cpu", "--num_processes", "2"]
+    if "--config_file" not in words:  # a way to start that is spoken of, with nothing to start
+        assert words[0] == "launch"
         return
     assert Path(words[words.index("--config_file") + 1]).is_file()
     script = next(index for index, word in enumerate(words) if word.endswith(".py"))
