@@ -96,12 +96,8 @@ class DSD:
     ) -> None:
         check_choice("mask_criterion", mask_criterion, CRITERIA)
         check_choice("reset_optimizer_state", reset_optimizer_state, RESET_MODES)
-        self.model = model
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.mask_criterion = mask_criterion
-        self.reset_optimizer_state = reset_optimizer_state
-        self.seed = seed
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.mask_criterion, self.reset_optimizer_state, self.seed = mask_criterion, reset_optimizer_state, seed
         self.phase: Phase | None = None
         self.left_early: list[int] = []
         self.weights: list[MaskedWeight] = []
