@@ -150,11 +150,14 @@ def compare(
 ) -> None:
     """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
     from .compare.command import collect_command, run_command
+    from .trainer.script_arguments import expand_script
 
     status = 0
     if not collect:
         seed_numbers = range(first_seed, first_seed + seeds)
-        status = run_command(script or [], arms or [], seed_numbers, out, num_processes, force=force)
+        with errors_end_command({ValueError: 2}):
+            script = expand_script(script or [])  # a recipe file's options are the comparison's recipe
+        status = run_command(script, arms or [], seed_numbers, out, num_processes, force=force)
     greater_is_better = None if smaller_is_better is None else not smaller_is_better
     without_runs = 2 if collect else 1
     runs = collect_command(out, split, metric, greater_is_better=greater_is_better, without_runs=without_runs)

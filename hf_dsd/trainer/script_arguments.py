@@ -89,6 +89,16 @@ def expand_recipe(arguments: Sequence[str]) -> list[str]:
     return [word for option in written for word in option] + list(arguments[1:])
 
 
+def expand_script(words: Sequence[str]) -> list[str]:
+    """A script with its arguments, whatever stands before it: its recipe file is written out.
+
+    Raises:
+        ValueError: As `read_recipe`.
+    """
+    after = next((index for index, word in enumerate(words, start=1) if word.endswith(".py")), len(words))
+    return [*words[:after], *expand_recipe(words[after:])]
+
+
 def is_recipe(argument: str) -> bool:
     """True for what names a recipe file, whether or not it is there."""
     return not argument.startswith("-") and Path(argument).suffix in RECIPE_SUFFIXES

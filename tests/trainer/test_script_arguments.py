@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 from scripts import ROOT
+from typer.testing import CliRunner
 
 from hf_dsd import DSDTrainingArguments
-from hf_dsd.trainer.script_arguments import expand_recipe, parse_arguments
+from hf_dsd.cli import app
+from hf_dsd.trainer.script_arguments import expand_recipe, expand_script, parse_arguments
 
 
 @dataclass
@@ -56,6 +58,21 @@ def test_a_recipe_and_options_over_it(recipe):
     assert (training.eval_strategy.value, training.do_eval, training.output_dir) == ("no", True, "x")
     assert (data.feature_columns, data.data_dir, data.scenes) == ("0:1280", None, 9)
     assert json.loads(data.config_overrides) == {"hidden_size": 256, "strides": [[2, 2], [1, 1]]}
+
+
+def test_a_comparison_s_script_is_known_by_the_options_of_its_recipe(recipe):
+    options = expand_recipe([str(recipe)])
+    assert expand_script(["dense", "run.py", str(recipe), "--seed", "1"]) == [
+        "dense",
+        "run.py",
+        *options,
+        "--seed",
+        "1",
+    ]
+    assert expand_script(["run.py", "--x", str(recipe)]) == ["run.py", "--x", str(recipe)]
+    assert expand_script([]) == []
+    done = CliRunner().invoke(app, ["compare", "--", "run.py", "nowhere.yaml"])
+    assert (done.exit_code, done.stdout[:44]) == (2, "error the recipe nowhere.yaml cannot be read")
 
 
 def test_json_says_the_same_as_yaml(recipe, tmp_path):
