@@ -65,7 +65,7 @@ class DSDMixin(PushMixin, Trainer):
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Lets `help` and editors show the arguments of the Trainer beneath."""
         super().__init_subclass__(**kwargs)
-        cls.__signature__ = signature_beneath(cls, DSDMixin)  # type: ignore[attr-defined]
+        cls.__signature__ = signature_beneath(cls, DSDMixin)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

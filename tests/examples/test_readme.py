@@ -139,7 +139,7 @@ def test_the_first_snippet_runs_as_it_stands(tmp_path):
     )
     assert done.returncode == 0, done.stderr[-2000:]
     lines = [
-        re.fullmatch(r"(phase-\d-\w+): 2250 steps, [\d.]+ s, eval_loss ([\d.]+)", line)
+        re.fullmatch(r"(phase-\d-\w+): 376 steps, [\d.]+ s, eval_loss ([\d.]+)", line)
         for line in done.stdout.splitlines()[-3:]
     ]
     assert [line[1] for line in lines] == ["phase-0-dense", "phase-1-sparse", "phase-2-dense"]
