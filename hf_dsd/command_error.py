@@ -53,4 +53,5 @@ def run_script(main: Callable[[], object]) -> None:
 
 def _print_error(error: Exception, console: Console) -> None:
     # Without hard line breaks: they would fall into paths and commands that people copy.
-    console.print(f"[red]error[/red] {escape(str(error))}", highlight=False, soft_wrap=True)
+    text = escape(str(error).replace("\n", " "))  # a library may have written several lines
+    console.print(f"[red]error[/red] {text}", highlight=False, soft_wrap=True)

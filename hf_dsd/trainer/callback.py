@@ -93,8 +93,9 @@ class DSDCallback(TrainerCallback):
         self.on_evaluate(args, state, control, **kwargs)
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        """Without evaluations a notebook's table has a row per log line."""
-        self._show_phase_in_table()
+        """Without evaluations a notebook's table has a row per log line; with them, its last row is an older one."""
+        if args.eval_strategy == "no":
+            self._show_phase_in_table()
 
     def follow_schedule(self, args: TrainingArguments, state: TrainerState, control: TrainerControl) -> None:
         """Tells the Trainer that the run ends earlier, where a phase was left early."""
