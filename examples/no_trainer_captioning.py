@@ -23,9 +23,9 @@ from accelerate.utils import gather_object, set_seed
 from torch import nn
 from torch.optim.lr_scheduler import LambdaLR
 from torch.utils.data import DataLoader
-from transformers import HfArgumentParser
 
 from hf_dsd import DSD, NeuralTalkConfig, NeuralTalkForConditionalGeneration, Schedule
+from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     CaptionCollator,
     CaptionEvaluationSet,
@@ -37,6 +37,7 @@ from hf_dsd.data import (
 )
 from hf_dsd.metrics import BLEU, tokenizer_normalizer
 from hf_dsd.models import build_caption_tokenizer, encode_caption
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 
 @dataclass
@@ -125,7 +126,7 @@ def validation_bleu(accelerator: Accelerator, model: nn.Module, dataset, tokeniz
 
 
 def main() -> None:
-    (arguments,) = HfArgumentParser(Arguments).parse_args_into_dataclasses()
+    (arguments,) = parse_arguments(Arguments)
     output_dir = Path(arguments.output_dir)
     accelerator = Accelerator()
     set_seed(arguments.seed)
@@ -183,4 +184,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

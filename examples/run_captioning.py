@@ -19,7 +19,7 @@ or with a dataset of the Hub that has `image_features` and `captions` columns: `
 from dataclasses import dataclass, field
 from functools import partial
 
-from transformers import HfArgumentParser, set_seed
+from transformers import set_seed
 
 from hf_dsd import (
     DSDSeq2SeqTrainer,
@@ -28,6 +28,7 @@ from hf_dsd import (
     NeuralTalkForConditionalGeneration,
     NeuralTalkProcessor,
 )
+from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     DEFAULT_SPLIT_SIZES,
     CaptionCollator,
@@ -47,6 +48,7 @@ from hf_dsd.models.neuraltalk import EFFICIENTNET_LITE0
 from hf_dsd.report import measure_run_landscape
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 
 @dataclass
@@ -174,8 +176,9 @@ def load_processor(model_path: str | None, data: CaptionData, min_count: int) ->
 
 
 def main() -> None:
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    model_arguments, data_arguments, training_arguments = parse_arguments(
+        ModelArguments, DataArguments, TrainingArguments
+    )
     set_seed(training_arguments.seed)
 
     encoder = None
@@ -235,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

@@ -32,7 +32,6 @@ from transformers import (
     AutoTokenizer,
     EvalPrediction,
     GPT2Config,
-    HfArgumentParser,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -41,11 +40,13 @@ from transformers import (
 )
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
+from hf_dsd.command_error import run_script
 from hf_dsd.data import chosen_source, make_scenes
 from hf_dsd.metrics.bootstrap import percentile_interval
 from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores
 from hf_dsd.sensitivity import measure_run_sensitivity
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 END_OF_TEXT = "<|endoftext|>"
 
@@ -182,8 +183,9 @@ def score_phase(trainer: DSDTrainer, phase: str, signature: str) -> PhaseScores:
 
 
 def main() -> None:
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    model_arguments, data_arguments, training_arguments = parse_arguments(
+        ModelArguments, DataArguments, TrainingArguments
+    )
     set_seed(training_arguments.seed)
 
     with training_arguments.main_process_first(desc="reading the text"):
@@ -216,4 +218,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

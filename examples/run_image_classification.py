@@ -30,7 +30,6 @@ from transformers import (
     AutoConfig,
     AutoImageProcessor,
     AutoModelForImageClassification,
-    HfArgumentParser,
     PreTrainedConfig,
     PreTrainedModel,
     ResNetConfig,
@@ -40,6 +39,7 @@ from transformers import (
 )
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
+from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     SHAPES,
     PictureSet,
@@ -54,6 +54,7 @@ from hf_dsd.models import build_image_processor, build_named_classifier
 from hf_dsd.runs.scores import PhaseScores
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 
 @dataclass
@@ -192,8 +193,9 @@ def told_rate(result: PhaseScores, key: str) -> str:
 
 
 def main() -> None:
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    model_arguments, data_arguments, training_arguments = parse_arguments(
+        ModelArguments, DataArguments, TrainingArguments
+    )
     set_seed(training_arguments.seed)
 
     with training_arguments.main_process_first(desc="reading the pictures"):
@@ -236,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

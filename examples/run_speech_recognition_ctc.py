@@ -22,7 +22,7 @@ from functools import cache, partial
 from typing import Any
 
 import numpy as np
-from transformers import AutoModelForCTC, AutoProcessor, HfArgumentParser, PreTrainedModel, ProcessorMixin, set_seed
+from transformers import AutoModelForCTC, AutoProcessor, PreTrainedModel, ProcessorMixin, set_seed
 
 from hf_dsd import (
     DeepSpeech2Config,
@@ -33,6 +33,7 @@ from hf_dsd import (
     DSDTrainer,
     DSDTrainingArguments,
 )
+from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     DEFAULT_DIGIT_SIZES,
     LengthGroupedSampler,
@@ -51,6 +52,7 @@ from hf_dsd.models import encode_transcript, find_characters, unknown_characters
 from hf_dsd.report import measure_run_landscape
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 DEEPSPEECH = {"deepspeech": (DeepSpeechConfig, DeepSpeechForCTC), "deepspeech2": (DeepSpeech2Config, DeepSpeech2ForCTC)}
 
@@ -249,8 +251,9 @@ def count_output_frames(
 
 
 def main() -> None:
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    model_arguments, data_arguments, training_arguments = parse_arguments(
+        ModelArguments, DataArguments, TrainingArguments
+    )
     set_seed(training_arguments.seed)
 
     processor = load_processor(model_arguments)
@@ -310,4 +313,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

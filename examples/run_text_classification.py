@@ -26,7 +26,6 @@ from transformers import (
     AutoTokenizer,
     BertConfig,
     DataCollatorWithPadding,
-    HfArgumentParser,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -34,11 +33,13 @@ from transformers import (
 )
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
+from hf_dsd.command_error import run_script
 from hf_dsd.data import OPINIONS, chosen_source, make_reviews
 from hf_dsd.data.splits import SPLITS, draw_rows
 from hf_dsd.metrics import label_metrics, label_scorer, ranked_labels
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 END, PAD = "<|endoftext|>", "<|pad|>"
 
@@ -170,8 +171,9 @@ def build_model(arguments: ModelArguments, names: list[str], tokenizer: PreTrain
 
 
 def main() -> None:
-    parser = HfArgumentParser((ModelArguments, DataArguments, TrainingArguments))
-    model_arguments, data_arguments, training_arguments = parser.parse_args_into_dataclasses()
+    model_arguments, data_arguments, training_arguments = parse_arguments(
+        ModelArguments, DataArguments, TrainingArguments
+    )
     set_seed(training_arguments.seed)
 
     with training_arguments.main_process_first(desc="reading the sentences"):
@@ -208,4 +210,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_script(main)

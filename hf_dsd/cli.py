@@ -1,6 +1,7 @@
 """The `hf-dsd` command."""
 
 from enum import Enum
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -27,9 +28,27 @@ class DemoTask(str, Enum):
     SPEECH = "speech"
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"hf-dsd {version('hf-dsd')}")
+        raise typer.Exit
+
+
 @app.callback()
-def main() -> None:
+def main(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version, and end.")
+    ] = False,
+) -> None:
     """Dense-Sparse-Dense training for Hugging Face models."""
+
+
+@app.command()
+def env() -> None:
+    """Print the versions and devices that a bug report needs; nothing that is secret."""
+    from .runs.environment import describe_environment
+
+    typer.echo(describe_environment())
 
 
 @app.command()
@@ -137,12 +156,15 @@ def compare(
     """Train DSD and its controls with several seeds, and say in one table whether DSD is worth it."""
     from .compare.arms import BASELINE
     from .compare.command import collect_command, run_command
+    from .trainer.script_arguments import expand_script
 
     status = 0
     if not collect:
         seed_numbers = range(first_seed, first_seed + seeds)
+        with errors_end_command({ValueError: 2}):
+            script = expand_script(script or [])  # a recipe file's options are the comparison's recipe
         status = run_command(
-            script or [],
+            script,
             arms or [],
             arm or [],
             seed_numbers,

@@ -5,6 +5,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 
 import torch
@@ -57,6 +58,13 @@ class Inspection:
     def pruned(self) -> int:
         """Number of weights that a sparse phase sets to zero."""
         return sum(target.pruned_count(self.sparsity) for target in self.targets)
+
+    def __repr__(self) -> str:
+        """The table, as `hf-dsd inspect` prints it: what an interpreter or a notebook shows."""
+        console = Console(file=StringIO(), width=100)
+        with console.capture() as capture:
+            print_inspection(self, console)
+        return capture.get().rstrip()
 
     def to_json(self) -> str:
         """Everything as JSON: the totals, and `parameters` in the model's order."""

@@ -92,6 +92,16 @@ class Comparison:
     settings: int = 0
     version: int = _FORMAT
 
+    def __repr__(self) -> str:
+        means = ", ".join(f"{name} {arm.mean:.4g} (n = {arm.n})" for name, arm in self.arms.items())
+        return f"Comparison({self.metric} on {self.split}: {means})"
+
+    def _repr_html_(self) -> str:
+        """A notebook shows the arms as a table."""
+        columns = ["n", "mean", "sd", "difference_mean", "difference_p_holm", "epochs"]
+        html: str = self.to_frame()[columns].to_html(float_format="%.4g", na_rep="-")
+        return f"{html}<p>{self.metric} on {self.split}; difference to {self.baseline}</p>"
+
     @classmethod
     def from_folder(
         cls,

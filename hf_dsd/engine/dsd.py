@@ -98,12 +98,8 @@ class DSD:
         check_choice("mask_criterion", mask_criterion, CRITERIA)
         check_choice("reset_optimizer_state", reset_optimizer_state, RESET_MODES)
         _check_zeros_begin(mask_criterion, schedule)
-        self.model = model
-        self.optimizer = optimizer
-        self.schedule = schedule
-        self.mask_criterion = mask_criterion
-        self.reset_optimizer_state = reset_optimizer_state
-        self.seed = seed
+        self.model, self.optimizer, self.schedule = model, optimizer, schedule
+        self.mask_criterion, self.reset_optimizer_state, self.seed = mask_criterion, reset_optimizer_state, seed
         self.phase: Phase | None = None
         self.left_early: list[int] = []
         self._mask([])
@@ -114,6 +110,10 @@ class DSD:
         self._applied = self._applied_in_phase = False  # the masks, since the last `begin_step` and in this phase
         self.gradients_masked = False
         self._unverified = False
+
+    def __repr__(self) -> str:
+        now = "not begun" if self.phase is None else f"{self.phase.name}, {self.sparsity:.0%} zero"
+        return f"DSD({now}; {self.target_weights:,} weights to prune; {self.schedule!r})"
 
     # What the loop calls
 

@@ -149,6 +149,10 @@ class Schedule:
         steps = _lengths_between(ends, "the run's length", [f"{total_steps} steps"])
         return cls.from_steps(steps, sparsity, learning_rates, prefix=prefix)
 
+    def __repr__(self) -> str:
+        phases = (f"{p.name} {p.steps} steps{f' at {p.sparsity:g}' if p.is_sparse else ''}" for p in self.phases)
+        return f"Schedule({', '.join(phases)})"
+
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole run."""

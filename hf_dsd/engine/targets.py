@@ -191,8 +191,8 @@ def plan_targets(
 
     Args:
         model: Any module; wrappers (DDP, torch.compile) are seen through.
-        dense_modules: Regexes searched in parameter names: the complete list of what stays dense, [] to prune all
-            matrices; or, each with a + before it (`["+head"]`), what stays dense beside the defaults.
+        dense_modules: Regexes searched in parameter names: what stays dense. `["head"]` replaces the default list, []
+            prunes all matrices, and `["+head"]`, with a + before every regex, adds to the default list.
         sparsity_overrides: Regex -> fraction in [0, 1) for the parameters it matches, 0 to keep them dense. Order
             counts: narrow patterns first.
 
@@ -270,7 +270,7 @@ def _rules(
     added = [pattern[1:] for pattern in given if pattern.startswith("+")]
     if added and len(added) < len(given):
         raise ValueError(
-            f"dense_modules must be a complete list, or add to the defaults with a + before every pattern, got {given}"
+            f"dense_modules must replace the default list, or add to it with a + before every pattern, got {given}"
         )
     _check_patterns("dense_modules", given, owned)
     listed = {pattern.removeprefix("+"): f"dense_modules pattern {pattern!r}" for pattern in given}

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from hf_dsd.files import written_whole
 from hf_dsd.runs.numbers import score_with_unit
@@ -25,8 +25,22 @@ from .page_sections import (
     timeline_section,
     weights_section,
 )
-from .report_folder import FIGURES_FOLDER_NAME, REPORT_FILE_NAME, read_report_folder
+from .report_folder import FIGURES, FIGURES_FOLDER_NAME, REPORT_FILE_NAME, read_report_folder
 from .svg_figure import COLOURS
+
+
+class Report(type(Path())):  # type: ignore[misc]
+    """The path of a written report; the last expression of a notebook's cell, it is the page itself."""
+
+    @property
+    def figures(self) -> dict[str, Path]:
+        """Name -> PNG, as far as the folder holds what a figure shows."""
+        paths = {name: Path(self).parent / FIGURES_FOLDER_NAME / f"{name}.png" for name in FIGURES}
+        return {name: path for name, path in paths.items() if path.is_file()}
+
+    def _repr_html_(self) -> str:
+        page = escape(self.read_text(encoding="utf-8"))
+        return f'<iframe srcdoc="{page}" style="width: 100%; height: 40em; border: 0"></iframe>'
 
 
 def write_report(
@@ -35,8 +49,8 @@ def write_report(
     *,
     layer: str | None = None,
     runs: Iterable[Run] = (),
-) -> Path:
-    """Writes a run's or a comparison's report and returns its path.
+) -> "Report":
+    """Writes a run's or a comparison's report and returns its path, which a notebook shows as the page.
 
     Beside the page go `figures/*.png` for papers: `timeline`, `weights` (the paper's Figure 2), `fate` and `landscape`,
     as far as the folder holds what they show. What it does not hold is said on the page, with how to get it.
@@ -71,7 +85,7 @@ def write_report(
     with written_whole(path) as partial:
         # A name read from JSON may hold half of a surrogate pair, which no file can.
         partial.write_text(_render(content), encoding="utf-8", errors="replace")
-    return path
+    return Report(path)
 
 
 def _render(content: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """One layer's weights around a sparse phase: the paper's Figure 2 as numbers, and what became of the pruned weights.
 
-The mask is read off the sparse phase's own weights: pruned are those that are exactly zero there, so no checkpoint is
-needed. A kept weight that training happened to leave at exactly 0 counts as pruned; `LayerRow.miscounted` tells of it.
+Pruned are the weights that are exactly zero at the sparse phase's end, so no checkpoint is needed. A kept weight that
+training happened to leave at exactly 0 counts as pruned; `LayerRow.miscounted` tells of it.
 """
 
 from collections.abc import Iterable
@@ -130,8 +130,8 @@ def finite(weights: Floats) -> Floats:
 def five_moments(layer: SparseLayer, bins: int = BINS) -> list[Moment]:
     """The histograms of dense, pruned, retrained sparse, restored and re-dense weights (paper, Figure 2).
 
-    All share their bins: symmetric about 0, to the largest magnitude of all moments' 99.9th percentiles. What lies
-    beyond counts in the outermost bins.
+    All share their bins: symmetric about 0, to the largest magnitude of all moments' 99.9th percentiles. The first
+    and the last bin also count the weights beyond.
     """
     pruned = layer.pruned
     edges = np.linspace(-1, 1, bins + 1) * _reach(layer)

@@ -7,10 +7,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from importlib.metadata import version
 from types import MappingProxyType
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import nn
+from transformers import Trainer
 
 from hf_dsd.engine.schedule import check_sparsity
 from hf_dsd.engine.targets import Target, canonical_name, log_frozen, plan_targets
@@ -78,7 +80,10 @@ def measure_sensitivity(
     _warn_of_zeros(model, targets)
     modes = [(module, module.training) for module in model.modules()]
     try:
-        with _progress_bar(console, (len(targets) + 1) * len(fractions)) as advance:
+        with (
+            quiet(getattr(evaluate, "__self__", None)),
+            _progress_bar(console, (len(targets) + 1) * len(fractions)) as advance,
+        ):
             start = time.perf_counter()
             bench = Bench(model, evaluate, metric, greater_is_better, advance)
             _say_cost(console, len(targets), len(fractions) - 1, time.perf_counter() - start)
@@ -169,6 +174,22 @@ def _say_cost(console: Console | None, layers: int, sparsities: int, seconds: fl
             f"alone, and all at once, at {sparsities} sparsities",
             highlight=False,
         )
+
+
+@contextmanager
+def quiet(trainer: Any) -> Iterator[None]:
+    """Evaluations within are nobody's news: a Trainer's callbacks would print, track and record each pruned model's."""
+    if not isinstance(trainer, Trainer):
+        yield
+        return
+    handler, log = trainer.callback_handler, trainer.state.log_history
+    callbacks, lines = handler.callbacks, len(log)
+    handler.callbacks = []
+    try:
+        yield
+    finally:
+        handler.callbacks = callbacks
+        del log[lines:]
 
 
 @contextmanager

@@ -81,6 +81,10 @@ class Sensitivity:
     suggestion: Suggestion
     versions: Mapping[str, str] = field(default_factory=dict)  # of the libraries that may matter
 
+    def __repr__(self) -> str:
+        dense = f"{self.metric} {self.dense[self.metric]:.4g} dense, {len(self.layers)} layers"
+        return f"Sensitivity({self.model}: {dense}; suggested: {self.suggestion.flags or 'nothing'})"
+
     @property
     def allowed(self) -> float:
         """How much worse than the dense model is acceptable, in the metric's units."""

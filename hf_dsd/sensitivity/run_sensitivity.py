@@ -20,7 +20,7 @@ from hf_dsd.trainer.trainer import DSDMixin
 
 from .bench import Evaluate
 from .figure import draw_sensitivity
-from .measurement import SPARSITIES, TOLERANCE, measure_sensitivity
+from .measurement import SPARSITIES, TOLERANCE, measure_sensitivity, quiet
 from .result import Sensitivity
 from .table import print_sensitivity
 
@@ -91,7 +91,7 @@ def measure_run_sensitivity(
     phase = chosen.phase or next(iter(finished_phases(trainer.run_folder)), None)
     rows, count = (spread(dataset, chosen.examples), chosen.examples) if chosen.metric == "loss" else (dataset, None)
     total = len(dataset)  # type: ignore[arg-type]
-    with _model_of(trainer, phase), _without_callbacks(trainer):
+    with _model_of(trainer, phase), quiet(trainer):
         result = measure_sensitivity(
             trainer.accelerator.unwrap_model(trainer.model, keep_torch_compile=False),
             _evaluation(trainer, rows, chosen.metric),
@@ -150,17 +150,6 @@ def batch_losses(trainer: DSDMixin, model: torch.nn.Module, batches: Sequence[An
 
 def _rows_in(inputs: Mapping[str, Any]) -> int:
     return next(len(value) for value in inputs.values() if isinstance(value, Tensor) and value.dim())
-
-
-@contextmanager
-def _without_callbacks(trainer: DSDMixin) -> Iterator[None]:
-    """Within the block evaluations draw no bars of their own, and nothing is logged: there are hundreds."""
-    handler = trainer.callback_handler
-    own, handler.callbacks = handler.callbacks, []
-    try:
-        yield
-    finally:
-        handler.callbacks = own
 
 
 @contextmanager

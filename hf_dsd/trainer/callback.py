@@ -87,12 +87,18 @@ class DSDCallback(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """After training the summary keeps the metrics; during training `DSDMixin._evaluate` takes them."""
+        self._show_phase_in_table()
         if self._trainer.life is not None and not self._trainer.is_in_train:
             self._life.record_evaluation(kwargs["metrics"])
 
     def on_predict(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """As `on_evaluate`."""
         self.on_evaluate(args, state, control, **kwargs)
+
+    def on_log(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """Without evaluations a notebook's table has a row per log line; with them, its last row is an older one."""
+        if args.eval_strategy == "no":
+            self._show_phase_in_table()
 
     def follow_schedule(self, args: Any, state: TrainerState, control: TrainerControl) -> None:
         """Tells the Trainer that the run ends earlier, where a phase was left early."""
@@ -101,11 +107,23 @@ class DSDCallback(TrainerCallback):
             control.should_training_stop = True
             control.should_save |= args.save_strategy != "no"
 
+    @property
+    def _phase_text(self) -> str:
+        engine = self._life.engine
+        return f"{self._life.phase.name}{f' {engine.sparsity:.0%}' if engine.masks else ''}"
+
     def _show_phase(self) -> None:
         """Writes the phase before the progress bar, whichever callback draws one."""
-        engine = self._life.engine
-        masked = f" {engine.sparsity:.0%}" if engine.masks else ""
         for callback in self._trainer.callback_handler.callbacks:
             bar: Any = getattr(callback, "training_bar", None)
             if hasattr(bar, "set_description"):
-                bar.set_description(f"{self._life.phase.name}{masked}")
+                bar.set_description(self._phase_text)
+            elif (tracker := getattr(callback, "training_tracker", None)) is not None:
+                tracker.prefix = self._phase_text
+
+    def _show_phase_in_table(self) -> None:
+        """Adds the phase to the row that a notebook's callback has just written."""
+        for callback in self._trainer.callback_handler.callbacks:
+            tracker: Any = getattr(callback, "training_tracker", None)
+            if tracker is not None and self._trainer.is_in_train and len(tracker.inner_table or ()) > 1:
+                tracker.write_line({tracker.inner_table[0][0]: tracker.inner_table[-1][0], "Phase": self._phase_text})

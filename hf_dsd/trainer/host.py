@@ -1,5 +1,6 @@
 """How a Trainer serves the life cycle of its run: where files go, how models are saved and come back."""
 
+from inspect import Signature, signature
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,10 @@ def _save_model(trainer: Trainer, folder: Path, model: nn.Module | None) -> None
         save_whole_model(trainer, folder)
     finally:
         trainer.model = own
+
+
+def signature_beneath(trainer_class: type, mixin: type) -> Signature:
+    """What a Trainer takes whose constructor is not the mixin's, which hands everything on."""
+    owner = next(base for base in trainer_class.__mro__ if base is not mixin and "__init__" in vars(base))
+    _, *parameters = signature(vars(owner)["__init__"]).parameters.values()
+    return Signature(parameters)

@@ -1,12 +1,9 @@
 """`dsd_summary.json`: what a run did, phase by phase, in one file that a person and a report can read."""
 
 import os
-import platform
 import sys
 import time
 from collections.abc import Sequence
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,10 +11,9 @@ from uuid import uuid4
 from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.schedule import Phase
 from hf_dsd.files import write_json
+from hf_dsd.runs.environment import run_versions
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 from hf_dsd.runs.privacy import without_secrets
-
-_PACKAGES = ("hf-dsd", "torch", "transformers", "accelerate", "datasets", "evaluate", "sacrebleu", "numpy")
 
 
 class RunSummary:
@@ -40,6 +36,9 @@ class RunSummary:
         self.best_model: dict[str, Any] | None = None
         self.early_stop: dict[str, Any] | None = None
         self._since = time.perf_counter()
+
+    def __repr__(self) -> str:
+        return "\n".join(map(_line, self.phases)) or "RunSummary(no phase has begun)"
 
     def begin_phase(self, phase: Phase, dsd: DSD, learning_rates: Sequence[tuple[int, float]] = ()) -> None:
         """Opens the record of a phase that begins now: `dsd` has just built or dropped its masks.
@@ -116,22 +115,18 @@ class RunSummary:
                 for target in dsd.targets
             ],
             "command": [Path(sys.argv[0]).name, *without_secrets(sys.argv[1:])],
-            "versions": _versions(),
+            "versions": run_versions(),
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         return write_json(path, content)
 
 
-@cache  # looking a package up reads the folders of all that are installed
-def _versions() -> dict[str, str | None]:
-    return {"python": platform.python_version(), **{package: _version(package) for package in _PACKAGES}}
-
-
-def _version(package: str) -> str | None:
-    try:
-        return version(package)
-    except PackageNotFoundError:  # run from a source tree
-        return None
+def _line(phase: dict[str, Any]) -> str:
+    """One phase for an interpreter or a notebook."""
+    loss = phase["metrics"].get("eval_loss")
+    shown = "" if loss is None else f", eval_loss {loss:.4g}"
+    state = "" if phase["finished"] else ", not finished"
+    return f"{phase['name']}: {phase['end'] - phase['start']} steps, {phase['seconds']:.1f} s{shown}{state}"
 
 
 def _facts(phase: Phase) -> dict[str, Any]:

@@ -30,7 +30,7 @@ from hf_dsd.runs.run import finished_models
 from .callback import DSDCallback
 from .checks import check_label_smoothing, check_model, check_optimizer, refuse_unsupported, uses_zero3
 from .facts import check_optimizer_state
-from .host import begin_life
+from .host import begin_life, signature_beneath
 from .lifecycle import Lifecycle
 from .loading import restore_weights_
 from .loss_scaling import LossScaling
@@ -61,6 +61,11 @@ class DSDMixin(PushMixin, Trainer):
     model: Any
     optimizer: Any
     _trial: Any = None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Lets `help` and editors show the arguments of the Trainer beneath."""
+        super().__init_subclass__(**kwargs)
+        cls.__signature__ = signature_beneath(cls, DSDMixin)
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -71,8 +71,7 @@ class DSDArgumentsMixin(_Arguments):
     )
     dense_modules: list[str] | None = _option(
         None,
-        "Regexes of parameters kept dense: the complete list, or with a + before each what is added to the default, "
-        "the model's own.",
+        "Regexes of parameters kept dense: head replaces the default list, which is the model's own; +head adds to it.",
     )
     sparsity_overrides: dict[str, float] | str | None = _option(
         None, 'Regex -> sparsity as a dictionary or JSON, e.g. \'{"lstm": 0.5, "decoder": 0}\'.'

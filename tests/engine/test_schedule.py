@@ -271,3 +271,9 @@ def test_default_learning_rates_fall_by_a_tenth_after_each_sparse_phase():
 def test_check_sparsity_takes_numbers_and_sequences():
     assert check_sparsity(0) == [0.0]
     assert check_sparsity((0.25, 0)) == [0.25, 0.0]
+
+
+def test_a_schedule_is_one_line():
+    schedule = Schedule.from_steps([5, 4, 3, 2, 1], [0.5, 0.25])
+    phases = "phase-0-dense 5 steps, phase-1-sparse 4 steps at 0.5, phase-2-dense 3 steps"
+    assert repr(schedule) == f"Schedule({phases}, phase-3-sparse 2 steps at 0.25, phase-4-dense 1 steps)"

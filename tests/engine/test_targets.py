@@ -646,7 +646,7 @@ def test_patterns_with_a_plus_are_added_to_the_defaults():
     assert reasons(model, dense_modules="+^2")["2.weight"] == "dense_modules pattern '+^2'"
     assert pruned(Listed(), dense_modules=["+^embedding"]) == ["hidden.weight"]  # to the class's own list, too
     with refused(
-        "dense_modules must be a complete list, or add to the defaults with a + before every pattern, got ['+^2', '^1']"
+        "dense_modules must replace the default list, or add to it with a + before every pattern, got ['+^2', '^1']"
     ):
         plan_targets(model, dense_modules=["+^2", "^1"])
     with refused(

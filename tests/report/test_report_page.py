@@ -1,5 +1,6 @@
 """The page itself: on every kind of folder, with every number, and with nothing that a browser would run or load."""
 
+import html
 import json
 import re
 import shutil
@@ -47,6 +48,9 @@ def test_a_finished_run(tmp_path):
     assert path == folder / "report.html"
     assert sorted(file.name for file in (folder / "figures").iterdir()) == FIGURES
     assert {f"figures/{name}" for name in FIGURES} == set(FIGURE_FILES)  # those that the hub sends
+    assert path.figures["weights"] == folder / "figures" / "weights.png"
+    shown = re.fullmatch(r'<iframe srcdoc="([^"]*)" style="[^"]*"></iframe>', path._repr_html_())  # in a notebook
+    assert html.unescape(shown[1]) == path.read_text()
     page = parse(path)
     assert "TinyLSTM: dense, sparse, dense" in page.text
     assert "D 10 → S 50% 5 → D 5 steps" in page.text

