@@ -104,7 +104,9 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     shutil.rmtree(partial, ignore_errors=True)
     yield partial
     shutil.rmtree(old, ignore_errors=True)
-    if folder.exists():
+    if os.path.lexists(folder):  # a link to nowhere, too
         os.replace(folder, old)  # a folder cannot be renamed over one that is not empty
     os.replace(partial, folder)
+    if old.is_symlink() or old.is_file():
+        old.unlink()
     shutil.rmtree(old, ignore_errors=True)

@@ -5,7 +5,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from hf_dsd.files import write_json
+import pytest
+
+from hf_dsd.files import folder_written_whole, write_json
 
 
 def test_a_writer_removes_what_a_killed_one_left_of_the_same_file(tmp_path: Path) -> None:
@@ -22,3 +24,14 @@ def test_a_writer_removes_what_a_killed_one_left_of_the_same_file(tmp_path: Path
         (tmp_path / name).write_text("{")
     write_json(tmp_path / "a[1].json", {"x": 1})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "a[1].json"])
+
+
+@pytest.mark.parametrize("target", ["itself", "nowhere", "away", ""])
+def test_a_folder_is_written_over_whatever_is_in_its_place(tmp_path: Path, target: str) -> None:
+    (tmp_path / "away").mkdir()
+    place = tmp_path / "itself"
+    place.symlink_to(target) if target else place.write_text("x")
+    with folder_written_whole(place) as partial:
+        partial.mkdir()
+    assert (place.is_dir(), place.is_symlink()) == (True, False)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["away", "itself"]

@@ -104,7 +104,9 @@ def plan_revisions(run: Run) -> list[Revision]:
         FileNotFoundError: If the run has lost the last phase's model.
     """
     if not (run.folder / run.last_phase).is_dir():
-        raise FileNotFoundError(f"{run.folder / run.last_phase} is missing: it holds the model that main would be")
+        raise FileNotFoundError(
+            f"{run.folder / run.last_phase} is missing: it holds the model that main would be; restore it"
+        )
     return [*(Revision(name, phase) for phase, name in earlier_branches(run).items()), Revision(MAIN, run.last_phase)]
 
 

@@ -139,7 +139,9 @@ class DSDMixin(PushMixin, Trainer):
         """
         done = finished_models(self.run_folder)
         if name not in done:
-            raise FileNotFoundError(f"{self.run_folder} holds no finished {name}, only {done or 'no phase'}")
+            raise FileNotFoundError(
+                f"{self.run_folder} holds no finished {name}, only {done or 'no phase'}: give one of these"
+            )
         if uses_zero3(self):
             raise ValueError(
                 f"ZeRO 3 cannot load a phase in place: use from_pretrained({str(self.run_folder / name)!r})"
