@@ -151,6 +151,10 @@ def load_pictures(arguments: DataArguments) -> DatasetDict:
 
 
 def build_model(arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:
+    names = ("model_name_or_path", "config_name", "model_name")
+    given = [name for name in names if getattr(arguments, name) is not None]
+    if len(given) > 1 or (arguments.resize_size is not None and given != ["model_name"]):
+        raise ValueError(f"one of {', '.join(names)} names the model, resize_size goes with model_name; got {given}")
     labels = {
         "num_labels": len(class_names),
         "id2label": dict(enumerate(class_names)),
