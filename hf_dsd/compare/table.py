@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, JustifyMethod
 from rich.markup import escape
 from rich.table import Table
 
@@ -96,7 +96,7 @@ def _print_table(headings: Sequence[str], rows: Sequence[Sequence[str]], console
     table = Table(box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     for index, heading in enumerate(headings):
         if any(row[index].strip("-\n") for row in rows):  # a column of dashes says nothing
-            side = "left" if heading in ("arm", "arguments", "tested") else "right"
+            side: JustifyMethod = "left" if heading in ("arm", "arguments", "tested") else "right"
             table.add_column(heading, justify=side, no_wrap="interval" in heading)
         else:
             rows = [[*row[:index], "", *row[index + 1 :]] for row in rows]
