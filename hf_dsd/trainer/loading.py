@@ -45,9 +45,12 @@ def restore_weights_(trainer: Trainer, folder: str | os.PathLike[str], model: nn
         False, with nothing done, if the trainer's inherited method must load this folder.
 
     Raises:
+        FileNotFoundError: If there are none.
         ValueError: If the weights are not this model's.
     """
     path = Path(folder)
+    if not any(any(path.rglob(pattern)) for pattern in ("*.safetensors", "*model*.bin", "*.distcp")):
+        raise FileNotFoundError(f"{path} holds no weights: restore them, or train the phase again")
     _check_adapter(trainer.model, path)
     if not has_weights(path) or _holds_fsdp_files(path) or _loads_its_own_way(trainer):
         return False

@@ -189,6 +189,14 @@ def test_an_untied_head_that_is_lost_is_missing(tmp_path: Path) -> None:
         load_weights_(other, tmp_path)
 
 
+def test_lost_weights_are_named(tmp_path: Path) -> None:
+    trainer = make_trainer(tmp_path, phase_steps=[1, 1, 1])
+    trainer.train()
+    (tmp_path / "phase-1-sparse" / "model.safetensors").unlink()
+    with pytest.raises(FileNotFoundError, match="/phase-1-sparse holds no weights: restore them, or train the phase"):
+        trainer.load_phase("phase-1-sparse")
+
+
 @pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin"])
 @pytest.mark.parametrize("damage", [lambda whole: whole[:-9], lambda whole: b"", lambda whole: b"x" * 99], ids="abc")
 def test_damaged_weights_are_named(tmp_path: Path, name: str, damage: Callable[[bytes], bytes]) -> None:
