@@ -14,16 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 def tokenizer_normalizer(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
-    """The text normalisation that a tokenizer trains and predicts with.
+    """The text normalisation that a tokenizer trains and predicts with, from raw text to words separated by one space.
 
     Scores mean something only if the references went through what the training captions went through, so a tokenizer's
-    own backend normaliser wins; `normalize_caption` stands in for a tokenizer that has none.
-
-    Args:
-        tokenizer: Any transformers tokenizer, fast or slow.
-
-    Returns:
-        A function from raw to normalised text, words separated by one space.
+    own backend normaliser wins; `normalize_caption` stands in for a tokenizer, fast or slow, that has none.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     normalizer = getattr(backend, "normalizer", None)
@@ -71,14 +65,7 @@ def caption_metrics(
 
 
 def normalize_references(tokenizer: PreTrainedTokenizerBase, references: Sequence[Sequence[str]]) -> list[list[str]]:
-    """References as they are scored, in training and afterwards.
-
-    Args:
-        tokenizer: Its normalisation is used.
-        references: All raw captions of each image.
-
-    Returns:
-        The same without those that have no word.
+    """All raw captions of each image as they are scored, in training and afterwards; those without a word are left out.
 
     Raises:
         TypeError: If `references` is not a list of lists of str.
@@ -105,14 +92,11 @@ def _normalize_image(row: int, texts: Sequence[str], normalize: Callable[[str], 
 
 
 def decode_captions(tokenizer: PreTrainedTokenizerBase, predictions: Any) -> list[str]:
-    """Generated captions as they are scored, in training and afterwards.
+    """Generated captions as they are scored, in training and afterwards: one normalised text per image.
 
     Args:
         tokenizer: Decodes the ids and normalises the texts.
         predictions: (images, time) token ids padded with -100, or a tuple that begins with them.
-
-    Returns:
-        One normalised text per image.
 
     Raises:
         ValueError: If the predictions are not token ids, or the tokenizer has no pad token.

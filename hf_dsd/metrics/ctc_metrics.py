@@ -23,14 +23,12 @@ def argmax_logits(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
     are the model's business: it must predict blank there.
 
     Args:
-        logits: (batch, frames, symbols) float, or a model's outputs after the loss with the logits first.
+        logits: (batch, frames, symbols) float, or a model's outputs after the loss with the logits first; a ValueError
+            for another number of dimensions.
         labels: Ignored; the Trainer passes them.
 
     Returns:
         (batch, frames) int64 ids, -100 in frames that the Trainer added.
-
-    Raises:
-        ValueError: If the logits are not three-dimensional.
     """
     frames = logits[0] if isinstance(logits, (tuple, list)) else logits
     if frames.ndim != 3:
@@ -41,9 +39,7 @@ def argmax_logits(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
     return torch.where(best == _TRAINER_PADDING, _TRAINER_PADDING, ids)
 
 
-def ctc_metrics(
-    processor: ProcessorMixin | PreTrainedTokenizerBase,
-) -> Callable[[EvalPrediction], dict[str, float]]:
+def ctc_metrics(processor: ProcessorMixin | PreTrainedTokenizerBase) -> Callable[[EvalPrediction], dict[str, float]]:
     """Builds the `compute_metrics` that scores greedy CTC transcripts against the labels.
 
     For a Trainer with `preprocess_logits_for_metrics=argmax_logits`. References are decoded from the labels, so they
@@ -81,13 +77,7 @@ def decode_paths(tokenizer: PreTrainedTokenizerBase, predictions: object) -> lis
 
     Args:
         tokenizer: A CTC tokenizer whose pad token is the blank.
-        predictions: (utterances, frames) ids padded with -100, or a tuple that begins with them.
-
-    Returns:
-        One text per utterance.
-
-    Raises:
-        ValueError: If the predictions are not ids.
+        predictions: (utterances, frames) ids padded with -100, or a tuple that begins with them; else a ValueError.
     """
     frames = predictions[0] if isinstance(predictions, tuple) else predictions
     # Special tokens must stay in: the tokenizer drops them before it merges repeats, and without the blank between

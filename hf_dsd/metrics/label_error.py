@@ -1,7 +1,6 @@
 """Top-1 error of a classifier, in the shape of the other scores: counts per example whose sums make the rate.
 
-References:
-    The paper's Tables 1 and 2 give Top-1 error.
+The paper's Tables 1 and 2 give Top-1 error.
 """
 
 from collections.abc import Sequence
@@ -12,7 +11,7 @@ from torch import Tensor
 from transformers import EvalPrediction
 
 from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
-from .checked_metric import check_pairs
+from .checked_metric import check_pairs, signature
 
 LABEL_COLUMNS = ("errors", "examples")
 """Columns of `label_statistics`."""
@@ -22,14 +21,12 @@ def argmax_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
     """The best class of every example: `Trainer(preprocess_logits_for_metrics=argmax_labels)`.
 
     Args:
-        logits: (batch, classes) float, or a model's outputs after the loss with the logits first.
+        logits: (batch, classes) float, or a model's outputs after the loss with the logits first; a ValueError for
+            another number of dimensions.
         labels: Ignored; the Trainer passes them.
 
     Returns:
         (batch,) int64.
-
-    Raises:
-        ValueError: If the logits are not two-dimensional.
     """
     classes = logits[0] if isinstance(logits, (tuple, list)) else logits
     if classes.ndim != 2:
@@ -40,8 +37,7 @@ def argmax_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
 def label_metrics(evaluation: EvalPrediction) -> dict[str, float]:
     """`compute_metrics` of a classifier whose logits went through `argmax_labels`: its `error`, a fraction.
 
-    Raises:
-        ValueError: If a label is hidden (negative).
+    A hidden (negative) label is a ValueError.
     """
     check_labels(np.ravel(evaluation.label_ids).tolist())
     return {"error": float((evaluation.predictions != evaluation.label_ids).mean())}
@@ -51,11 +47,8 @@ def check_labels(labels: Sequence[int], classes: int | None = None) -> None:
     """Refuses hidden labels: -1 says nothing about a class, though Python takes it for the last one.
 
     Args:
-        labels: Index of each example's class.
+        labels: Index of each example's class; a ValueError if one is negative or no class.
         classes: How many there are; None checks the sign only.
-
-    Raises:
-        ValueError: If a label is negative or no class.
     """
     wrong = [row for row, label in enumerate(labels) if label < 0 or (classes is not None and label >= classes)]
     if wrong:
@@ -67,11 +60,7 @@ def check_labels(labels: Sequence[int], classes: int | None = None) -> None:
 
 
 def label_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:
-    """(examples, 2) counts of errors and examples; see `LABEL_COLUMNS`.
-
-    Raises:
-        ValueError: If the two differ in length, or are empty.
-    """
+    """(examples, 2) counts of errors and examples, `LABEL_COLUMNS`; a ValueError for lists that are empty or differ."""
     check_pairs(predictions, references, "example", "give those of one split")
     wrong = [prediction != reference for prediction, reference in zip(predictions, references, strict=True)]
     return np.stack([np.array(wrong, dtype=np.int64), np.ones(len(wrong), dtype=np.int64)], axis=1)
@@ -89,15 +78,12 @@ def score_labels(
 
     Args:
         predictions: Name of the predicted class of each example.
-        references: Name of the true one.
+        references: Name of the true one; a ValueError if the two are empty or differ in length.
         n_bootstrap: Resamples for the 95 % interval `error_ci`; 0 leaves it out.
-        seed: Of the resamples.
+        seed: Seed of the resamples, at least 0.
 
     Returns:
         `error` and `accuracy` (fractions), `error_ci`, `examples` and `signature`.
-
-    Raises:
-        ValueError: If the two differ in length, or are empty.
     """
     statistics = label_statistics(predictions, references)
     error = float(label_error(statistics.sum(axis=0)))
@@ -105,7 +91,7 @@ def score_labels(
         "error": error,
         "accuracy": 1 - error,  # which the Hub knows
         "examples": len(statistics),
-        "signature": f"top:1|bs:{n_bootstrap}|seed:{seed}",
+        "signature": signature(top=1, bs=n_bootstrap, seed=seed),
     }
     if n_bootstrap:
         samples = label_error(bootstrap_totals(statistics, n_bootstrap, seed))

@@ -15,8 +15,6 @@ GRID = 4
 FILTERS = 128
 _LEVELS = (-0.8, 0.0, 0.8)  # of each colour channel in [-1, 1]
 PALETTE_SIZE = len(_LEVELS) ** 3
-FEATURE_DIMS = PALETTE_SIZE * GRID * GRID + 2 * FILTERS
-"""Length of one image vector."""
 
 _COLOR_WIDTH = 0.35  # a pixel belongs to palette colours within about this distance
 _KERNEL = 5
@@ -28,11 +26,7 @@ _BATCH = 256
 
 
 def color_palette() -> Tensor:
-    """The corners, edges, faces and centre of a cube in colour space.
-
-    Returns:
-        (27, 3) float32 in [-1, 1].
-    """
+    """The corners, edges, faces and centre of a cube in colour space: (27, 3) float32 in [-1, 1]."""
     return torch.tensor(list(itertools.product(_LEVELS, repeat=3)), dtype=torch.float32)
 
 

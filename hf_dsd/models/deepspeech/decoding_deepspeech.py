@@ -30,11 +30,7 @@ class Hypothesis:
 
 
 def decode_beam(
-    logits: Tensor,
-    beam_width: int = 32,
-    *,
-    blank_id: int = 0,
-    min_log_probability: float = -12.0,
+    logits: Tensor, beam_width: int = 32, *, blank_id: int = 0, min_log_probability: float = -12.0
 ) -> list[Hypothesis]:
     """Finds the likeliest transcripts of one row, by prefix beam search.
 

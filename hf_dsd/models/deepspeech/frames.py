@@ -35,10 +35,7 @@ class Frames:
 
 
 def read_frames(
-    input_features: Tensor,
-    attention_mask: Tensor | None,
-    feature_size: int,
-    input_lengths: Sequence[int] | None = None,
+    input_features: Tensor, attention_mask: Tensor | None, feature_size: int, input_lengths: Sequence[int] | None = None
 ) -> Frames:
     """Checks a batch's inputs and finds its valid frames.
 

@@ -73,11 +73,7 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
         return BaseModelOutput(last_hidden_state=hidden.transpose(0, 1), hidden_states=states)
 
     def _read_and_encode(
-        self,
-        input_features: Tensor,
-        attention_mask: Tensor | None,
-        input_lengths: Sequence[int] | None,
-        options: Any,
+        self, input_features: Tensor, attention_mask: Tensor | None, input_lengths: Sequence[int] | None, options: Any
     ) -> tuple[Tensor, Frames, tuple[Tensor, ...] | None]:
         """Returns the encoded speech `(T', B, H)`, its valid frames and, if asked for, the states `(B, T', H)`."""
         frames = read_frames(input_features, attention_mask, self.config.feature_size, input_lengths)
