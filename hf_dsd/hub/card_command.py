@@ -65,11 +65,6 @@ def refresh_card(
     return [*written, _write(folder / README, render_card(results))]
 
 
-def rendered_index(folder: str | os.PathLike[str]) -> str:
-    """The README.md of a folder of cards, with its `notes.md`, if there is one, at the end."""
-    return _index(Path(folder), _cards_in(Path(folder)))
-
-
 def _cards_in(folder: Path) -> dict[str, Results]:
     return {path.parent.name: Results.read(path.parent) for path in sorted(folder.glob(f"*/{RESULTS_FILE_NAME}"))}
 

@@ -23,12 +23,9 @@ from .staging import CARD_FILE_NAME, read_results, stage_run
 
 @dataclass(frozen=True)
 class Listing:
-    """What will be in the repository.
+    """What will be in the repository `user/name`, and the tag set on `main` at the very end.
 
-    Attributes:
-        repo_id: `user/name`.
-        folders: Revision -> folder that holds exactly its files, in the order in which they are sent.
-        tag: The tag set on `main` at the very end.
+    `folders` gives each revision the folder that holds exactly its files, in the order in which they are sent.
     """
 
     repo_id: str
@@ -88,9 +85,8 @@ def publish(
 
     Raises:
         FileNotFoundError: If the folder is not a run's.
-        ValueError: If the run is unfinished, a name is not as the Hub wants it, or a file would publish a secret;
-            with `image_encoder`, if the model is no captioner of such vectors.
-        ImportError: With `image_encoder`, if its weights are not installed.
+        ValueError: If the run is unfinished, a name is not as the Hub wants it, a file would publish a secret, or the
+            model is none for `image_encoder`, whose weights, if they are not installed, are an ImportError.
         PublishError: If the Hub refuses or cannot be reached; says what to do.
     """
     _check_repo_id(repo_id)

@@ -134,8 +134,7 @@ class Results:
     def from_comparison(cls, out: str | os.PathLike[str], words: Words | None = None) -> "Results":
         """Reads a comparison's folder: a card of the comparison, not of one of its models.
 
-        Raises:
-            FileNotFoundError: If it holds no finished run of DSD.
+        A folder without a finished run of DSD is a FileNotFoundError.
         """
         runs = read_runs(Path(out))
         run = next((run for run in runs if run.arm == "dsd" and run.is_finished), None)
@@ -146,9 +145,7 @@ class Results:
     def with_comparison(self, out: str | os.PathLike[str], known: Iterable[Run] = ()) -> "Results":
         """These results with the numbers of a comparison's folder; words and studies stay as they are.
 
-        Args:
-            out: The comparison's folder.
-            known: Runs in it that have been read.
+        Runs in it that are `known` are not read again.
 
         Raises:
             FileNotFoundError: If the folder holds neither a comparison nor a finished run.
@@ -174,10 +171,8 @@ class Results:
     def with_run(self, new: "Results") -> "Results":
         """The results of another run under this card's words and studies.
 
-        A run that lies in no comparison of its own keeps this one, of which it is one run more.
-
-        Raises:
-            ValueError: If the comparison here is of another recipe than the run's.
+        A run that lies in no comparison of its own keeps this one, of which it is one run more; if this one is of
+        another recipe than the run's, that is a ValueError.
         """
         kept: dict[str, Any] = {"words": self.words, "studies": self.studies, "repo_id": self.repo_id}
         if new.comparison is not None or self.comparison is None:
@@ -250,11 +245,7 @@ class Results:
 
 
 def parse_study(argument: str) -> tuple[str, str, str]:
-    """Splits `TITLE: SETTING=FOLDER` into its three parts; without a colon the setting is the title.
-
-    Raises:
-        ValueError: If a part is empty.
-    """
+    """Splits `TITLE: SETTING=FOLDER` into its three parts, none empty; without a colon the setting is the title."""
     name, equals, folder = argument.partition("=")
     title, colon, setting = (part.strip() for part in name.partition(":"))
     if not (title and equals and folder) or (colon and not setting):

@@ -7,10 +7,7 @@ from transformers.utils import CONFIG_NAME
 
 
 def read_config(name_or_path: str | Path) -> PreTrainedConfig:
-    """Reads a model's configuration.
-
-    Args:
-        name_or_path: A folder with a `config.json`, or a name on the Hub.
+    """Reads the configuration of a model, a folder's or one's on the Hub, by name.
 
     Raises:
         OSError: If there is no configuration; says which models a run's folder holds.

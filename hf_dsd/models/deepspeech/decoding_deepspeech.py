@@ -18,12 +18,7 @@ Prefix = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One transcript that beam search found.
-
-    Attributes:
-        symbols: Its symbol ids.
-        log_likelihood: log P(symbols | audio), over the paths that stayed in the beam.
-    """
+    """A transcript that beam search found: symbol ids, and log P(symbols | audio) over the paths in the beam."""
 
     symbols: Prefix
     log_likelihood: float
@@ -35,16 +30,10 @@ def decode_beam(
     """Finds the likeliest transcripts of one row, by prefix beam search.
 
     Args:
-        logits: `(T, V)`, scores or log-probabilities of one row.
-        beam_width: Transcripts kept after every frame, >= 1.
+        logits: `(T, V)`, scores or log-probabilities of one row; a ValueError for another number of dimensions.
+        beam_width: Transcripts kept after every frame, >= 1; so many hypotheses at most come back, best first.
         blank_id: Id of the blank, in [0, V).
         min_log_probability: In a frame, symbols below this log-probability start nothing new. -inf considers all.
-
-    Returns:
-        Up to `beam_width` hypotheses, best first.
-
-    Raises:
-        ValueError: If `beam_width` is below 1 or `logits` has another number of dimensions.
 
     References:
         Graves, *Sequence Transduction with Recurrent Neural Networks*, 2012; Hannun et al., *First-Pass Large

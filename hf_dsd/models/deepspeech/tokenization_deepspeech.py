@@ -17,13 +17,8 @@ def build_character_tokenizer(characters: str = ALPHABET) -> Wav2Vec2CTCTokenize
     """Builds the tokenizer: the blank (id 0), the word delimiter (id 1), then `characters`: 29 symbols by default.
 
     It is a plain `Wav2Vec2CTCTokenizer`: whoever loads it needs transformers only. It knows lower case alone and turns
-    any other character into the blank, which the models refuse as a label; use `encode_transcript` for labels.
-
-    Args:
-        characters: The distinct characters of the transcripts, without space and "|".
-
-    Raises:
-        ValueError: If a character comes twice, or is a space, the delimiter or upper case.
+    any other character into the blank, which the models refuse as a label; use `encode_transcript` for labels. The
+    characters are distinct, and none is a space, "|" or upper case.
     """
     for character in characters:
         if (
@@ -51,18 +46,12 @@ def build_character_tokenizer(characters: str = ALPHABET) -> Wav2Vec2CTCTokenize
 
 
 def encode_transcript(tokenizer: Any, transcript: str) -> list[int]:
-    """Encodes a transcript as labels: in the vocabulary's case, with single spaces between words.
+    """Encodes a raw transcript as labels: symbol ids without blanks, in the vocabulary's case, one space between words.
 
     Args:
         tokenizer: From `build_character_tokenizer`, or another CTC tokenizer with a word delimiter, such as wav2vec
             2.0's with its upper-case letters.
-        transcript: Raw text.
-
-    Returns:
-        Symbol ids without blanks; none for an empty transcript.
-
-    Raises:
-        ValueError: If the transcript holds characters that the tokenizer does not know.
+        transcript: A ValueError names the characters in it that the tokenizer does not know.
     """
     known = tokenizer.get_vocab()
     text = " ".join(_fold_case(transcript, known).split())

@@ -13,10 +13,11 @@ from transformers import PreTrainedConfig
 
 @strict
 class NeuralTalkConfig(PreTrainedConfig):
-    """Describes a :class:`NeuralTalkForConditionalGeneration`.
+    """Describes a :class:`NeuralTalkForConditionalGeneration`; a ValueError names a field that is out of range.
 
-    The defaults are NeuralTalk's: one LSTM layer of 256, 256-dimensional word and image encodings, dropout 0.5 on
-    both sides, VGG-16 fc7 image vectors (4096) and the 2,537 words of Flickr-8K with four special tokens.
+    The defaults are NeuralTalk's: one LSTM layer of 256, 256-dimensional word and image encodings, dropout 0.5 on both
+    sides, VGG-16 fc7 image vectors (4096) and the 2,537 words of Flickr-8K with four special tokens. Weights cannot be
+    tied.
 
     Args:
         vocab_size: Number of token ids, special tokens included, > 0. Set it to `len(tokenizer)`.
@@ -29,15 +30,11 @@ class NeuralTalkConfig(PreTrainedConfig):
         initializer_range: Weights start uniform in [-initializer_range, initializer_range], > 0.
         encoder_config: Configuration of a frozen image encoder that turns `pixel_values` into image vectors, as an
             object or as its `to_dict()`, kept as the latter; None for a model fed with `image_features` only.
-        unk_token_id: Id of the unknown word, in [0, vocab_size).
-        pad_token_id: Id that fills generated rows after their end, in [0, vocab_size).
-        bos_token_id: Id of the first input word, in [0, vocab_size).
-        eos_token_id: Id of the last target, in [0, vocab_size).
+        unk_token_id: Id of the unknown word, in [0, vocab_size), as all ids.
+        pad_token_id: Id that fills generated rows after their end; it, bos and eos must differ.
+        bos_token_id: Id of the first input word.
+        eos_token_id: Id of the last target.
         **kwargs: Fields common to every `PreTrainedConfig`.
-
-    Raises:
-        ValueError: If a size is not positive, a dropout lies outside [0, 1), a token id outside the vocabulary, two of
-            pad, bos and eos coincide, `encoder_config` names no model type, or weight tying is asked for.
 
     References:
         Karpathy and Fei-Fei, *Deep Visual-Semantic Alignments for Generating Image Descriptions*, CVPR 2015; the
