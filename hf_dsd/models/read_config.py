@@ -19,6 +19,3 @@ def read_config(name_or_path: str | Path) -> PreTrainedConfig:
         remedy = f"give one of {', '.join(models)}" if models else "give a folder that save_pretrained has written"
         raise FileNotFoundError(f"{folder} holds no {CONFIG_NAME}: {remedy}")
     return AutoConfig.from_pretrained(name_or_path)
-
-
-__all__ = ["read_config"]

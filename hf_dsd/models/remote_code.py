@@ -77,6 +77,3 @@ def _registered(auto_classes: Iterable[tuple[Any, str]]) -> Iterator[None]:
     finally:
         for cls, auto_class in before:
             cls._auto_class = auto_class
-
-
-__all__ = ["MODELS", "save_with_code"]

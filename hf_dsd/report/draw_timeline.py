@@ -10,7 +10,6 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
 from hf_dsd.runs.metric_names import greater_is_better, is_rate, rate_unit, score_title
-from hf_dsd.runs.run import Run
 
 from .svg_figure import Draw, arm_role, label_panel, light, line_style
 from .timeline import Curves, Points, finite_number, over_seeds
@@ -29,14 +28,13 @@ def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None)
         arms.setdefault(found.run.arm, []).append(found)
 
     def draw(figure: Figure, wide: bool) -> None:
-        metric_rows = 1 if _has_metric(curves) else 0
-        schedules = _schedules(curves)
-        ratios = [0.26 * len(schedules) + 0.1, 2.0, *([1.6] * metric_rows), 1.2]
+        has_metric, schedules = _has_metric(curves), _schedules(curves)
+        ratios = [0.26 * len(schedules) + 0.1, 2.0, *([1.6] if has_metric else []), 1.2]
         panels = list(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
         _draw_phases(panels[0], schedules, wide=wide)
         seen_from = _seen_from(primary)
         _draw_loss(panels[1], arms, seen_from)
-        if metric_rows:
+        if has_metric:
             _draw_metric(panels[2], arms, str(metric), seen_from, wide=wide)
         _draw_rate(panels[-1], arms)
         _shade(panels[1:], primary.run.schedule)
@@ -138,13 +136,8 @@ def _draw_scored(axes: Axes, arm: str, seeds: Sequence[Curves], factor: float, *
             factor * mean,
             # A bootstrap's interval need not hold its own score.
             yerr=[[factor * max(mean - low, 0)], [factor * max(high - mean, 0)]],
-            fmt="D",
-            markersize=4.5,
             color=light(arm_role(arm)),
-            markerfacecolor=light("paper"),
-            elinewidth=1.2,
-            capsize=2.5,
-            zorder=6,
+            **_SCORED_STYLE,
         )
         shown += [(step, factor * value) for value in (low, mean, high)]
     return shown
@@ -159,19 +152,13 @@ def _draw_seeds(axes: Axes, arm: str, curves: Sequence[Points], *, marker: str, 
     steps, mean, low, high = zip(*rows, strict=True)
     if low != high:
         axes.fill_between(steps, low, high, facecolor=colour, edgecolor="none", alpha=0.16, zorder=order - 1)
-    style = line_style(arm)
-    axes.plot(
-        steps,
-        mean,
-        color=colour,
-        linestyle=style,
-        linewidth=width,
-        marker=marker,
-        markersize=3.5,
-        alpha=0.9,
-        zorder=order,
-    )
+    style = {"color": colour, "linestyle": line_style(arm), "linewidth": width, "marker": marker, "markersize": 3.5}
+    axes.plot(steps, mean, **style, alpha=0.9, zorder=order)
     return [(step, value) for step, *values in rows for value in values]
+
+
+_SCORED_STYLE: dict[str, Any] = {"fmt": "D", "markersize": 4.5, "markerfacecolor": light("paper")}
+_SCORED_STYLE |= {"elinewidth": 1.2, "capsize": 2.5, "zorder": 6}
 
 
 def _order(arm: str) -> int:
@@ -195,7 +182,8 @@ def _show(axes: Axes, points: Points, seen_from: float) -> None:
 
 def _draw_rate(axes: Axes, arms: Mapping[str, Sequence[Curves]]) -> None:
     label_panel(axes, "learning rate", y="learning rate")
-    peaks = [peak for seeds in arms.values() for found in seeds for peak in _planned_peaks(found.run)]
+    planned = [phase.get("learning_rate") for seeds in arms.values() for found in seeds for phase in found.run.schedule]
+    peaks = [rate for rate in map(finite_number, planned) if rate is not None and rate > 0]
     for arm, seeds in arms.items():
         colour, order = light(arm_role(arm)), _order(arm)
         for curve in dict.fromkeys(tuple(curve) for found in seeds for curve in found.learning_rates):
@@ -210,11 +198,6 @@ def _draw_rate(axes: Axes, arms: Mapping[str, Sequence[Curves]]) -> None:
     axes.yaxis.set_major_locator(LogLocator(numticks=6))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}".replace("e-0", "e-")))
-
-
-def _planned_peaks(run: Run) -> list[float]:
-    rates = [finite_number(phase.get("learning_rate")) for phase in run.schedule]
-    return [rate for rate in rates if rate is not None and rate > 0]
 
 
 def _mark_phase_ends(axes: Axes, schedule: Sequence[Mapping[str, Any]], *, wide: bool) -> None:

@@ -68,13 +68,13 @@ def measure_run_landscape(
     model and torch's random states are as before afterwards.
 
     Args:
-        trainer: Of the run.
+        trainer: The run's own trainer.
         dataset: Evaluation rows, whose mean loss is measured.
         split: What they are called.
-        points: As at `loss_landscape`, like the next three.
-        radii: Of the perturbations.
+        points: As at `loss_landscape`, like `radii` and `directions`.
+        radii: How far the perturbations reach.
         directions: Random directions per model.
-        seed: Of the directions and of dropout while batch norm's statistics are computed.
+        seed: Draws the directions, and dropout while batch norm's statistics are computed.
         statistics_batches: Training batches for these statistics, > 0.
 
     Raises:
@@ -131,14 +131,9 @@ def batch_norms(model: nn.Module) -> list[nn.Module]:
 def recompute_statistics_(
     trainer: DSDMixin, model: nn.Module, norms: list[nn.Module], batches: Iterable[Mapping[str, Any]], seed: int
 ) -> None:
-    """Sets running statistics to their plain means over batches, as training in training mode would see them.
+    """Sets running statistics to their plain means over training batches, in training mode, dropout included.
 
-    Args:
-        trainer: Puts the batches where the model is.
-        model: Put into training mode meanwhile, dropout included; `seed` makes that repeatable.
-        norms: Its modules with statistics.
-        batches: Of training inputs.
-        seed: Of dropout; the caller's random state stays as it is.
+    `seed` makes dropout repeatable; the caller's random state and the model's mode stay as they are.
     """
     momenta = [norm.momentum for norm in norms]
     was_training = model.training
@@ -178,21 +173,18 @@ def loss_landscape(
     """Measures the loss along the lines between models, and the sharpness of each.
 
     Lines join neighbours, and the first model with the last. It takes 1 + 2 * len(radii) * directions evaluations per
-    model and points - 2 per line: 78 for three models by default.
+    model and points - 2 per line: 78 for three models by default. An argument out of its range is a ValueError.
 
     Args:
         models: Name -> weights, in the order of training; at least one. Tensors of one name have one shape.
         evaluate_loss: From weights to a loss. What is not in floating point keeps the first model's value on a line.
         points: Positions per line, both ends included, at least 2.
-        radii: Of the perturbations, relative to the norm of each filter, > 0.
-        directions: Random directions per model, at least 1.
-        seed: Of the directions, which are the same for every model.
+        radii: How far the perturbations reach, relative to the norm of each filter, > 0.
+        directions: Random directions per model, at least 1, the same ones for every model.
+        seed: Draws the directions.
         data: What the loss is measured on, for the file.
         batch_norm: How `evaluate_loss` treats batch norm's statistics, for the file. A trap: statistics interpolated
             like weights fit no model on the line. `measure_run_landscape` computes them anew.
-
-    Raises:
-        ValueError: If an argument is out of its range, or the models do not have the same tensors.
     """
     _check(models, points, radii, directions)
     losses = {name: evaluate_loss(weights) for name, weights in models.items()}
@@ -231,9 +223,8 @@ def interpolate(start: Weights, end: Weights, position: float) -> dict[str, Tens
 def filter_noise(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
     """Gaussian noise with the norm of every filter of `weights`; only tensors that have filters are in it.
 
-    Args:
-        weights: Name -> tensor; a filter is one index of dimension 0 of a floating tensor of two or more dimensions.
-        generator: On the CPU: the same noise on every device.
+    A filter is one index of dimension 0 of a floating tensor of two or more dimensions. The generator is on the CPU:
+    the same noise on every device.
     """
     noise = {}
     for name, tensor in weights.items():

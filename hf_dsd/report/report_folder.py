@@ -44,11 +44,7 @@ class ReportFolder:
 
 
 def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
-    """Finds the runs in a folder: itself, `seed-S/ARM/`, or its subfolders.
-
-    Args:
-        folder: The folder.
-        known: Runs that have been read already, and are not read again.
+    """Finds the runs in a folder: itself, `seed-S/ARM/`, or its subfolders; `known` ones are not read again.
 
     Raises:
         FileNotFoundError: If there is no run.

@@ -6,6 +6,7 @@ needed. A kept weight that training happened to leave at exactly 0 counts as pru
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,10 +39,9 @@ class SparseLayer:
     redense: Floats | None
 
     @property
-    def not_finite(self) -> list[int]:
-        """How many weights are NaN or infinite in `dense`, `sparse` and, where there is one, `redense`."""
-        states = [state for state in (self.dense, self.sparse, self.redense) if state is not None]
-        return [int(np.count_nonzero(~np.isfinite(state))) for state in states]
+    def states(self) -> list[Floats]:
+        """`dense`, `sparse` and, where there is one, `redense`."""
+        return [state for state in (self.dense, self.sparse, self.redense) if state is not None]
 
     @property
     def pruned(self) -> Mask:
@@ -103,16 +103,10 @@ class Fate:
         return self.same_sign / self.signs if self.signs else None
 
 
-@dataclass(frozen=True)
-class Return:
-    """Where the pruned weights of one range of dense values are after the re-dense phase.
+class Return(NamedTuple):
+    """Where `count` pruned weights of one range of dense values, `dense` on average, are after the re-dense phase.
 
-    Attributes:
-        dense: Mean value before pruning.
-        low: 10th percentile after the re-dense phase.
-        median: Median after it.
-        high: 90th percentile after it.
-        count: Number of weights.
+    `low`, `median` and `high` are the 10th, 50th and 90th percentile of their values then.
     """
 
     dense: float
@@ -149,8 +143,7 @@ def five_moments(layer: SparseLayer, bins: int = BINS) -> list[Moment]:
 
 
 def _reach(layer: SparseLayer) -> float:
-    states = [layer.dense, layer.sparse, *([layer.redense] if layer.redense is not None else [])]
-    magnitudes = [np.abs(finite(state)) for state in states]
+    magnitudes = [np.abs(finite(state)) for state in layer.states]
     return max((float(np.quantile(sizes, 0.999)) for sizes in magnitudes if sizes.size), default=0.0) or 1.0
 
 
@@ -171,10 +164,11 @@ def count_fate(layer: SparseLayer) -> Fate | None:
         return None
     before, now, kept = layer.dense[pruned], layer.redense[pruned], layer.redense[~layer.pruned & numbers]
     signed = (before != 0) & (now != 0)
+    threshold = None if layer.threshold is None else np.float32(layer.threshold)
     return Fate(
         pruned=now.size,
         moved=int(np.count_nonzero(now)),
-        returned=_count_returned(now, layer.threshold),
+        returned=None if threshold is None else int(np.count_nonzero((np.abs(now) >= threshold) & (now != 0))),
         signs=int(np.count_nonzero(signed)),
         same_sign=int(np.count_nonzero(np.sign(before[signed]) == np.sign(now[signed]))),
         not_finite=int(np.count_nonzero(layer.pruned & ~numbers)),
@@ -182,12 +176,6 @@ def count_fate(layer: SparseLayer) -> Fate | None:
         median_kept=float(np.median(np.abs(kept))) if kept.size else None,
         median_before=float(np.median(np.abs(before))),
     )
-
-
-def _count_returned(now: Floats, threshold: float | None) -> int | None:
-    if threshold is None:
-        return None
-    return int(np.count_nonzero((np.abs(now) >= np.float32(threshold)) & (now != 0)))
 
 
 def add_fates(fates: Iterable[Fate | None]) -> Fate | None:
@@ -217,6 +205,6 @@ def returns_by_value(layer: SparseLayer, bins: int = 21) -> list[Return]:
     for index in range(bins):
         inside: Mask = place == index
         if inside.sum() >= 5:  # fewer have no 10th percentile
-            low, median, high = np.quantile(now[inside], [0.1, 0.5, 0.9])
-            found.append(Return(float(before[inside].mean()), float(low), float(median), float(high), inside.sum()))
+            percentiles = np.quantile(now[inside], [0.1, 0.5, 0.9]).tolist()
+            found.append(Return(float(before[inside].mean()), *percentiles, inside.sum()))
     return found

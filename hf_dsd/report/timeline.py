@@ -53,28 +53,19 @@ class Curves:
 def read_curves(run: Run, metric: str | None) -> Curves:
     """The curves of a run, from its log and, after the log's end, from its phases' last evaluations.
 
-    A log that ends early is one read from a checkpoint: the run left no `trainer_state.json` of its own.
-
-    Args:
-        run: The run.
-        metric: A key of the log, such as `eval_wer`; None draws none.
+    A log that ends early is one read from a checkpoint: the run left no `trainer_state.json` of its own. The metric is
+    a key of the log, such as `eval_wer`, or None.
     """
     rows = [*run.log, *({**phase["metrics"], "step": phase["end"]} for phase in run.phases if phase["metrics"])]
-    rates = [_learning_rates(run, phase) for phase in run.phases]
-    without = [phase for phase, curve in zip(run.phases, rates, strict=True) if not curve]
-    return Curves(
-        run,
-        _points(run.log, "loss"),
-        _points(rows, "eval_loss"),
-        _points(rows, metric) if metric is not None else [],
-        _scored(run, metric),
-        [curve for curve in rates if curve],
-        [
-            (phase["start"], phase["end"], rate)
-            for phase in without
-            if (rate := finite_number(phase.get("learning_rate")))
-        ],
-    )
+    rates, peaks = [], []
+    for phase in run.phases:
+        if curve := _learning_rates(run, phase):
+            rates.append(curve)
+        elif rate := finite_number(phase.get("learning_rate")):
+            peaks.append((phase["start"], phase["end"], rate))
+    on_validation = _points(rows, metric) if metric is not None else []
+    scored = _scored(run, metric)
+    return Curves(run, _points(run.log, "loss"), _points(rows, "eval_loss"), on_validation, scored, rates, peaks)
 
 
 def _scored(run: Run, metric: str | None) -> list[tuple[int, float, Sequence[float] | None]]:

@@ -12,6 +12,7 @@ from typing import Any
 from hf_dsd.files import read_json, write_json
 
 from .folder import SCORE_FILE, score_file
+from .json_checks import is_flag, is_number, is_text, list_of
 from .summary_file import read_summary
 
 _REMEDY = "score the run again, or remove the file"
@@ -136,37 +137,27 @@ def read_scores(folder: Path, run: str | None) -> tuple[list[PhaseScores], list[
 
 def _check(content: Mapping[str, Any], phase: str, split: str) -> None:
     """Every value that a table, a figure or a page will use."""
-    missing = sorted({field.name for field in fields(PhaseScores)} - content.keys())
-    if missing:
+    names = {field.name for field in fields(PhaseScores)}
+    if missing := sorted(names - content.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}")
-    unknown = sorted(content.keys() - {field.name for field in fields(PhaseScores)} - {"run"})
-    if unknown:
+    if unknown := sorted(content.keys() - names - {"run"}):
         raise ValueError(f"it holds an unknown {unknown[0]!r}")
     if (content["phase"], content["split"]) != (phase, split):
         raise ValueError(f"it is of {content['split']!r}, {content['phase']!r}")
     scores = content["scores"]
-    if not isinstance(scores, dict) or not _is_number(scores.get(content["metric"])):
+    if not isinstance(scores, dict) or not is_number(scores.get(content["metric"])):
         raise ValueError(f"its scores have no number {content['metric']!r}")
-    if not isinstance(content["greater_is_better"], bool) or not _is_number(content["loss"]):
+    if not is_flag(content["greater_is_better"]) or not is_number(content["loss"]):
         raise ValueError("greater_is_better must be true or false, and loss a number")
     for name, value in scores.items():
-        if name.endswith("_ci") and not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))):
+        if name.endswith("_ci") and not list_of(is_number, 2)(value):
             raise ValueError(f"{name!r} must be the two ends of an interval, got {value!r}")
     if not isinstance(content["examples"], list):
         raise ValueError("its examples are no list")
     for example in content["examples"]:
-        _check_example(example)
-
-
-def _check_example(example: Any) -> None:
-    if not isinstance(example, dict) or example.keys() != {"id", "prediction", "references"}:
-        raise ValueError(f"an example must have id, prediction and references, got {str(example)[:60]}")
-    references = example["references"]
-    if not isinstance(references, list) or not references:
-        raise ValueError(f"example {example['id']!r} has no reference")
-    if not all(isinstance(text, str) for text in (example["id"], example["prediction"], *references)):
-        raise ValueError(f"example {example['id']!r} must hold texts")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(example, dict) or example.keys() != {"id", "prediction", "references"}:
+            raise ValueError(f"an example must have id, prediction and references, got {str(example)[:60]}")
+        if not isinstance(example["references"], list) or not example["references"]:
+            raise ValueError(f"example {example['id']!r} has no reference")
+        if not list_of(is_text)([example["id"], example["prediction"], *example["references"]]):
+            raise ValueError(f"example {example['id']!r} must hold texts")

@@ -4,18 +4,28 @@ The file comes from a folder that may be another person's. Names in it become na
 names: no summary can make a command read or write outside its run.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_dsd.files import read_json
 
 from .folder import AVERAGES, SUMMARY_FILE_NAME, phase_name
+from .json_checks import (
+    Check,
+    is_amount,
+    is_count,
+    is_flag,
+    is_fraction,
+    is_int,
+    is_number,
+    is_text,
+    list_of,
+    or_none,
+    values,
+)
 
 REMEDY = "restore it, or train the run again"
-
-Check = Callable[[Any], bool]
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
@@ -35,104 +45,65 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return summary
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _is_number(value: Any) -> bool:
-    return _is_int(value) or isinstance(value, float)
-
-
-def _is_amount(value: Any) -> bool:
-    return _is_number(value) and math.isfinite(value) and value >= 0
-
-
-def _is_count(value: Any) -> bool:
-    return _is_int(value) and value >= 0
-
-
-def _is_fraction(value: Any) -> bool:
-    return _is_amount(value) and value <= 1
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _or_none(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def _list_of(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(check(item) for item in value)
-
-
-def _values(check: Check) -> Check:
-    return lambda value: isinstance(value, dict) and all(check(item) for item in value.values())
-
-
-_SHAPE = _list_of(_is_count)
+_SHAPE = list_of(is_count)
 _LAYER: Mapping[str, Check] = {
-    "name": _is_text,
+    "name": is_text,
     "shape": _SHAPE,
-    "weights": _is_count,
-    "pruned": _is_count,
-    "sparsity": _is_fraction,
-    "threshold": _or_none(_is_number),
+    "weights": is_count,
+    "pruned": is_count,
+    "sparsity": is_fraction,
+    "threshold": or_none(is_number),
 }
 _PARAMETER: Mapping[str, Check] = {
-    "name": _is_text,
+    "name": is_text,
     "shape": _SHAPE,
-    "weights": _is_count,
-    "override": _or_none(_is_fraction),
-    "dense_reason": _or_none(_is_text),
+    "weights": is_count,
+    "override": or_none(is_fraction),
+    "dense_reason": or_none(is_text),
 }
 _PLANNED: Mapping[str, Check] = {
-    "index": _is_count,
+    "index": is_count,
     "kind": lambda kind: kind in ("dense", "sparse"),
-    "start": _is_count,
-    "end": _is_count,
-    "sparsity": _is_fraction,
+    "start": is_count,
+    "end": is_count,
+    "sparsity": is_fraction,
 }
 _RECORD: Mapping[str, Check] = {
-    "name": _is_text,
-    "start": _is_count,
-    "end": _is_count,
-    "learning_rate": _or_none(_is_number),
-    "sparsity": _is_fraction,
-    "seconds": _is_amount,
-    "finished": lambda value: isinstance(value, bool),
-    "metrics": _values(_is_number),
+    "name": is_text,
+    "start": is_count,
+    "end": is_count,
+    "learning_rate": or_none(is_number),
+    "sparsity": is_fraction,
+    "seconds": is_amount,
+    "finished": is_flag,
+    "metrics": values(is_number),
     "layers": lambda value: isinstance(value, list),
 }
 _OPTIONAL_IN_RECORD: Mapping[str, Check] = {
-    "left_early": lambda value: isinstance(value, bool),
-    "learning_rates": lambda rates: (
-        isinstance(rates, list)
-        and all(isinstance(row, list) and len(row) == 2 and all(map(_is_amount, row)) for row in rates)
-    ),
+    "left_early": is_flag,
+    "learning_rates": list_of(list_of(is_amount, 2)),
 }
 # Top-level entries that older versions may lack.
 _OPTIONAL: Mapping[str, Check] = {
-    "run": _is_text,
-    "model": _is_text,
-    "arm": _is_text,
-    "seed": _is_int,
-    "data_seed": _or_none(_is_int),
-    "world_size": _is_count,
-    "optimizer": _is_text,
-    "lr_scheduler_type": _is_text,
-    "batch_size": _is_count,
-    "steps_per_epoch": _or_none(_is_count),
-    "mask_criterion": _is_text,
-    "reset_optimizer_state": _is_text,
-    "weight_averages": _list_of(lambda kind: kind in AVERAGES),
-    "evaluations": _values(_is_number),
-    "best_model": _or_none(lambda value: isinstance(value, dict)),
-    "early_stop": _or_none(lambda value: isinstance(value, dict)),
-    "seconds": _is_amount,
-    "command": _list_of(_is_text),
-    "versions": _values(_or_none(_is_text)),
+    "run": is_text,
+    "model": is_text,
+    "arm": is_text,
+    "seed": is_int,
+    "data_seed": or_none(is_int),
+    "world_size": is_count,
+    "optimizer": is_text,
+    "lr_scheduler_type": is_text,
+    "batch_size": is_count,
+    "steps_per_epoch": or_none(is_count),
+    "mask_criterion": is_text,
+    "reset_optimizer_state": is_text,
+    "weight_averages": list_of(lambda kind: kind in AVERAGES),
+    "evaluations": values(is_number),
+    "best_model": or_none(lambda value: isinstance(value, dict)),
+    "early_stop": or_none(lambda value: isinstance(value, dict)),
+    "seconds": is_amount,
+    "command": list_of(is_text),
+    "versions": values(or_none(is_text)),
 }
 
 

@@ -99,6 +99,3 @@ class DeepSpeechConfig(SpeechConfig):
     def inputs_to_logits_ratio(self) -> int:
         """Audio samples per output frame, as the speech recognition pipeline asks for it."""
         return self.samples_per_frame * self.context_stride
-
-
-__all__ = ["DeepSpeechConfig", "SpeechConfig"]

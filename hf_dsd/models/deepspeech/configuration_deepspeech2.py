@@ -105,6 +105,3 @@ class DeepSpeech2Config(SpeechConfig):
                     )
         if any(size % 2 == 0 for pair in self.conv_kernel_sizes for size in pair):
             raise ValueError(f"conv_kernel_sizes must be odd, got {self.conv_kernel_sizes}; add 1 to the even ones")
-
-
-__all__ = ["DeepSpeech2Config"]

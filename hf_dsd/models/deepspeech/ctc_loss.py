@@ -111,6 +111,3 @@ def _check_alignable(targets: Tensor, lengths: list[int], frames: Sequence[int])
                 f"{available}; drop the utterance, use a smaller stride in time, or set ctc_zero_infinity=True in the "
                 "config to give such rows no weight"
             )
-
-
-__all__ = ["compute_ctc_loss"]

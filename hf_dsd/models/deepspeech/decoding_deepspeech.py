@@ -79,6 +79,3 @@ def _add(a: float, b: float) -> float:
     if a < b:
         a, b = b, a
     return a if b == _IMPOSSIBLE else a + math.log1p(math.exp(b - a))
-
-
-__all__ = ["Hypothesis", "decode_beam"]

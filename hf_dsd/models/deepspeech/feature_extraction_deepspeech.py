@@ -132,6 +132,3 @@ def _read_waveform(audio: Any, row: int) -> Tensor:
     if not bool(waveform.isfinite().all()):
         raise ValueError(f"raw_speech must be finite, got NaN or infinity in row {row}; repair or drop the utterance")
     return waveform
-
-
-__all__ = ["DeepSpeechFeatureExtractor"]

@@ -79,6 +79,3 @@ def blank_padding(logits: Tensor, frames: Frames, blank_id: int) -> Tensor:
     silence = torch.full_like(logits[0, 0], PADDED_LOGIT)
     silence[blank_id] = 0
     return torch.where(frames.mask, logits, silence)
-
-
-__all__ = ["Frames", "blank_padding", "read_frames"]

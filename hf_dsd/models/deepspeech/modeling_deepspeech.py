@@ -229,6 +229,3 @@ class DeepSpeechForCTC(DeepSpeechCTCMixin, DeepSpeechModel):
     config: DeepSpeechConfig
     # What the DSD paper leaves dense here; regexes searched in parameter names.
     dsd_dense_modules: tuple[str, ...] = (r"(^|\.)context\.", r"(^|\.)ctc_head\.")
-
-
-__all__: Sequence[str] = ["DeepSpeechForCTC", "DeepSpeechModel", "DeepSpeechPreTrainedModel"]

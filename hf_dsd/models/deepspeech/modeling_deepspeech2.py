@@ -10,7 +10,6 @@ hidden width, G gates per recurrent unit, V symbols.
 There is no bias before a batch norm: its shift is one. Padding is exactly zero from layer to layer.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -218,6 +217,3 @@ class DeepSpeech2ForCTC(DeepSpeechCTCMixin, DeepSpeech2Model):
     config: DeepSpeech2Config
     # What the DSD paper leaves dense here; regexes searched in parameter names.
     dsd_dense_modules: tuple[str, ...] = (r"(^|\.)convolutions\.", r"(^|\.)ctc_head\.")
-
-
-__all__: Sequence[str] = ["DeepSpeech2ForCTC", "DeepSpeech2Model", "DeepSpeech2PreTrainedModel"]

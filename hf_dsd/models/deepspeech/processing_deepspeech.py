@@ -102,6 +102,3 @@ def _pad_labels(labels: list[list[int]]) -> Tensor:
     """Pads label rows to `(B, longest)` int64."""
     longest = max(len(row) for row in labels)
     return torch.tensor([row + [IGNORED_LABEL] * (longest - len(row)) for row in labels], dtype=torch.long)
-
-
-__all__ = ["DeepSpeechProcessor"]

@@ -213,6 +213,3 @@ _CELLS: dict[str, type[_Cell]] = {"gru": _GRUCell, "lstm": _LSTMCell}
 def _states_before(states: Tensor) -> Tensor:
     """Returns each step's previous state: `(T, D, B, H)`, zero first."""
     return torch.cat([torch.zeros_like(states[:1]), states[:-1]])
-
-
-__all__ = ["GATES", "BidirectionalRecurrence", "orthogonal_like"]

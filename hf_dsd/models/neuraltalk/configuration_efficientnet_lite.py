@@ -60,6 +60,3 @@ class EfficientNetLiteConfig(PreTrainedConfig):
                     f"{tuple(stage)}; leave it out for EfficientNet-Lite0's own"
                 )
         super().__post_init__(**kwargs)
-
-
-__all__ = ["EfficientNetLiteConfig"]

@@ -109,6 +109,3 @@ def _check_positive(name: str, value: float) -> None:
 def _check_dropout(name: str, value: float) -> None:
     if not 0 <= value < 1:
         raise ValueError(f"{name} must be in [0, 1), got {value!r}; 0 switches dropout off")
-
-
-__all__ = ["NeuralTalkConfig"]

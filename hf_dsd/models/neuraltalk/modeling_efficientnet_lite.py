@@ -3,8 +3,6 @@
 Shape legend: B pictures, C channels, h and w height and width of a feature map, F width of the image vectors.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -136,6 +134,3 @@ class EfficientNetLiteModel(PreTrainedModel):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         else:
             super()._init_weights(module)
-
-
-__all__: Sequence[str] = ["EfficientNetLiteModel"]

@@ -9,7 +9,6 @@ V vocabulary. R = B unless `image_index` gives images several captions.
 """
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -520,12 +519,3 @@ def _match_rows(image: Tensor, rows: int, image_index: Tensor | None) -> Tensor:
             "image_index says which image each row of labels describes"
         )
     return image
-
-
-__all__: Sequence[str] = [
-    "NeuralTalkForConditionalGeneration",
-    "NeuralTalkModel",
-    "NeuralTalkOutput",
-    "NeuralTalkPreTrainedModel",
-    "NeuralTalkState",
-]

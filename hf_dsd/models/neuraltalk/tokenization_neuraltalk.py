@@ -105,6 +105,3 @@ def _caption_normalizer() -> normalizers.Normalizer:
             normalizers.Replace(Regex(r"[^\p{L}\p{M}\p{N} ]+\p{M}*|(?<![^ ])\p{M}+"), ""),
         ]
     )
-
-
-__all__ = ["build_caption_tokenizer", "encode_caption"]
