@@ -1,7 +1,7 @@
 """What `hf-dsd card` does: refresh the numbers of a card's results.json, and render README.md from it and words.md."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,12 +45,14 @@ def refresh_card(
     """
     folder = Path(folder)
     changes = comparison is not None or run is not None or bool(studies)
-    cards = _cards_in(folder) if not (folder / RESULTS_FILE_NAME).is_file() else {}
-    if cards:
+    others = sorted(folder.glob(f"*/{RESULTS_FILE_NAME}")) if not (folder / RESULTS_FILE_NAME).is_file() else ()
+    if cards := {path.parent.name: Results.read(path.parent) for path in others}:
         if changes:
             raise ValueError(f"{folder} holds {len(cards)} cards: name the one that the numbers are for")
         written = [_write(folder / name / README, render_card(results)) for name, results in cards.items()]
-        return [*written, _write(folder / README, _index(folder, cards))]
+        notes = folder / NOTES
+        index = render_index(cards, notes.read_text(encoding="utf-8") if notes.is_file() else "")
+        return [*written, _write(folder / README, index)]
     results = _results(folder, comparison, run)
     for study in studies:
         title, setting, out = parse_study(study)
@@ -63,15 +65,6 @@ def refresh_card(
         if not (folder / WORDS_FILE_NAME).exists():
             written.append(results.words.write(folder))
     return [*written, _write(folder / README, render_card(results))]
-
-
-def _cards_in(folder: Path) -> dict[str, Results]:
-    return {path.parent.name: Results.read(path.parent) for path in sorted(folder.glob(f"*/{RESULTS_FILE_NAME}"))}
-
-
-def _index(folder: Path, cards: Mapping[str, Results]) -> str:
-    notes = folder / NOTES
-    return render_index(cards, notes.read_text(encoding="utf-8") if notes.is_file() else "")
 
 
 def _results(folder: Path, comparison: str | os.PathLike[str] | None, run: str | os.PathLike[str] | None) -> Results:

@@ -89,7 +89,9 @@ def publish(
             model is none for `image_encoder`, whose weights, if they are not installed, are an ImportError.
         PublishError: If the Hub refuses or cannot be reached; says what to do.
     """
-    _check_repo_id(repo_id)
+    validate_repo_id(repo_id)
+    if repo_id.count("/") != 1:
+        raise ValueError(f"repo_id must be user/name or organisation/name, got {repo_id!r}")
     console = console or Console()
     run = read_finished_run(Path(run_dir))
     revisions = plan_revisions(run)
@@ -123,12 +125,6 @@ def send(
     if others:
         console.print(f"branches of an earlier publication that this run has not: {', '.join(others)}", highlight=False)
     return done
-
-
-def _check_repo_id(repo_id: str) -> None:
-    validate_repo_id(repo_id)
-    if repo_id.count("/") != 1:
-        raise ValueError(f"repo_id must be user/name or organisation/name, got {repo_id!r}")
 
 
 def print_listing(listing: Listing, console: Console) -> None:

@@ -191,7 +191,9 @@ def explained(doing: str) -> Iterator[None]:
             f"{doing}: the Hub answered {status} ({error.server_message or 'no reason'}): {remedy}"
         ) from error
     except (HTTPError, ConnectionError, TimeoutError, RuntimeError) as error:  # RuntimeError: uploads of large files
-        raise PublishError(f"{doing}: the connection failed ({_reason(error)}): {again}") from error
+        cause = f", {error.__cause__}" if error.__cause__ is not None else ""
+        reason = f"{type(error).__name__}: {error}{cause}"
+        raise PublishError(f"{doing}: the connection failed ({reason}): {again}") from error
 
 
 def _messages(answer: str) -> str:
@@ -201,11 +203,6 @@ def _messages(answer: str) -> str:
     except (ValueError, KeyError, TypeError):  # another answer than the one that is documented
         return " ".join(answer.split())
     return "; ".join(found)
-
-
-def _reason(error: BaseException) -> str:
-    cause = f", {error.__cause__}" if error.__cause__ is not None else ""
-    return f"{type(error).__name__}: {error}{cause}"
 
 
 def _stale(info: ModelInfo, files: Iterable[str]) -> list[str]:

@@ -118,8 +118,9 @@ class Results:
             figures=[figure for figure in FIGURES if (run.folder / figure).is_file()],
             words=words or Words(),
         )
-        if comparison is None:
-            comparison = _comparison_around(run)
+        place = run.place
+        if comparison is None and place and place.arm in ARMS and (place.out / COMPARISON_FILE_NAME).is_file():
+            comparison = place.out
         if comparison is None:
             return results
         compared = results.with_comparison(comparison, [run])
@@ -270,12 +271,6 @@ def _differences(compared: Results, run: Results) -> list[str]:
     for name, key in per_phase.items():
         facts[name] = ([getattr(p, key) for p in one.phases], [getattr(p, key) for p in other.phases])
     return [f"{name} {first} against {second}" for name, (first, second) in facts.items() if first != second]
-
-
-def _comparison_around(run: Run) -> Path | None:
-    place = run.place
-    is_compared = place is not None and place.arm in ARMS and (place.out / COMPARISON_FILE_NAME).is_file()
-    return place.out if place is not None and is_compared else None
 
 
 def _parts(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -96,7 +96,8 @@ def read_results(
     The run's report is drawn first if it is missing or older than the run's numbers: the card shows its figures. A
     `language` or `dataset` besides a card, whose words say them, is a ValueError.
     """
-    if not _is_drawn(run.folder):
+    figure, numbers = run.folder / "figures" / "weights.png", run.folder / SUMMARY_FILE_NAME
+    if not figure.is_file() or figure.stat().st_mtime < numbers.stat().st_mtime:
         write_report(run.folder, runs=[run])
     languages = [language] if isinstance(language, str) else list(language or ())
     name = " ".join((dataset or "").split())
@@ -109,11 +110,6 @@ def read_results(
     old = Results.read(card if Path(card).is_dir() else Path(card).parent)
     words = replace(old.words, license=license or old.words.license)
     return replace(old.with_run(new), repo_id=repo_id, words=words)
-
-
-def _is_drawn(run: Path) -> bool:
-    figure, numbers = run / "figures" / "weights.png", run / SUMMARY_FILE_NAME
-    return figure.is_file() and figure.stat().st_mtime >= numbers.stat().st_mtime
 
 
 def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:

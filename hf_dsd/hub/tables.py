@@ -49,7 +49,8 @@ def all_scores_table(results: Results) -> list[str]:
     columns = in_order({name for seeds in scores.values() for one in seeds.values() for name in one})
     if len(columns) < 2:
         return []
-    first = _first_phase(results, comparison.split)
+    at_index_0 = [s for s in results.phase_scores if s.arm == "dsd" and s.index == 0]
+    first = [s.scores for s in at_index_0 if s.split == comparison.split]
     rows = [["first dense phase, shared by the arms", *_spreads(first, columns)]] if first else []
     rows += [[comparison.arms[arm].label, *_spreads(list(scores[arm].values()), columns)] for arm in scores]
     rows += _difference_rows(scores, columns)
@@ -128,10 +129,6 @@ def _scores_by_seed(comparison: Comparison, arm: str) -> dict[int, dict[str, flo
             of_split = {plain_name(name): value for name, value in run.scores.items() if name.startswith(prefix)}
             found[run.seed] = plain_scores(of_split) | ({"loss": run.loss} if run.loss is not None else {})
     return found
-
-
-def _first_phase(results: Results, split: str) -> list[dict[str, float]]:
-    return [s.scores for s in results.phase_scores if s.arm == "dsd" and s.index == 0 and s.split == split]
 
 
 def _spreads(scores: Sequence[Mapping[str, float]], columns: Iterable[str]) -> list[str]:

@@ -1,6 +1,7 @@
 """The timeline: which phase every arm is in, and loss, metric and learning rate over the same optimizer steps."""
 
 from collections.abc import Mapping, Sequence
+from itertools import product
 from statistics import fmean
 from typing import Any
 
@@ -32,17 +33,21 @@ def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None)
         ratios = [0.26 * len(schedules) + 0.1, 2.0, *([1.6] if has_metric else []), 1.2]
         panels = list(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
         _draw_phases(panels[0], schedules, wide=wide)
-        seen_from = _seen_from(primary)
+        # The first losses are so high that they would hide all others.
+        seen_from = primary.run.schedule[0]["end"] / 2 if primary.run.schedule else 0
         _draw_loss(panels[1], arms, seen_from)
         if has_metric:
             _draw_metric(panels[2], arms, str(metric), seen_from, wide=wide)
         _draw_rate(panels[-1], arms)
-        _shade(panels[1:], primary.run.schedule)
+        for axes, phase in product(panels[1:], primary.run.schedule):
+            if phase["kind"] == "sparse":
+                axes.axvspan(phase["start"], phase["end"], facecolor=light("band"), edgecolor="none", zorder=0)
         panels[-1].set_xlabel("optimizer step")
         _mark_phase_ends(panels[-1], primary.run.schedule, wide=wide)
         panels[-1].set_xlim(left=0)
         if len(arms) > 1:
-            _legend(figure, list(arms), wide=wide)
+            handles = [_handle(arm, arm_role(arm), linestyle=line_style(arm), linewidth=1.6) for arm in arms]
+            figure.legend(handles=handles, loc="outside upper center", ncols=len(arms) if wide else min(len(arms), 3))
 
     return draw
 
@@ -166,12 +171,6 @@ def _order(arm: str) -> int:
     return 4 if arm == "dsd" else 3
 
 
-def _seen_from(primary: Curves) -> float:
-    """The step from which on every value is seen: the first ones are so high that they would hide all others."""
-    schedule = primary.run.schedule
-    return schedule[0]["end"] / 2 if schedule else 0
-
-
 def _show(axes: Axes, points: Points, seen_from: float) -> None:
     """Sets the range to the values from a step on, or to all where there are none."""
     values = [value for step, value in points if step >= seen_from] or [value for _, value in points]
@@ -215,21 +214,9 @@ def _mark_phase_ends(axes: Axes, schedule: Sequence[Mapping[str, Any]], *, wide:
     axes.set_xticks([*kept, ends[-1]])
 
 
-def _shade(panels: Sequence[Axes], schedule: Sequence[Mapping[str, Any]]) -> None:
-    for axes in panels:
-        for phase in schedule:
-            if phase["kind"] == "sparse":
-                axes.axvspan(phase["start"], phase["end"], facecolor=light("band"), edgecolor="none", zorder=0)
-
-
 def _handle(label: str, colour: str = "ink", **style: Any) -> Line2D:
     return Line2D([], [], color=light(colour), markersize=3.5, label=label, **style)
 
 
 def _small_legend(axes: Axes, handles: Sequence[Line2D], columns: int = 2) -> None:
     axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=columns)
-
-
-def _legend(figure: Figure, arms: Sequence[str], *, wide: bool) -> None:
-    handles = [_handle(arm, arm_role(arm), linestyle=line_style(arm), linewidth=1.6) for arm in arms]
-    figure.legend(handles=handles, loc="outside upper center", ncols=len(handles) if wide else min(len(handles), 3))

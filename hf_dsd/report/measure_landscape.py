@@ -17,7 +17,7 @@ References:
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations, islice, pairwise
 from typing import Any
 
@@ -89,6 +89,7 @@ def measure_run_landscape(
     _refuse_sharded(tensors_of(model))
     with kept_weights(model), torch.random.fork_rng():  # a loader draws a seed where its order is random
         batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if batch_norms(model) else []
+        anew = f"statistics computed anew from {len(batches)} training batches for every loss"
         landscape = loss_landscape(
             {phase: read_weights(folder / phase, model) for phase in phases},
             _loss_of_weights(trainer, model, dataset, batches, seed),
@@ -97,9 +98,7 @@ def measure_run_landscape(
             directions=directions,
             seed=seed,
             data=f"mean loss on the {split} split",
-            batch_norm=f"statistics computed anew from {len(batches)} training batches for every loss"
-            if batches
-            else "",
+            batch_norm=anew if batches else "",
         )
     if trainer.is_world_process_zero():
         landscape.write(folder)
@@ -190,6 +189,11 @@ def loss_landscape(
     losses = {name: evaluate_loss(weights) for name, weights in models.items()}
     names = list(models)
     pairs = [*pairwise(names), *([(names[0], names[-1])] if len(names) > 2 else [])]
+    positions = [index / (points - 1) for index in range(points)]
+    lines = []
+    for start, end in pairs:
+        inner = [evaluate_loss(interpolate(models[start], models[end], position)) for position in positions[1:-1]]
+        lines.append(Line(start, end, positions, [losses[start], *inner, losses[end]]))
     sharpness: dict[str, list[float]] = {}
     spread: dict[str, list[float]] = {}
     for name, weights in models.items():
@@ -198,7 +202,7 @@ def loss_landscape(
         spread[name] = [float(rise.std()) if directions > 1 else 0.0 for rise in rises]
     return Landscape(
         losses=losses,
-        lines=[_line(start, end, models, losses, evaluate_loss, points) for start, end in pairs],
+        lines=lines,
         radii=list(radii),
         sharpness=sharpness,
         spread=spread,
@@ -235,26 +239,14 @@ def filter_noise(weights: Weights, generator: torch.Generator) -> dict[str, Tens
     return noise
 
 
-def _line(
-    start: str, end: str, models: Mapping[str, Weights], losses: Mapping[str, float], loss: EvaluateLoss, points: int
-) -> Line:
-    positions = [index / (points - 1) for index in range(points)]
-    inner = [loss(interpolate(models[start], models[end], position)) for position in positions[1:-1]]
-    return Line(start, end, positions, [losses[start], *inner, losses[end]])
-
-
 def _rises(weights: Weights, own: float, loss: EvaluateLoss, radius: float, directions: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
     rises = []
-    for noise in _directions(weights, directions, seed):
+    for _ in range(directions):
+        noise = filter_noise(weights, generator)
         both = [loss(_moved(weights, noise, sign * radius)) for sign in (1, -1)]
         rises.append(sum(both) / 2 - own)
     return torch.tensor(rises, dtype=torch.float64)
-
-
-def _directions(weights: Weights, directions: int, seed: int) -> Iterator[dict[str, Tensor]]:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(directions):
-        yield filter_noise(weights, generator)
 
 
 def _moved(weights: Weights, noise: Weights, distance: float) -> dict[str, Tensor]:

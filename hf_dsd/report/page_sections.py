@@ -19,7 +19,7 @@ from .report_folder import ReportFolder
 from .sparse_layer import add_fates, five_moments
 from .svg_figure import render_figure
 from .timeline import MAX_POINTS, find_metric, read_curves
-from .weights import RunWeights, read_run_weights
+from .weights import read_run_weights
 
 LANDSCAPE_SCRIPTS = ("run_captioning.py", "run_speech_recognition_ctc.py")
 """The example scripts that have the flag `--landscape`: advice that names it would crash any other."""
@@ -97,9 +97,10 @@ def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> 
     alt = f"Histograms of the weights of {name} at {len(moments)} moments: {titles}"
     height = (2.7, 1.35 * len(moments) + 0.5)
     after = f"Magnitudes of the weights of {name} after re-dense training, and where the pruned ones went"
+    rest = "" if name == max(weights.rows, key=lambda row: row.weights).name else " that the files hold"
     not_finite = [int(np.count_nonzero(~np.isfinite(state))) for state in weights.layer.states]
     return section | {
-        "chosen_by": "chosen by --layer" if wanted is not None else _why_chosen(weights, name),
+        "chosen_by": f"the largest pruned layer{rest}" if wanted is None else "chosen by --layer",
         "moments": render_figure("weights", alt, draw_moments(moments), height, figures),
         "fate_figure": render_figure("fate", after, draw_fate(weights.layer), (2.9, 5.4), figures) if fate else None,
         "fate": fate,
@@ -107,11 +108,6 @@ def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> 
         "not_finite": [(phase, number) for phase, number in zip(phases, not_finite, strict=False) if number],
         "extra_zeros": sum(abs(row.miscounted) for row in weights.rows),
     }
-
-
-def _why_chosen(weights: RunWeights, name: str) -> str:
-    largest = max(weights.rows, key=lambda row: row.weights).name
-    return "the largest pruned layer" if name == largest else "the largest pruned layer that the files hold"
 
 
 def scores_section(report: ReportFolder) -> list[dict[str, Any]]:
@@ -216,10 +212,8 @@ def _state(run: Run) -> str:
 def _phases_in_words(run: Run) -> str:
     if not run.schedule:
         return "unknown"
-    words = [
-        f"S {phase['sparsity']:.0%} {phase['end'] - phase['start']:,}"
-        if phase["kind"] == "sparse"
-        else f"D {phase['end'] - phase['start']:,}"
-        for phase in run.schedule
-    ]
+    words = []
+    for phase in run.schedule:
+        kind = f"S {phase['sparsity']:.0%}" if phase["kind"] == "sparse" else "D"
+        words.append(f"{kind} {phase['end'] - phase['start']:,}")
     return " → ".join(words) + " steps"

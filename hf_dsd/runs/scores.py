@@ -20,13 +20,7 @@ _REMEDY = "score the run again, or remove the file"
 
 @dataclass(frozen=True)
 class ScoredExample:
-    """One example of the split.
-
-    Attributes:
-        id: Its name, such as the image's file.
-        prediction: What the model said, normalised as it was scored.
-        references: What people said, normalised likewise.
-    """
+    """One example of the split by its name, such as its file's, and both texts, normalised as they were scored."""
 
     id: str
     prediction: str
@@ -63,9 +57,7 @@ class PhaseScores:
     def write(self, folder: str | os.PathLike[str], run: str | None) -> Path:
         """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path.
 
-        Args:
-            folder: The run's folder.
-            run: The random name of the training (`Run.id`), so that a later run's reader passes the file over.
+        The random name of the training (`Run.id`) goes with it, so that a later run's reader passes the file over.
         """
         content = {"run": run, **asdict(self)}
         return write_json(score_file(Path(folder), self.phase, self.split), content, ensure_ascii=False)
@@ -90,12 +82,9 @@ class PhaseScores:
     def find(
         cls, folder: str | os.PathLike[str], run: str | None, phase: str, split: str = "test"
     ) -> "PhaseScores | None":
-        """The scores of one model; None if the training called `run` has not made any.
+        """The scores of one model; None if the training called `run` has not made any. A damaged file is a ValueError.
 
         A file that an earlier run left there does not count: its numbers are another model's.
-
-        Raises:
-            ValueError: If the file is damaged; names it.
         """
         path = score_file(Path(folder), phase, split)
         content = read_json(path, _REMEDY)
@@ -111,14 +100,9 @@ class PhaseScores:
 
 
 def read_scores(folder: Path, run: str | None) -> tuple[list[PhaseScores], list[str]]:
-    """Reads all score files of a run, of every split.
+    """Reads all score files, of every split, of the run whose training is called `run` (`Run.id`).
 
-    Args:
-        folder: The run's folder.
-        run: The random name of the training (`Run.id`).
-
-    Returns:
-        The scores in the order of phases, averages after their phase; and what is wrong with the files left out.
+    Returns the scores in the order of phases, averages after their phase; and what is wrong with the files left out.
     """
     scores, problems = [], []
     names = filter(None, (SCORE_FILE.fullmatch(path.name) for path in folder.glob("*_phase-*.json")))

@@ -31,8 +31,7 @@ REMEDY = "restore it, or train the run again"
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """A run's summary; None where it has not written one.
 
-    Raises:
-        ValueError: If the file is damaged, or no summary of a run; names the file, what is wrong, and the remedy.
+    A file that is damaged, or no summary of a run, is a ValueError that names it, what is wrong, and the remedy.
     """
     path = folder / SUMMARY_FILE_NAME
     summary = read_json(path, REMEDY)
@@ -45,66 +44,42 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return summary
 
 
-_SHAPE = list_of(is_count)
-_LAYER: Mapping[str, Check] = {
-    "name": is_text,
-    "shape": _SHAPE,
-    "weights": is_count,
-    "pruned": is_count,
-    "sparsity": is_fraction,
-    "threshold": or_none(is_number),
-}
-_PARAMETER: Mapping[str, Check] = {
-    "name": is_text,
-    "shape": _SHAPE,
-    "weights": is_count,
-    "override": or_none(is_fraction),
-    "dense_reason": or_none(is_text),
-}
-_PLANNED: Mapping[str, Check] = {
-    "index": is_count,
-    "kind": lambda kind: kind in ("dense", "sparse"),
-    "start": is_count,
-    "end": is_count,
-    "sparsity": is_fraction,
-}
-_RECORD: Mapping[str, Check] = {
-    "name": is_text,
-    "start": is_count,
-    "end": is_count,
-    "learning_rate": or_none(is_number),
-    "sparsity": is_fraction,
-    "seconds": is_amount,
-    "finished": is_flag,
-    "metrics": values(is_number),
-    "layers": lambda value: isinstance(value, list),
-}
-_OPTIONAL_IN_RECORD: Mapping[str, Check] = {
-    "left_early": is_flag,
-    "learning_rates": list_of(list_of(is_amount, 2)),
-}
+def _table(*rows: tuple[Check, str]) -> Mapping[str, Check]:
+    """Name -> its check, of checks and the names that they are for."""
+    return {name: check for check, names in rows for name in names.split()}
+
+
+_SIZES = ((is_text, "name"), (list_of(is_count), "shape"), (is_count, "weights"))
+_LAYER = _table(*_SIZES, (is_count, "pruned"), (is_fraction, "sparsity"), (or_none(is_number), "threshold"))
+_PARAMETER = _table(*_SIZES, (or_none(is_fraction), "override"), (or_none(is_text), "dense_reason"))
+_PLANNED = _table(
+    (is_count, "index start end"), (is_fraction, "sparsity"), (lambda kind: kind in ("dense", "sparse"), "kind")
+)
+_RECORD = _table(
+    (is_text, "name"),
+    (is_count, "start end"),
+    (or_none(is_number), "learning_rate"),
+    (is_fraction, "sparsity"),
+    (is_amount, "seconds"),
+    (is_flag, "finished"),
+    (values(is_number), "metrics"),
+    (lambda value: isinstance(value, list), "layers"),
+)
+_OPTIONAL_IN_RECORD = _table((is_flag, "left_early"), (list_of(list_of(is_amount, 2)), "learning_rates"))
 # Top-level entries that older versions may lack.
-_OPTIONAL: Mapping[str, Check] = {
-    "run": is_text,
-    "model": is_text,
-    "arm": is_text,
-    "seed": is_int,
-    "data_seed": or_none(is_int),
-    "world_size": is_count,
-    "optimizer": is_text,
-    "lr_scheduler_type": is_text,
-    "batch_size": is_count,
-    "steps_per_epoch": or_none(is_count),
-    "mask_criterion": is_text,
-    "reset_optimizer_state": is_text,
-    "weight_averages": list_of(lambda kind: kind in AVERAGES),
-    "evaluations": values(is_number),
-    "best_model": or_none(lambda value: isinstance(value, dict)),
-    "early_stop": or_none(lambda value: isinstance(value, dict)),
-    "seconds": is_amount,
-    "command": list_of(is_text),
-    "versions": values(or_none(is_text)),
-}
+_OPTIONAL = _table(
+    (is_text, "run model arm optimizer lr_scheduler_type mask_criterion reset_optimizer_state"),
+    (is_int, "seed"),
+    (or_none(is_int), "data_seed"),
+    (is_count, "world_size batch_size"),
+    (or_none(is_count), "steps_per_epoch"),
+    (list_of(lambda kind: kind in AVERAGES), "weight_averages"),
+    (values(is_number), "evaluations"),
+    (or_none(lambda value: isinstance(value, dict)), "best_model early_stop"),
+    (is_amount, "seconds"),
+    (list_of(is_text), "command"),
+    (values(or_none(is_text)), "versions"),
+)
 
 
 def _check(summary: Mapping[str, Any]) -> None:
