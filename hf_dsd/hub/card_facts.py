@@ -29,13 +29,13 @@ _COUNTS = {"epoch", "substitutions", "insertions", "deletions", "words", "exampl
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the weights are weights of.
+    """What the weights are weights of; what is not known is None or "".
 
     Attributes:
         class_name: `DeepSpeech2ForCTC`.
-        model_type: `deepspeech2`; "" where the run left no configuration.
+        model_type: `deepspeech2`, as the configuration has it.
         source: `hf_dsd`, `transformers`, or "" for a class of the user's own.
-        task: The Hub's name of the pipeline; like all that follow None where it is unknown.
+        task: The Hub's name of the pipeline.
         reads_pixels: Whether a captioner reads pictures; without an image encoder it reads image vectors.
         base_model: Of an adapter: the model that it was trained on, as its configuration names it.
         parameters: Number of weights.
@@ -58,8 +58,7 @@ class RecipePhase:
 
     Attributes:
         name: `phase-1-sparse`; its kind is the last part.
-        steps: Optimizer steps.
-        epochs: The same in epochs; None for streamed data.
+        steps: Optimizer steps, and the same in `epochs`, which streamed data has none of.
         learning_rate: Peak of the phase; None where unknown.
         sparsity: Fraction pruned per layer, [0, 1).
         pruned: Number of weights at zero.
@@ -81,11 +80,10 @@ class Recipe:
     Attributes:
         arm: `dsd`, `dense` or `random`: which arm of a comparison the run is.
         seed: The run's random seed; None where unknown.
-        phases: In order.
         batch_size: Examples per optimizer step, over all processes.
         reset_optimizer_state: What the optimizer forgets at re-densify.
         command: The command line as recorded, without folders of the machine.
-        versions: Of Python and the packages that ran.
+        versions: Versions of Python and the packages that ran.
     """
 
     arm: str
@@ -103,15 +101,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PhaseScore:
-    """One phase's model on one split.
+    """The scores, loss among them, of one phase's model, `phase-1-sparse`, on one split, `validation` or `test`.
 
-    Attributes:
-        arm: As in `Recipe`, like `seed`.
-        phase: `phase-1-sparse`.
-        sparsity: Fraction pruned per layer in this phase.
-        epochs: Epochs up to the phase's end; None for streamed data.
-        split: `validation` or `test`.
-        scores: Name -> value; `loss` among them.
+    `arm` and `seed` are those of the `Recipe`, `sparsity` is the fraction pruned per layer in this phase, and `epochs`
+    counts up to its end; None for streamed data.
     """
 
     arm: str

@@ -1,6 +1,5 @@
 """What of a run is published: which phase's model becomes which revision, and which files are a model's."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,6 +11,8 @@ from hf_dsd.runs.folder import SUMMARY_FILE_NAME, phase_name
 from hf_dsd.runs.run import Run
 
 MAIN = "main"
+OUR_BRANCHES = r"(dense|sparse)(-\d+)?|ema|swa"
+"""How publications call their other branches, a pattern."""
 
 ADAPTER = "adapter_config.json"
 """Of PEFT: names the base model."""
@@ -90,11 +91,6 @@ def earlier_branches(run: Run) -> dict[str, str]:
     names |= {f"{phase_name(last)}-{kind}": kind for kind in run.summary.get("weight_averages", ())}
     models = run.finished_models
     return {phase: name for phase, name in names.items() if phase in models}
-
-
-def is_our_branch(name: str) -> bool:
-    """Whether a branch is called as publications call theirs: `sparse`, `dense-2`, `ema`."""
-    return re.fullmatch(r"(dense|sparse)(-\d+)?|ema|swa", name) is not None
 
 
 def release_tag() -> str:

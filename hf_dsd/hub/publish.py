@@ -5,6 +5,7 @@ whose card speaks of them, then the tag. Each is whole or not there, and the sam
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from .contents import MAIN, is_our_branch, plan_revisions, read_finished_run, release_tag
+from .contents import MAIN, OUR_BRANCHES, plan_revisions, read_finished_run, release_tag
 from .repository import HubRepository
 from .staging import CARD_FILE_NAME, read_results, stage_run
 
@@ -121,7 +122,11 @@ def send(
         console.print(f"{revision}: {done.oid}", highlight=False)
     repository.tag(listing.tag)
     console.print(f"{listing.tag}: {done.oid}\n{done.repo_url}", highlight=False)
-    others = [branch for branch in repository.branches() if is_our_branch(branch) and branch not in listing.folders]
+    others = [
+        branch
+        for branch in repository.branches()
+        if re.fullmatch(OUR_BRANCHES, branch) and branch not in listing.folders
+    ]
     if others:
         console.print(f"branches of an earlier publication that this run has not: {', '.join(others)}", highlight=False)
     return done

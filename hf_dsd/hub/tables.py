@@ -23,17 +23,12 @@ def in_order(names: Iterable[str]) -> list[str]:
 def recipe_table(recipe: Recipe) -> list[str]:
     """One row per phase: its length, learning rate and what was pruned."""
     headings = ["phase", "epochs", "steps", "learning rate", "sparsity", "weights at zero"]
-    rows = [
-        [
-            phase.name,
-            f"{phase.epochs:.4g}" if phase.epochs is not None else "-",
-            str(phase.steps),
-            f"{phase.learning_rate:g}" if phase.learning_rate is not None else "-",
-            percent(phase.sparsity) if phase.kind == "sparse" else "-",
-            f"{phase.pruned:,}" if phase.kind == "sparse" else "-",
-        ]
-        for phase in recipe.phases
-    ]
+    rows = []
+    for phase in recipe.phases:
+        epochs = f"{phase.epochs:.4g}" if phase.epochs is not None else "-"
+        rate = f"{phase.learning_rate:g}" if phase.learning_rate is not None else "-"
+        pruned = [percent(phase.sparsity), f"{phase.pruned:,}"] if phase.kind == "sparse" else ["-", "-"]
+        rows.append([phase.name, epochs, str(phase.steps), rate, *pruned])
     return markdown_table(headings, rows)
 
 
@@ -99,20 +94,15 @@ def sparse_phases(results: Results) -> list[str]:
 def study_table(study: Mapping[str, Comparison]) -> list[str]:
     """One row per setting and arm, each against the equal-budget control of its own setting."""
     headings = ["setting", "arm", "metric", "dense control", "arm's", "difference", "95 % interval", "p (seeds)", "n"]
-    rows = [
-        [setting, *row]
-        for setting, comparison in study.items()
-        for row in (_study_row(comparison, difference) for difference in comparison.differences)
-    ]
+    rows = [[setting, *_study_row(found, one)] for setting, found in study.items() for one in found.differences]
     return markdown_table(headings, rows, words=3) if rows else []
 
 
 def index_table(cards: Mapping[str, tuple[str, Results]]) -> list[str]:
     """One row per card, of its title and results: DSD against its control, and what can be said."""
     headings = ["card", "recipe", "metric", "verdict", "dense control", "DSD", "DSD - control", "95 % interval", "p"]
-    rows = [
-        [f"[{title.partition(':')[0]}]({name}/README.md)", *_index_row(card)] for name, (title, card) in cards.items()
-    ]
+    links = [f"[{title.partition(':')[0]}]({name}/README.md)" for name, (title, _) in cards.items()]
+    rows = [[link, *_index_row(card)] for link, (_, card) in zip(links, cards.values(), strict=True)]
     return markdown_table(headings, rows, words=4)
 
 
@@ -142,12 +132,11 @@ def _difference_rows(
     seeds = sorted(dsd.keys() & dense.keys())
     if not seeds:
         return []
-    cells = [
-        " / ".join(signed_text(dsd[seed][name] - dense[seed][name], name) for seed in seeds)
-        if all(name in dsd[seed] and name in dense[seed] for seed in seeds)
-        else "-"
-        for name in columns
-    ]
+    cells = []
+    for name in columns:
+        known = all(name in dsd[seed] and name in dense[seed] for seed in seeds)
+        differences = [signed_text(dsd[seed][name] - dense[seed][name], name) for seed in seeds] if known else ["-"]
+        cells.append(" / ".join(differences))
     return [[f"DSD - dense control, seed {' / '.join(map(str, seeds))}", *cells]]
 
 

@@ -36,17 +36,13 @@ def caption_metrics(
 
     Args:
         tokenizer: Decodes the generated ids, special tokens left out. Its pad id replaces the Trainer's padding, -100.
-        references: All raw captions of each image, in the order of the evaluation rows.
+        references: All raw captions of each image, in the order of the evaluation rows; a ValueError if an image has
+            none left, a TypeError for anything but lists of lists of str.
 
     Returns:
-        A function that takes an `EvalPrediction` whose `predictions` are (images, time) token ids and returns floats
-        only, as the Trainer's logs need: `bleu1`..`bleu4` in [0, 100], `brevity_penalty` in [0, 1] and
-        `caption_length`, the mean length of the predictions in words.
-
-    Raises:
-        TypeError: If `references` is not a list of lists of str.
-        ValueError: If an image has no reference left after normalisation. The returned function raises ValueError if
-            the number of predictions differs from the number of references, or if they are not token ids.
+        A function that takes an `EvalPrediction` whose `predictions` are (images, time) token ids, as many as
+        references, and returns floats only, as the Trainer's logs need: `bleu1`..`bleu4` in [0, 100], `brevity_penalty`
+        in [0, 1] and `caption_length`, the mean length of the predictions in words.
     """
     normalized = normalize_references(tokenizer, references)
 

@@ -48,16 +48,12 @@ def ctc_metrics(processor: ProcessorMixin | PreTrainedTokenizerBase) -> Callable
 
     Args:
         processor: A CTC tokenizer such as `Wav2Vec2CTCTokenizer`, whose pad token is the blank and whose decoding
-            merges repeats, or a processor that has one as `tokenizer`.
+            merges repeats, or a processor that has one as `tokenizer`; without a pad token, a ValueError.
 
     Returns:
         A function that takes an `EvalPrediction` with (utterances, frames) ids and (utterances, time) label ids, either
         padded with -100, and returns floats only, as the Trainer's logs need: `wer` and `cer` (fractions), and the
-        counts `substitutions`, `insertions`, `deletions` and `words`, as at `WER`. It raises ValueError if predictions
-        or labels are not ids.
-
-    Raises:
-        ValueError: If the tokenizer has no pad token.
+        counts `substitutions`, `insertions`, `deletions` and `words`, as at `WER`.
     """
     tokenizer = getattr(processor, "tokenizer", processor)
     if tokenizer.pad_token_id is None:

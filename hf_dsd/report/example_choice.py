@@ -24,12 +24,10 @@ _MEASURES = {"wer": "number of word errors", "cer": "number of word errors", "er
 
 @dataclass(frozen=True)
 class ShownExample:
-    """One example that every model answered.
+    """One example, by its place in the split and its name, that every model answered.
 
     Attributes:
-        row: Its place in the split.
         why: `gain`, `loss` or `evenly spaced`.
-        id: Its name.
         references: What people said.
         predictions: What each model said, in the order of the models.
         qualities: How good each answer is: see `example_qualities`; None without a measure.
@@ -48,14 +46,10 @@ class ExampleChoice:
     """The shown examples, in the order gains, losses, evenly spaced, and how all of them came out.
 
     Attributes:
-        labels: The names of the models; `baseline` and `system` are indices into it.
-        baseline: The model compared with.
-        system: The model compared.
+        labels: The names of the models.
+        baseline: Index of the model compared with, which answers better where the system has `losses`.
+        system: Index of the model compared, with `wins` and `draws`.
         measure: What ranks the examples, in words; "" without one.
-        wins: Examples that the system answers better.
-        losses: Examples that the baseline answers better.
-        draws: The others.
-        shown: The examples.
     """
 
     labels: Sequence[str]

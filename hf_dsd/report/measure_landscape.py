@@ -1,16 +1,11 @@
 """The loss between the models of a run and how sharp each one's minimum is, measured by the run's own trainer.
 
-Sharpness of a model w, at a radius a: the mean over K random directions d, each walked both ways, of
-
-    [L(w + a d) + L(w - a d)] / 2 - L(w)
-
-where d is Gaussian noise that has, filter by filter (index 0 of every tensor of two or more dimensions), the norm of w
-(Li et al., 2018); biases and norms are not moved, pruned weights are moved like any other. Walking both ways cancels
+What sharpness is stands in `SHARPNESS_DEFINITION`; the directions are those of Li et al., and walking both ways cancels
 the slope, so what is left is curvature.
 
 Batch norm is a trap here: the running statistics of two models, interpolated, fit none of the models between them. So
-wherever a model has such statistics they are computed anew before every evaluation, at the ends of the lines too,
-from training batches in training mode, which is how training made them.
+wherever a model has such statistics they are computed anew before every evaluation, at the ends of the lines too, from
+training batches in training mode, which is how training made them.
 
 References:
     Li et al., `Visualizing the Loss Landscape of Neural Nets <https://arxiv.org/abs/1712.09913>`_, 2018, section 4.
@@ -64,18 +59,9 @@ def measure_run_landscape(
 ) -> Landscape:
     """Measures the loss between and around the models of a run's finished phases, and writes `landscape.json`.
 
-    Call it after training, with validation data: it chooses nothing, but a test split is to be read once. The trainer's
-    model and torch's random states are as before afterwards.
-
-    Args:
-        trainer: The run's own trainer.
-        dataset: Evaluation rows, whose mean loss is measured.
-        split: What they are called.
-        points: As at `loss_landscape`, like `radii` and `directions`.
-        radii: How far the perturbations reach.
-        directions: Random directions per model.
-        seed: Draws the directions, and dropout while batch norm's statistics are computed.
-        statistics_batches: Training batches for these statistics, > 0.
+    Call it after training, with validation data, named by `split`: it chooses nothing, but a test split is to be read
+    once. The trainer's model and torch's random states are as before afterwards. `points`, `radii`, `directions` and
+    `seed` are those of `loss_landscape`; batch norm's statistics take `statistics_batches` > 0 training batches.
 
     Raises:
         FileNotFoundError: If the run has finished no phase.

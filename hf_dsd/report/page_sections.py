@@ -11,14 +11,13 @@ from hf_dsd.runs.metric_names import score_title
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores
 
-from .draw_timeline import draw_timeline, timeline_height
 from .draw_weights import draw_fate, draw_moments
 from .example_choice import ExampleChoice, choose_examples
 from .landscape import Landscape, draw_landscapes, landscape_height
 from .report_folder import ReportFolder
 from .sparse_layer import add_fates, five_moments
 from .svg_figure import render_figure
-from .timeline import MAX_POINTS, find_metric, read_curves
+from .timeline import MAX_POINTS, draw_timeline, find_metric, read_curves, timeline_height
 from .weights import read_run_weights
 
 LANDSCAPE_SCRIPTS = ("run_captioning.py", "run_speech_recognition_ctc.py")

@@ -24,8 +24,7 @@ class SparseLayer:
     Attributes:
         name: The parameter.
         recorded: How many weights the run says it pruned.
-        threshold: The largest magnitude that was pruned, as the run recorded it; None without, as for a random mask,
-            which compares no magnitudes.
+        threshold: The largest magnitude that was pruned; None for a random mask, which compares no magnitudes.
         dense: Weights before pruning.
         sparse: Weights at the sparse phase's end.
         redense: Weights at the end of the dense phase after it; None before it.
@@ -51,12 +50,12 @@ class SparseLayer:
 
 @dataclass(frozen=True)
 class Moment:
-    """The histogram of one moment, the once pruned weights apart.
+    """The histogram of one moment, the once pruned weights apart, without NaN and infinities.
 
     Attributes:
         title: `dense`, `pruned`, `retrained sparse`, `restored` or `re-dense`.
         edges: (bins + 1,) bin edges, the same for all moments.
-        kept: (bins,) counts of the weights that the mask keeps; like the next two without NaN and infinities.
+        kept: (bins,) counts of the weights that the mask keeps.
         returned: (bins,) counts of the pruned ones; zeros where they are not part of the model (`absent`).
         at_zero: Number of pruned weights that sit at exactly 0 and are left out of `returned`.
         absent: True while the mask holds them: there is no weight to draw.

@@ -19,14 +19,7 @@ Files = Mapping[Path, WeightFile]
 
 @dataclass(frozen=True)
 class SparseRound:
-    """A sparse phase with the models around it.
-
-    Attributes:
-        phase: Its record in the summary, with `layers`.
-        dense: The model that it began from.
-        sparse: The model that it ended with.
-        redense: The model that the dense phase after it ended with; None before it.
-    """
+    """A sparse phase by its record in the summary, with the models around it; `redense` once there is one."""
 
     phase: Mapping[str, Any]
     dense: PhaseModel
@@ -45,8 +38,7 @@ class LayerRow:
 
     Attributes:
         name: The parameter.
-        shape: Its shape.
-        weights: Their number.
+        shape: Its shape, of `weights` numbers.
         target: Fraction asked for, [0, 1).
         actual: Fraction pruned.
         threshold: The largest magnitude pruned; None for a random mask, or where the run recorded none.

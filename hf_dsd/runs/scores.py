@@ -6,6 +6,7 @@ The training scripts write one such file for each finished phase; comparisons, r
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -87,14 +88,8 @@ class PhaseScores:
         A file that an earlier run left there does not count: its numbers are another model's.
         """
         path = score_file(Path(folder), phase, split)
-        content = read_json(path, _REMEDY)
-        if content is None:
-            return None
-        try:
-            _check(content, phase, split)
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
-        if content.pop("run", None) != run:  # an old version's names no run
+        content = read_json(path, _REMEDY, partial(_check, phase, split))
+        if content is None or content.pop("run", None) != run:  # an old version's names no run
             return None
         return cls(**{**content, "examples": [ScoredExample(**example) for example in content["examples"]]})
 
@@ -119,7 +114,7 @@ def read_scores(folder: Path, run: str | None) -> tuple[list[PhaseScores], list[
     return scores, problems
 
 
-def _check(content: Mapping[str, Any], phase: str, split: str) -> None:
+def _check(phase: str, split: str, content: Mapping[str, Any]) -> None:
     """Every value that a table, a figure or a page will use."""
     names = {field.name for field in fields(PhaseScores)}
     if missing := sorted(names - content.keys()):

@@ -33,15 +33,7 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
 
     A file that is damaged, or no summary of a run, is a ValueError that names it, what is wrong, and the remedy.
     """
-    path = folder / SUMMARY_FILE_NAME
-    summary = read_json(path, REMEDY)
-    if summary is None:
-        return None
-    try:
-        _check(summary)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): {REMEDY}") from error
-    return summary
+    return read_json(folder / SUMMARY_FILE_NAME, REMEDY, _check)
 
 
 def _table(*rows: tuple[Check, str]) -> Mapping[str, Check]:

@@ -52,15 +52,13 @@ class SceneSet:
 def make_scenes(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> SceneSet:
     """Makes a set of scenes; about 2.5 ms per scene on one core.
 
-    No two scenes, of the same split or of different ones, have the same shapes, colours, counts and relation. The
-    test split depends on the seed and its own size only, so sets with more training scenes are tested on the same.
+    No two scenes, of the same split or of different ones, have the same shapes, colours, counts and relation. The test
+    split depends on the seed and its own size only, so sets with more training scenes are tested on the same.
 
     Args:
-        split_sizes: Split name -> number of scenes, with "train" at least 2; None means 1500 / 250 / 250.
+        split_sizes: Split name -> number of scenes, with "train" at least 2; None means 1500 / 250 / 250. An unknown
+            name or a size out of range is a ValueError.
         seed: Non-negative; the same seed and sizes give the same scenes, captions and pictures.
-
-    Raises:
-        ValueError: If a split's name is unknown, a size is out of range, or the seed is negative.
     """
     sizes = dict(DEFAULT_SPLIT_SIZES if split_sizes is None else split_sizes)
     check_split_sizes(sizes, seed, smallest_train=2)
@@ -117,12 +115,8 @@ class ShapePictures:
 def make_shape_pictures(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> dict[str, ShapePictures]:
     """Draws the splits; no two pictures have the same random numbers.
 
-    Args:
-        split_sizes: Split name -> number of pictures, at least 1; None means 1500 / 300 / 300.
-        seed: Non-negative; the same seed and sizes give the same pictures.
-
-    Raises:
-        ValueError: If a split's name is unknown, a size is not positive, or the seed is negative.
+    `split_sizes` gives each split a number of pictures, at least 1; None means 1500 / 300 / 300. The same seed,
+    non-negative, and sizes give the same pictures; anything else is a ValueError.
     """
     sizes = dict({"train": 1500, "validation": 300, "test": 300} if split_sizes is None else split_sizes)
     check_split_sizes(sizes, seed)

@@ -63,13 +63,6 @@ class SequenceBatchNorm(nn.Module):
             return valid.new_zeros(rows.shape).index_copy(0, index, valid).view_as(hidden)
         return self._normalize(rows).view_as(hidden).masked_fill(~frames.mask, 0)
 
-    def fresh_shift(self) -> Tensor:
-        """Returns the shift to start from, `(size,)`."""
-        shift = torch.zeros_like(self.bias)
-        if self.opens_forget_gates:
-            shift.chunk(4)[1].fill_(1)
-        return shift
-
     def _normalize(self, rows: Tensor) -> Tensor:
         return F.batch_norm(
             rows,
@@ -156,7 +149,10 @@ class DeepSpeech2PreTrainedModel(DeepSpeechPreTrainedModel):
         """
         if isinstance(module, SequenceBatchNorm):
             init.ones_(module.weight)
-            init.copy_(module.bias, module.fresh_shift())
+            shift = torch.zeros_like(module.bias)
+            if module.opens_forget_gates:
+                shift.chunk(4)[1].fill_(1)
+            init.copy_(module.bias, shift)
             init.zeros_(module.running_mean)
             init.ones_(module.running_var)
         else:

@@ -9,6 +9,7 @@ require_version("transformers>=5.20", "DeepSpeech's processor needs it: pip inst
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature, ProcessorMixin
 
 from .decoding_deepspeech import decode_beam
@@ -54,7 +55,10 @@ class DeepSpeechProcessor(ProcessorMixin):
         if text is not None:
             rows = [text] if isinstance(text, str) else text
             labels = [encode_transcript(self.tokenizer, row) for row in rows]
-            inputs["labels"] = _pad_labels(labels) if return_tensors == "pt" else labels
+            inputs["labels"] = labels
+            if return_tensors == "pt":
+                tensors = [torch.tensor(row, dtype=torch.long) for row in labels]
+                inputs["labels"] = pad_sequence(tensors, batch_first=True, padding_value=IGNORED_LABEL)
         return inputs
 
     @property
@@ -96,9 +100,3 @@ class DeepSpeechProcessor(ProcessorMixin):
                 self.tokenizer.decode(row, group_tokens=False, clean_up_tokenization_spaces=False) for row in symbols
             ]
         return [" ".join(text.split()) for text in texts]
-
-
-def _pad_labels(labels: list[list[int]]) -> Tensor:
-    """Pads label rows to `(B, longest)` int64."""
-    longest = max(len(row) for row in labels)
-    return torch.tensor([row + [IGNORED_LABEL] * (longest - len(row)) for row in labels], dtype=torch.long)

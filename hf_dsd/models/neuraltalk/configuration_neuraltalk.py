@@ -62,21 +62,12 @@ class NeuralTalkConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Checks every field in order, then lets `PreTrainedConfig` read the common ones."""
-        for name in ("vocab_size", "image_feature_size", "hidden_size", "word_embedding_size"):
-            _check_positive(name, getattr(self, name))
+        for name in ("vocab_size", "image_feature_size", "hidden_size", "word_embedding_size", "initializer_range"):
+            if not (value := getattr(self, name)) > 0:
+                raise ValueError(f"{name} must be > 0, got {value!r}; leave it out for NeuralTalk's own value")
         for name in ("encoder_dropout", "decoder_dropout"):
-            _check_dropout(name, getattr(self, name))
-        _check_positive("initializer_range", self.initializer_range)
-        self._check_encoder_config()
-        self._check_token_ids()
-        if self.tie_word_embeddings:
-            raise ValueError(
-                "tie_word_embeddings must be False, got True; leave it out: NeuralTalk's word embedding "
-                "and decoder are two matrices"
-            )
-        super().__post_init__(**kwargs)
-
-    def _check_encoder_config(self) -> None:
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {value!r}; 0 switches dropout off")
         if isinstance(self.encoder_config, PreTrainedConfig):
             self.encoder_config = self.encoder_config.to_dict()
         if self.encoder_config is not None and not self.encoder_config.get("model_type"):
@@ -84,6 +75,13 @@ class NeuralTalkConfig(PreTrainedConfig):
                 f"encoder_config must name its model_type, got the keys {sorted(self.encoder_config)}; "
                 "pass config.to_dict() of an image model"
             )
+        self._check_token_ids()
+        if self.tie_word_embeddings:
+            raise ValueError(
+                "tie_word_embeddings must be False, got True; leave it out: NeuralTalk's word embedding "
+                "and decoder are two matrices"
+            )
+        super().__post_init__(**kwargs)
 
     def _check_token_ids(self) -> None:
         for name in ("unk_token_id", "pad_token_id", "bos_token_id", "eos_token_id"):
@@ -99,13 +97,3 @@ class NeuralTalkConfig(PreTrainedConfig):
                 f"pad_token_id, bos_token_id and eos_token_id must differ, got {ids[0]}, {ids[1]} and {ids[2]}; "
                 "take the ids from one tokenizer"
             )
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be > 0, got {value!r}; leave it out for NeuralTalk's own value")
-
-
-def _check_dropout(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {value!r}; 0 switches dropout off")

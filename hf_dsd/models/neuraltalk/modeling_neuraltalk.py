@@ -38,47 +38,28 @@ IGNORED_LABEL = -100
 
 
 class NeuralTalkState(NamedTuple):
-    """The LSTM's memory of an image and the beginning of its caption.
+    """The LSTM's memory of an image and the beginning of its caption."""
 
-    Attributes:
-        hidden: `(1, R, H)`.
-        cell: `(1, R, H)`.
-        words: `(R, T)` int64, the words read so far.
-    """
-
-    hidden: Tensor
-    cell: Tensor
-    words: Tensor
-
-
-@dataclass
-class NeuralTalkModelOutput(ModelOutput):
-    """What `NeuralTalkModel` returns.
-
-    Attributes:
-        last_hidden_state: `(R, T, H)`, the LSTM's output after each word.
-        state: What the LSTM remembers after the last word.
-        hidden_states: The words' embeddings `(R, T, E)` and `last_hidden_state`; only if asked for.
-    """
-
-    last_hidden_state: Tensor | None = None
-    state: NeuralTalkState | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
+    hidden: Tensor  # (1, R, H)
+    cell: Tensor  # (1, R, H)
+    words: Tensor  # (R, T) int64, the words read so far
 
 
 @dataclass
 class NeuralTalkOutput(ModelOutput):
-    """What `NeuralTalkForConditionalGeneration` returns.
+    """What the NeuralTalk models return.
 
     Attributes:
         loss: Scalar, nats per target token; only with `labels`.
         logits: `(R, T, V)`; position t scores the word that follows input word t.
+        last_hidden_state: `(R, T, H)`, the LSTM's output after each word; only of `NeuralTalkModel`.
         state: What the LSTM remembers after the last word; only without `labels`.
-        hidden_states: As at `NeuralTalkModelOutput`.
+        hidden_states: The words' embeddings `(R, T, E)` and the LSTM's output `(R, T, H)`; only if asked for.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    last_hidden_state: Tensor | None = None
     state: NeuralTalkState | None = None
     hidden_states: tuple[Tensor, ...] | None = None
 
@@ -135,7 +116,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
         # Buffers, so that they travel with the weights: whoever loads the model feeds it raw image vectors.
         self.register_buffer("feature_mean", torch.zeros(config.image_feature_size))
         self.register_buffer("feature_scale", torch.ones(config.image_feature_size))
-        # Saved weights, masks and summaries of runs know the projection by this name.
+        # A projection, not an encoder, but saved weights, masks and summaries of runs know it by this name.
         self.image_encoder = nn.Linear(config.image_feature_size, config.word_embedding_size)
         self.word_embedding = nn.Embedding(config.vocab_size, config.word_embedding_size)
         self.lstm = NeuralTalkLSTM(config.word_embedding_size, config.hidden_size, batch_first=True)
@@ -146,11 +127,6 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
 
     def _add_head(self) -> None:
         """Adds what a model with a head has beyond the body, so that `post_init` starts all weights in one pass."""
-
-    @property
-    def image_projection(self) -> nn.Linear:
-        """The linear layer that turns an image vector into the LSTM's first input."""
-        return self.image_encoder
 
     def freeze_vision_encoder(self) -> None:
         """Keeps the image encoder, if there is one, from being trained; the model does so whenever it gets one."""
@@ -248,7 +224,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
         image_index: Tensor | None = None,
         state: NeuralTalkState | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> NeuralTalkModelOutput:
+    ) -> NeuralTalkOutput:
         """Reads the image, unless `state` says that it has been read, and then the words `(R, T)`.
 
         The other arguments, and what is refused, are those of `NeuralTalkForConditionalGeneration`.
@@ -257,7 +233,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
         if state is None:
             features = self._image_vectors(image_features, pixel_values)  # (B, F)
             features = (features - self.feature_mean) / self.feature_scale
-            image = _match_rows(self.image_projection(features), len(input_ids), image_index)  # (R, E)
+            image = _match_rows(self.image_encoder(features), len(input_ids), image_index)  # (R, E)
             inputs = torch.cat([image.unsqueeze(1), embeddings], dim=1)  # (R, 1 + T, E)
             hidden, (last_hidden, cell) = self.lstm(self.encoder_dropout(inputs), None)
             hidden, words = hidden[:, 1:], input_ids  # (R, T, H)
@@ -266,7 +242,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
             hidden, (last_hidden, cell) = self.lstm(self.encoder_dropout(embeddings), memory)  # (R, T, H)
             words = torch.cat([state.words, input_ids], dim=1)
         wants_states = kwargs.get("output_hidden_states") or self.config.output_hidden_states
-        return NeuralTalkModelOutput(
+        return NeuralTalkOutput(
             last_hidden_state=hidden,
             state=NeuralTalkState(last_hidden, cell, words),
             hidden_states=(embeddings, hidden) if wants_states else None,
@@ -288,7 +264,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
                 f"image_features must have shape (images, image_feature_size={expected}), got {tuple(features.shape)}; "
                 "set image_feature_size in NeuralTalkConfig"
             )
-        return features.to(self.image_projection.weight.dtype)
+        return features.to(self.image_encoder.weight.dtype)
 
 
 class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
