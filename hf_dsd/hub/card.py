@@ -173,7 +173,7 @@ def _millions(count: int) -> str:
 
 
 def _environment() -> Environment:
-    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
     environment = Environment(loader=PackageLoader("hf_dsd.hub"), undefined=StrictUndefined, **options)
     environment.filters |= {"percent": percent, "millions": _millions, "command": command_lines}
     environment.globals |= {"tables": tables, "to_markdown": to_markdown, "verdict_text": verdict_text}

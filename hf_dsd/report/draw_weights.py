@@ -1,6 +1,7 @@
 """The paper's Figure 2, and what became of the pruned weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -108,7 +109,7 @@ def _draw_returns(axes: Axes, layer: SparseLayer) -> None:
     if not found:
         return
     dense, low, median, high, _ = zip(*found, strict=True)
-    range_style = {"facecolor": light(_PRUNED), "alpha": 0.22, "edgecolor": "none"}
+    range_style: dict[str, Any] = {"facecolor": light(_PRUNED), "alpha": 0.22, "edgecolor": "none"}
     axes.fill_between(dense, low, high, **range_style, label="10th to 90th percentile")
     axes.plot(dense, median, color=light(_PRUNED), label="median of pruned weights")
     axes.plot(dense, dense, color=light("muted"), linewidth=1, linestyle="dashed", label="back to the old value")

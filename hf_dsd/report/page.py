@@ -75,7 +75,7 @@ def write_report(
 
 
 def _render(content: dict[str, Any]) -> str:
-    options = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
     environment = Environment(loader=PackageLoader("hf_dsd.report"), undefined=StrictUndefined, **options)
     environment.filters |= {
         "number": lambda value: f"{value:,}",

@@ -103,7 +103,7 @@ class Fate:
 
 
 class Return(NamedTuple):
-    """Where `count` pruned weights of one range of dense values, `dense` on average, are after the re-dense phase.
+    """Where so many pruned `weights` of one range of dense values, `dense` on average, are after the re-dense phase.
 
     `low`, `median` and `high` are the 10th, 50th and 90th percentile of their values then.
     """
@@ -112,7 +112,7 @@ class Return(NamedTuple):
     low: float
     median: float
     high: float
-    count: int
+    weights: int
 
 
 def finite(weights: Floats) -> Floats:
@@ -204,6 +204,6 @@ def returns_by_value(layer: SparseLayer, bins: int = 21) -> list[Return]:
     for index in range(bins):
         inside: Mask = place == index
         if inside.sum() >= 5:  # fewer have no 10th percentile
-            percentiles = np.quantile(now[inside], [0.1, 0.5, 0.9]).tolist()
-            found.append(Return(float(before[inside].mean()), *percentiles, inside.sum()))
+            low, median, high = np.quantile(now[inside], [0.1, 0.5, 0.9]).tolist()
+            found.append(Return(float(before[inside].mean()), low, median, high, int(inside.sum())))
     return found
