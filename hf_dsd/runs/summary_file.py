@@ -45,7 +45,10 @@ _SIZES = ((is_text, "name"), (list_of(is_count), "shape"), (is_count, "weights")
 _LAYER = _table(*_SIZES, (is_count, "pruned"), (is_fraction, "sparsity"), (or_none(is_number), "threshold"))
 _PARAMETER = _table(*_SIZES, (or_none(is_fraction), "override"), (or_none(is_text), "dense_reason"))
 _PLANNED = _table(
-    (is_count, "index start end"), (is_fraction, "sparsity"), (lambda kind: kind in ("dense", "sparse"), "kind")
+    (is_count, "index"),
+    (lambda kind: kind in ("dense", "sparse"), "kind"),
+    (is_count, "start end"),
+    (is_fraction, "sparsity"),
 )
 _RECORD = _table(
     (is_text, "name"),
