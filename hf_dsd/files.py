@@ -4,7 +4,7 @@ import glob
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -31,18 +31,22 @@ def read_json_object(path: Path) -> dict[str, Any]:
     return content
 
 
-def read_json(path: Path, remedy: str) -> dict[str, Any] | None:
+def read_json(path: Path, remedy: str, check: Callable[[dict[str, Any]], None] | None = None) -> dict[str, Any] | None:
     """The object that a JSON file holds; None where there is no file.
 
     Args:
         path: The file.
         remedy: What to do about a damaged one, for the error.
+        check: Raises a ValueError for an object that is not as it should be; the file counts as damaged then.
 
     Raises:
         ValueError: If the file is damaged; names it.
     """
     try:
-        return read_json_object(path)
+        content = read_json_object(path)
+        if check is not None:
+            check(content)
+        return content
     except FileNotFoundError:
         if path.is_symlink():
             raise ValueError(f"{path} is damaged (a link to {os.readlink(path)}, which is missing): {remedy}") from None

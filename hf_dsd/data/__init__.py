@@ -24,8 +24,7 @@ from .toys.digit_content import DigitString, Speaker
 from .toys.reviews import OPINIONS, Reviews, make_reviews
 from .toys.scene_content import SHAPES, Scene, ShapeGroup
 from .toys.scene_drawing import draw_scene
-from .toys.scenes import DEFAULT_SPLIT_SIZES, SceneSet, make_scenes
-from .toys.shape_pictures import ShapePictures, make_shape_pictures
+from .toys.scenes import DEFAULT_SPLIT_SIZES, SceneSet, ShapePictures, make_scenes, make_shape_pictures
 from .toys.spoken_digits import DEFAULT_DIGIT_SIZES, DigitSet, make_spoken_digits
 
 __all__ = [

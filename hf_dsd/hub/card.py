@@ -11,8 +11,8 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hf_dsd.compare.table import to_markdown, verdict_text
-from hf_dsd.runs.metric_names import is_rate, plain_name, score_title, short_title
-from hf_dsd.runs.numbers import percent, score_text
+from hf_dsd.runs.metric_names import is_rate, plain_name, score_title
+from hf_dsd.runs.numbers import percent, score_text, size_unit
 
 from . import tables
 from .results import Results
@@ -27,42 +27,30 @@ _AS_THEY_ARE = {"command", "script", "repo_id"}  # shown in blocks of code, wher
 
 
 def render_card(results: Results) -> str:
-    """The whole README.md: YAML head and text.
-
-    Raises:
-        ValueError: If huggingface_hub refuses the head, such as an invalid evaluation result.
-    """
+    """The whole README.md: YAML head and text; a head that huggingface_hub refuses is a ValueError."""
     head = card_data(results).to_yaml()
     shown: Results = _escaped(results)
-    text = (
-        _environment()
-        .get_template("card.md.jinja")
-        .render(
-            results=shown,
-            comparison=shown.comparison,
-            recipe=shown.recipe,
-            model=shown.model,
-            words=results.words,
-            title=results.words.title or escape(results.title),
-            dataset=results.words.dataset or escape(results.dataset),
-            studies=[
-                (escape(title), results.words.section(STUDY + title), shown.studies[escape(title)])
-                for title in results.studies
-            ],
-            name=results.repo_id or "FOLDER",
-            example_interval=example_interval(results),
-            validation_title=score_title(shown.comparison.metric) if shown.comparison is not None else "",
-        )
+    words = results.words
+    studies = [(escape(title), words.section(STUDY + title), shown.studies[escape(title)]) for title in results.studies]
+    template = _environment().get_template("card.md.jinja")
+    text = template.render(
+        results=shown,
+        comparison=shown.comparison,
+        recipe=shown.recipe,
+        model=shown.model,
+        words=words,
+        title=words.title or escape(results.title),
+        dataset=words.dataset or escape(results.dataset),
+        studies=studies,
+        name=results.repo_id or "FOLDER",
+        example_interval=example_interval(results),
+        validation_title=score_title(shown.comparison.metric) if shown.comparison is not None else "",
     )
     return f"---\n{head}\n---\n\n{text.strip()}\n"
 
 
 def card_data(results: Results) -> ModelCardData:
-    """The YAML head of a card: what the Hub searches and shows; of scores the model's own alone.
-
-    Raises:
-        ValueError: If huggingface_hub refuses it.
-    """
+    """The YAML head of a card: what the Hub searches and shows; of scores the model's own alone."""
     evaluations = list(_evaluations(results))
     model, words = results.model, results.words
     of_run = f"{model.class_name} on {results.dataset}"
@@ -83,12 +71,7 @@ def card_data(results: Results) -> ModelCardData:
 
 
 def render_index(cards: Mapping[str, Results], notes: str = "") -> str:
-    """The README.md of a folder of cards: one row each.
-
-    Args:
-        cards: Name of a card's folder -> its results, in the order of the rows.
-        notes: What a person says about them all, in markdown.
-    """
+    """The README.md of a folder of cards: a row for each folder's results, and what a person says of them all."""
     shown = {name: (results.words.title or escape(results.title), _escaped(results)) for name, results in cards.items()}
     text = _environment().get_template("index.md.jinja").render(cards=shown, notes=notes.strip())
     return f"{text.strip()}\n"
@@ -103,9 +86,7 @@ def example_interval(results: Results) -> str | None:
     if not intervals:
         return None
     half = fmean((high - low) / 2 for low, high in intervals)
-    name = plain_name(comparison.metric)
-    unit = f"points of {short_title(name)}" if is_rate(name) else score_title(name)
-    return f"±{score_text(half, name)} {unit}"
+    return f"±{score_text(half, comparison.metric)} {size_unit(comparison.metric)}"
 
 
 def _evaluations(results: Results) -> Iterator[EvalResult]:
@@ -192,13 +173,8 @@ def _millions(count: int) -> str:
 
 
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("hf_dsd.hub"),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+    options: dict[str, Any] = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    environment = Environment(loader=PackageLoader("hf_dsd.hub"), undefined=StrictUndefined, **options)
     environment.filters |= {"percent": percent, "millions": _millions, "command": command_lines}
     environment.globals |= {"tables": tables, "to_markdown": to_markdown, "verdict_text": verdict_text}
     return environment

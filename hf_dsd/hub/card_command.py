@@ -1,7 +1,6 @@
 """What `hf-dsd card` does: refresh the numbers of a card's results.json, and render README.md from it and words.md."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,12 +41,14 @@ def refresh_card(
     """
     folder = Path(folder)
     changes = comparison is not None or run is not None
-    cards = _cards_in(folder) if not (folder / RESULTS_FILE_NAME).is_file() else {}
-    if cards:
+    others = sorted(folder.glob(f"*/{RESULTS_FILE_NAME}")) if not (folder / RESULTS_FILE_NAME).is_file() else ()
+    if cards := {path.parent.name: Results.read(path.parent) for path in others}:
         if changes:
             raise ValueError(f"{folder} holds {len(cards)} cards: name the one that the numbers are for")
         written = [_write(folder / name / README, render_card(results)) for name, results in cards.items()]
-        return [*written, _write(folder / README, _index(folder, cards))]
+        notes = folder / NOTES
+        index = render_index(cards, notes.read_text(encoding="utf-8") if notes.is_file() else "")
+        return [*written, _write(folder / README, index)]
     results = _results(folder, comparison, run)
     written = []
     if changes:
@@ -57,20 +58,6 @@ def refresh_card(
         if not (folder / WORDS_FILE_NAME).exists():
             written.append(results.words.write(folder))
     return [*written, _write(folder / README, render_card(results))]
-
-
-def rendered_index(folder: str | os.PathLike[str]) -> str:
-    """The README.md of a folder of cards, with its `notes.md`, if there is one, at the end."""
-    return _index(Path(folder), _cards_in(Path(folder)))
-
-
-def _cards_in(folder: Path) -> dict[str, Results]:
-    return {path.parent.name: Results.read(path.parent) for path in sorted(folder.glob(f"*/{RESULTS_FILE_NAME}"))}
-
-
-def _index(folder: Path, cards: Mapping[str, Results]) -> str:
-    notes = folder / NOTES
-    return render_index(cards, notes.read_text(encoding="utf-8") if notes.is_file() else "")
 
 
 def _results(folder: Path, comparison: str | os.PathLike[str] | None, run: str | os.PathLike[str] | None) -> Results:

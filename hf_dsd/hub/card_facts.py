@@ -1,7 +1,7 @@
 """What a card says of runs: model, recipe and scores, taken from a `Run`."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Any
@@ -30,17 +30,17 @@ _COUNTS = {"epoch", "substitutions", "insertions", "deletions", "words", "exampl
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the weights are weights of.
+    """What the weights are weights of; what is not known is None or "".
 
     Attributes:
         class_name: `DeepSpeech2ForCTC`.
-        model_type: `deepspeech2`; "" where the run left no configuration.
+        model_type: `deepspeech2`, as the configuration has it.
         source: `hf_dsd`, `transformers`, or "" for a class of the user's own.
-        task: The Hub's name of the pipeline; None where unknown.
-        base_model: Of an adapter: the model that it was trained on, as its configuration names it.
+        task: The Hub's name of the pipeline.
         reads_pixels: Whether a captioner reads pictures; without an image encoder it reads image vectors.
-        parameters: Number of weights; None where unknown.
-        prunable: Number of weights that sparse phases may prune; None where unknown.
+        base_model: Of an adapter: the model that it was trained on, as its configuration names it.
+        parameters: Number of weights.
+        prunable: Number of weights that sparse phases may prune.
     """
 
     class_name: str
@@ -58,10 +58,8 @@ class RecipePhase:
     """One phase of the recipe, as it ran.
 
     Attributes:
-        name: `phase-1-sparse`.
-        kind: `dense` or `sparse`.
-        steps: Optimizer steps.
-        epochs: The same in epochs; None for streamed data.
+        name: `phase-1-sparse`; its kind is the last part.
+        steps: Optimizer steps, and the same in `epochs`, which streamed data has none of.
         learning_rate: Peak of the phase; None where unknown.
         sparsity: Fraction pruned per layer, [0, 1).
         pruned: Number of weights at zero.
@@ -78,20 +76,16 @@ class RecipePhase:
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a run trained.
+    """How a run trained, as its summary says.
 
     Attributes:
         arm: `dsd`, `dense` or `random`: which arm of a comparison the run is.
         seed: The run's random seed; None where unknown.
-        phases: In order.
-        optimizer: Class name.
-        lr_scheduler_type: Shape of the learning rate inside every phase.
         batch_size: Examples per optimizer step, over all processes.
-        world_size: Number of processes.
         mask_criterion: `magnitude`, `random` or `zeros`.
         reset_optimizer_state: What the optimizer forgets at re-densify.
         command: The command line as recorded, without folders of the machine.
-        versions: Of Python and the packages that ran.
+        versions: Versions of Python and the packages that ran.
     """
 
     arm: str
@@ -114,16 +108,10 @@ class Recipe:
 
 @dataclass(frozen=True)
 class PhaseScore:
-    """One phase's model on one split.
+    """The scores, loss among them, of one phase's model, `phase-1-sparse`, on one split, `validation` or `test`.
 
-    Attributes:
-        arm: `dsd`, `dense`, `random` or `iterative`.
-        seed: The run's random seed; None where unknown.
-        phase: `phase-1-sparse`.
-        sparsity: Fraction pruned per layer in this phase.
-        epochs: Epochs up to the phase's end; None for streamed data.
-        split: `validation` or `test`.
-        scores: Name -> value; `loss` among them.
+    `arm` and `seed` are those of the `Recipe`, `sparsity` is the fraction pruned per layer in this phase, and `epochs`
+    counts up to its end; None for streamed data.
     """
 
     arm: str
@@ -145,19 +133,18 @@ class PhaseScore:
 
 
 def read_model(run: Run) -> ModelFacts:
-    """Tells what model a run trained, by its summary and the configuration of its last phase.
+    """What model a run trained, by its summary and the configuration of its last phase; a damaged one is a ValueError.
 
     The run's own folder holds one only after `trainer.save_model()`.
-
-    Raises:
-        ValueError: If a configuration is damaged; names it.
     """
     config, adapter = (
         read_model_json(run.folder / run.last_phase / name) or read_model_json(run.folder / name)
         for name in (CONFIG_NAME, ADAPTER)
     )
     class_name, model_type = str(run.summary.get("model", "")), str(config.get("model_type", ""))
-    base, source = adapter.get("base_model_name_or_path"), _source(class_name)
+    base, source = adapter.get("base_model_name_or_path"), ""
+    if any(hasattr(package, class_name) for package in (hf_dsd.models, transformers)):
+        source = "hf_dsd" if hasattr(hf_dsd.models, class_name) else "transformers"
     parameters = run.summary.get("parameters", [])
     return ModelFacts(
         class_name,
@@ -194,12 +181,18 @@ def data_name(recipe: Recipe) -> str:
 
 
 def read_phase_scores(run: Run) -> list[PhaseScore]:
-    """What a run measured at the end of each phase, and what its score files say of the test split.
-
-    Raises:
-        ValueError: If a score file is damaged; names it.
-    """
-    return list(_scores_of(run))
+    """What a run measured at the end of each phase, and what its score files say of the test split."""
+    per_epoch, arm = run.summary.get("steps_per_epoch"), read_recipe(run).arm
+    scores = []
+    for record in run.phases:
+        epochs = record["end"] / per_epoch if per_epoch else None
+        at_end = plain_scores({name.removeprefix("eval_"): value for name, value in record["metrics"].items()})
+        found = run.find_scores(record["name"], "test")
+        on_test = plain_scores({**found.scores, "loss": found.loss}) if found is not None else {}
+        for split, measured in (("validation", at_end), ("test", on_test)):
+            if measured:
+                scores.append(PhaseScore(arm, run.seed, record["name"], record["sparsity"], epochs, split, measured))
+    return scores
 
 
 def count_examples(run: Run, split: str) -> int | None:
@@ -217,20 +210,6 @@ def plain_scores(scores: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _scores_of(run: Run) -> Iterator[PhaseScore]:
-    per_epoch = run.summary.get("steps_per_epoch")
-    arm, seed = read_recipe(run).arm, run.seed
-    for record in run.phases:
-        epochs = record["end"] / per_epoch if per_epoch else None
-        at_end = plain_scores({name.removeprefix("eval_"): value for name, value in record["metrics"].items()})
-        if at_end:
-            yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "validation", at_end)
-        found = run.find_scores(record["name"], "test")
-        if found is not None:
-            scores = plain_scores({**found.scores, "loss": found.loss})
-            yield PhaseScore(arm, seed, record["name"], record["sparsity"], epochs, "test", scores)
-
-
 def _phase(record: Mapping[str, Any], per_epoch: int | None) -> RecipePhase:
     steps = record["end"] - record["start"]
     return RecipePhase(
@@ -242,12 +221,6 @@ def _phase(record: Mapping[str, Any], per_epoch: int | None) -> RecipePhase:
         record["sparsity"],
         sum(layer["pruned"] for layer in record["layers"]),
     )
-
-
-def _source(class_name: str) -> str:
-    if hasattr(hf_dsd.models, class_name):
-        return "hf_dsd"
-    return "transformers" if hasattr(transformers, class_name) else ""
 
 
 def _task(class_name: str) -> str | None:

@@ -1,6 +1,5 @@
 """What of a run is published: which phase's model becomes which revision, and which files are a model's."""
 
-import re
 from collections import Counter
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,44 +11,21 @@ from hf_dsd.runs.folder import SUMMARY_FILE_NAME, phase_name
 from hf_dsd.runs.run import Run
 
 MAIN = "main"
+OUR_BRANCHES = r"(dense|sparse)(-\d+)?|ema|swa"
+"""How publications call their other branches, a pattern."""
 
 ADAPTER = "adapter_config.json"
 """Of PEFT: names the base model."""
 
 # A list of what may go, not of what may not: optimizer states, pickled arguments, masks and whatever a later version of
 # the Trainer writes stay at home.
-MODEL_FILES = (
-    "model.safetensors",
-    "model-*-of-*.safetensors",
-    "model.safetensors.index.json",
-    "config.json",
-    "generation_config.json",
-    "adapter_model.safetensors",
-    ADAPTER,
-    "preprocessor_config.json",
-    "processor_config.json",
-    "video_preprocessor_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "normalizer.json",
-    "vocab.json",
-    "vocab.txt",
-    "merges.txt",
-    "tokenizer.model",
-    "spiece.model",
-    "sentencepiece.bpe.model",
-    "source.spm",
-    "target.spm",
-    "chat_template.jinja",
-    # sentence-transformers
-    "modules.json",
-    "sentence_bert_config.json",
-    "config_sentence_transformers.json",
-    "[0-9]_*/config.json",
-    "[0-9]_*/model.safetensors",
-)
+_MODEL_FILES = """model.safetensors model-*-of-*.safetensors model.safetensors.index.json config.json
+generation_config.json adapter_model.safetensors adapter_config.json preprocessor_config.json processor_config.json
+video_preprocessor_config.json tokenizer.json tokenizer_config.json special_tokens_map.json added_tokens.json
+normalizer.json vocab.json vocab.txt merges.txt tokenizer.model spiece.model sentencepiece.bpe.model source.spm
+target.spm chat_template.jinja modules.json sentence_bert_config.json config_sentence_transformers.json
+[0-9]_*/config.json [0-9]_*/model.safetensors"""
+MODEL_FILES = tuple(_MODEL_FILES.split())
 """Patterns of paths below the folder."""
 
 CODE_FILES = ("*.py",)
@@ -61,12 +37,7 @@ VOCABULARY_FILES = ("tokenizer.json", "vocab.json", "vocab.txt", "merges.txt", "
 
 @dataclass(frozen=True)
 class Revision:
-    """One branch of the repository.
-
-    Attributes:
-        name: The branch: `main`, `dense`, `sparse`, `dense-2`, `ema`.
-        phase: Folder of the run that holds its model: `phase-2-dense`.
-    """
+    """One branch of the repository, `main` or `dense-2`, and the run's folder that holds its model, `phase-2-dense`."""
 
     name: str
     phase: str
@@ -124,20 +95,11 @@ def earlier_branches(run: Run) -> dict[str, str]:
     return {phase: name for phase, name in names.items() if phase in models}
 
 
-def is_our_branch(name: str) -> bool:
-    """Whether a branch is called as publications call theirs: `sparse`, `dense-2`, `ema`."""
-    return re.fullmatch(r"(dense|sparse)(-\d+)?|ema|swa", name) is not None
-
-
 def release_tag() -> str:
     """The tag of a publication: the package's version, `v0.1.0`."""
     return f"v{version('hf-dsd')}"
 
 
 def read_model_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file of a model's folder; empty where there is no file.
-
-    Raises:
-        ValueError: If the file is damaged; names it.
-    """
+    """The object in a JSON file of a model's folder; empty where there is no file, a ValueError names a damaged one."""
     return read_json(path, "restore it, or train the phase again") or {}

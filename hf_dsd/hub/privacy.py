@@ -13,16 +13,8 @@ from hf_dsd.runs.privacy import without_folders, without_paths, without_secrets
 from .contents import VOCABULARY_FILES, read_model_json
 
 # Files whose strings may be paths of this machine. Vocabularies are left alone: their entries may look like paths.
-JSON_WITH_PATHS = (
-    "config.json",
-    "generation_config.json",
-    "preprocessor_config.json",
-    "processor_config.json",
-    "tokenizer_config.json",
-    "adapter_config.json",
-    "dsd_summary.json",
-    "results.json",
-)
+_CONFIGS = ("generation", "preprocessor", "processor", "tokenizer", "adapter")
+JSON_WITH_PATHS = ("config.json", "dsd_summary.json", "results.json", *(f"{of}_config.json" for of in _CONFIGS))
 _TOKEN = re.compile(rb"hf_(?:[a-z]+_)?[A-Za-z0-9]{30,}")  # of a user, an organisation, or OAuth: hf_oauth_...
 
 
@@ -58,10 +50,10 @@ def public_command(arguments: Sequence[str]) -> list[str]:
 
 
 def check_public(folder: Path, tokens: Iterable[str] = (), folders: Iterable[str | Path] = ()) -> None:
-    """Refuses to publish a file that holds a secret.
+    """Refuses to publish a file that holds a secret; weights are not searched.
 
     Args:
-        folder: Staged files; weights are not searched.
+        folder: Staged files.
         tokens: Texts that may occur in none of them, such as the token in use; anything like the Hub's tokens may not,
             either.
         folders: Absolute folders of this machine, none of which may be named, such as the run's own and the user's.

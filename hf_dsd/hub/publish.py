@@ -5,6 +5,7 @@ whose card speaks of them, then the tag. Each is whole or not there, and the sam
 """
 
 import os
+import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,19 +17,16 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
-from .contents import MAIN, is_our_branch, plan_revisions, read_finished_run, release_tag
+from .contents import MAIN, OUR_BRANCHES, plan_revisions, read_finished_run, release_tag
 from .repository import HubRepository
 from .staging import CARD_FILE_NAME, read_results, stage_run
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What will be in the repository.
+    """What will be in the repository `user/name`, and the tag set on `main` at the very end.
 
-    Attributes:
-        repo_id: `user/name`.
-        folders: Revision -> folder that holds exactly its files, in the order in which they are sent.
-        tag: The tag set on `main` at the very end.
+    `folders` gives each revision the folder that holds exactly its files, in the order in which they are sent.
     """
 
     repo_id: str
@@ -88,12 +86,13 @@ def publish(
 
     Raises:
         FileNotFoundError: If the folder is not a run's.
-        ValueError: If the run is unfinished, a name is not as the Hub wants it, or a file would publish a secret;
-            with `image_encoder`, if the model is no captioner of such vectors.
-        ImportError: With `image_encoder`, if its weights are not installed.
+        ValueError: If the run is unfinished, a name is not as the Hub wants it, a file would publish a secret, or the
+            model is none for `image_encoder`, whose weights, if they are not installed, are an ImportError.
         PublishError: If the Hub refuses or cannot be reached; says what to do.
     """
-    _check_repo_id(repo_id)
+    validate_repo_id(repo_id)
+    if repo_id.count("/") != 1:
+        raise ValueError(f"repo_id must be user/name or organisation/name, got {repo_id!r}")
     console = console or Console()
     run = read_finished_run(Path(run_dir))
     revisions = plan_revisions(run)
@@ -123,16 +122,14 @@ def send(
         console.print(f"{revision}: {done.oid}", highlight=False)
     repository.tag(listing.tag)
     console.print(f"{listing.tag}: {done.oid}\n{done.repo_url}", highlight=False)
-    others = [branch for branch in repository.branches() if is_our_branch(branch) and branch not in listing.folders]
+    others = [
+        branch
+        for branch in repository.branches()
+        if re.fullmatch(OUR_BRANCHES, branch) and branch not in listing.folders
+    ]
     if others:
         console.print(f"branches of an earlier publication that this run has not: {', '.join(others)}", highlight=False)
     return done
-
-
-def _check_repo_id(repo_id: str) -> None:
-    validate_repo_id(repo_id)
-    if repo_id.count("/") != 1:
-        raise ValueError(f"repo_id must be user/name or organisation/name, got {repo_id!r}")
 
 
 def print_listing(listing: Listing, console: Console) -> None:

@@ -25,10 +25,10 @@ def publish_trainer(
     private: bool | None = None,
     **card: Any,
 ) -> Any:
-    """Publishes the trainer's run folder; call it on the main process only.
+    """Publishes the trainer's run folder after `train()`; call it on the main process only.
 
     Args:
-        trainer: After `train()`.
+        trainer: The trainer.
         message: Message of `main`'s commit.
         blocking: False publishes in the background.
         token: None takes the arguments' `hub_token`, HF_TOKEN or the login.

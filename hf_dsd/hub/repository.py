@@ -36,9 +36,9 @@ class PublishError(RuntimeError):
 
 
 class HubRepository:
-    """One model repository, which exists and may be written to.
+    """One model repository, which exists and may be written to; `claim` gets one.
 
-    Use `claim` to get one.
+    Every method raises a `PublishError` if the Hub refuses or cannot be reached.
     """
 
     def __init__(self, repo_id: str, api: HfApi) -> None:
@@ -47,17 +47,13 @@ class HubRepository:
 
     @classmethod
     def claim(cls, repo_id: str, api: HfApi, *, private: bool | None = None, is_ours: bool = False) -> "HubRepository":
-        """Finds the repository, or makes it, and sees that nothing of anybody's is overwritten.
+        """Finds the repository `user/name`, or makes it, and sees that nothing of anybody's is overwritten.
 
         Args:
             repo_id: `user/name`.
             api: Client with the token to use.
             private: Make a new repository private; an existing public one is then refused.
             is_ours: The caller knows that the repository is meant for this run; its content is not looked at.
-
-        Raises:
-            PublishError: If there is no valid token, the token may not write, the name is taken, or the repository is
-                public though `private` was asked for.
         """
         user = who_am_i(api)
         repository = cls(repo_id, api)
@@ -80,11 +76,7 @@ class HubRepository:
         return repository
 
     def check_card(self, text: str) -> None:
-        """Asks the Hub whether it takes a card; before anything is sent, because it would refuse the card alone.
-
-        Raises:
-            PublishError: If it does not; says what the Hub says.
-        """
+        """Asks the Hub whether it takes a card; before anything is sent, because it would refuse the card alone."""
         with explained("asking the Hub to check the card"):
             try:
                 ModelCard(text, ignore_metadata_errors=True).validate()
@@ -95,11 +87,7 @@ class HubRepository:
                 ) from error
 
     def stale(self, revision: str, files: Iterable[str]) -> list[str]:
-        """Paths of a revision that a commit of these files will delete: they would be loaded in place of the new ones.
-
-        Raises:
-            PublishError: If the Hub refuses or cannot be reached.
-        """
+        """Paths of a revision that a commit of these files will delete: they would be loaded instead of these."""
         with explained(f"looking at revision {revision} of {self.repo_id}"):
             try:
                 info = self._api.model_info(self.repo_id, revision=revision)
@@ -108,27 +96,15 @@ class HubRepository:
         return _stale(info, files)
 
     def branches(self) -> list[str]:
-        """Names of the branches.
-
-        Raises:
-            PublishError: If the Hub refuses or cannot be reached.
-        """
+        """Names of the branches."""
         with explained(f"looking at the branches of {self.repo_id}"):
             return sorted(branch.name for branch in self._api.list_repo_refs(self.repo_id).branches)
 
     def commit(self, revision: str, folder: Path, files: Iterable[str], message: str) -> CommitInfo:
-        """Makes a revision hold the files, in one commit; files that are there already are not sent again.
+        """Makes a revision hold files below a folder, in one commit; files that are there already are not sent again.
 
         A branch that does not exist starts at the repository's first commit, so that it holds nothing of `main`.
-
-        Args:
-            revision: `main` or another branch.
-            folder: Where the files lie.
-            files: Paths below `folder`, which are those in the repository, too.
-            message: Of the commit.
-
-        Raises:
-            PublishError: If the Hub refuses, cannot be reached, or somebody else committed at the same time.
+        Somebody else's commit at the same time is an error.
         """
         wanted = set(files)
         with explained(f"sending revision {revision} of {self.repo_id}"):
@@ -148,11 +124,7 @@ class HubRepository:
             )
 
     def tag(self, name: str) -> None:
-        """Sets a tag on `main`; one of the same name that lies elsewhere is moved.
-
-        Raises:
-            PublishError: If the Hub refuses or cannot be reached.
-        """
+        """Sets a tag on `main`; one of the same name that lies elsewhere is moved."""
         with explained(f"tagging {self.repo_id} {name}"):
             head = self._api.model_info(self.repo_id).sha
             tags = {tag.name: tag.target_commit for tag in self._api.list_repo_refs(self.repo_id).tags}
@@ -179,11 +151,7 @@ class HubRepository:
 
 
 def who_am_i(api: HfApi) -> str:
-    """The user whom the token belongs to.
-
-    Raises:
-        PublishError: If there is no token, or the Hub does not know it.
-    """
+    """The user whom the token belongs to; a PublishError if there is no token, or the Hub does not know it."""
     with explained("asking who the token belongs to"):
         try:
             return str(api.whoami()["name"])
@@ -200,11 +168,7 @@ def who_am_i(api: HfApi) -> str:
 
 @contextmanager
 def explained(doing: str) -> Iterator[None]:
-    """Turns what the Hub or the network answers within the block into a message that says what to do.
-
-    Raises:
-        PublishError: For every error of the connection or the Hub.
-    """
+    """Turns what the Hub or the network answers within the block into a `PublishError` that says what to do."""
     again = (
         "every revision on the Hub is whole, though some may still be of an earlier publication, and the same command "
         "goes on where this one ended"
@@ -227,7 +191,9 @@ def explained(doing: str) -> Iterator[None]:
             f"{doing}: the Hub answered {status} ({error.server_message or 'no reason'}): {remedy}"
         ) from error
     except (HTTPError, ConnectionError, TimeoutError, RuntimeError) as error:  # RuntimeError: uploads of large files
-        raise PublishError(f"{doing}: the connection failed ({_reason(error)}): {again}") from error
+        cause = f", {error.__cause__}" if error.__cause__ is not None else ""
+        reason = f"{type(error).__name__}: {error}{cause}"
+        raise PublishError(f"{doing}: the connection failed ({reason}): {again}") from error
 
 
 def _messages(answer: str) -> str:
@@ -237,11 +203,6 @@ def _messages(answer: str) -> str:
     except (ValueError, KeyError, TypeError):  # another answer than the one that is documented
         return " ".join(answer.split())
     return "; ".join(found)
-
-
-def _reason(error: BaseException) -> str:
-    cause = f", {error.__cause__}" if error.__cause__ is not None else ""
-    return f"{type(error).__name__}: {error}{cause}"
 
 
 def _stale(info: ModelInfo, files: Iterable[str]) -> list[str]:

@@ -15,6 +15,7 @@ from hf_dsd.compare.recipe import COMPARISON_FILE_NAME
 from hf_dsd.compare.run_results import read_runs
 from hf_dsd.files import read_json, write_json
 from hf_dsd.report.report_folder import FIGURE_FILES
+from hf_dsd.runs.json_checks import is_int, is_number
 from hf_dsd.runs.run import Run
 
 from .card_facts import (
@@ -93,18 +94,15 @@ class Results:
         repo_id: str | None = None,
         comparison: str | os.PathLike[str] | None = None,
     ) -> "Results":
-        """The results of a finished run.
+        """The results of a finished run, as `read_finished_run` reads it, to be published as `repo_id`.
 
         Args:
-            run: From `read_finished_run`.
+            run: The run.
             words: What a person says.
             repo_id: Where the model will be published, `user/name`.
             comparison: Folder of a comparison with the run in it. None takes the folder that holds the run as
-                `seed-S/ARM` and a comparison.json; without one the card says that no control was run.
-
-        Raises:
-            FileNotFoundError: If `comparison` holds no run.
-            ValueError: If a file is damaged, or the comparison's run of this arm and seed is another one.
+                `seed-S/ARM` and a comparison.json; without one the card says that no control was run. One without a run
+                is a FileNotFoundError, one whose run of this arm and seed is another one a ValueError.
         """
         phase = run.last_phase
         results = cls(
@@ -118,8 +116,9 @@ class Results:
             figures=[figure for figure in FIGURES if (run.folder / figure).is_file()],
             words=words or Words(),
         )
-        if comparison is None:
-            comparison = _comparison_around(run)
+        place = run.place
+        if comparison is None and place is not None and (place.out / COMPARISON_FILE_NAME).is_file():
+            comparison = place.out
         if comparison is None:
             return results
         compared = results.with_comparison(comparison, [run])
@@ -134,8 +133,7 @@ class Results:
     def from_comparison(cls, out: str | os.PathLike[str], words: Words | None = None) -> "Results":
         """Reads a comparison's folder: a card of the comparison, not of one of its models.
 
-        Raises:
-            FileNotFoundError: If it holds no finished run of DSD.
+        A folder without a finished run of DSD is a FileNotFoundError.
         """
         runs = read_runs(Path(out))
         run = next((run for run in runs if run.arm == "dsd" and run.is_finished), None)
@@ -146,13 +144,8 @@ class Results:
     def with_comparison(self, out: str | os.PathLike[str], known: Iterable[Run] = ()) -> "Results":
         """These results with the numbers of a comparison's folder; words and studies stay as they are.
 
-        Args:
-            out: The comparison's folder.
-            known: Runs in it that have been read.
-
-        Raises:
-            FileNotFoundError: If the folder holds neither a comparison nor a finished run.
-            ValueError: If a file is damaged.
+        Runs in it that are `known` are not read again. A folder with neither a comparison nor a finished run is a
+        FileNotFoundError.
         """
         runs = read_runs(Path(out), known)
         found = Comparison.current(out, runs)[0]
@@ -174,10 +167,8 @@ class Results:
     def with_run(self, new: "Results") -> "Results":
         """The results of another run under this card's words and studies.
 
-        A run that lies in no comparison of its own keeps this one, of which it is one run more.
-
-        Raises:
-            ValueError: If the comparison here is of another recipe than the run's.
+        A run that lies in no comparison of its own keeps this one, of which it is one run more; if this one is of
+        another recipe than the run's, that is a ValueError.
         """
         kept: dict[str, Any] = {"words": self.words, "studies": self.studies, "repo_id": self.repo_id}
         if new.comparison is not None or self.comparison is None:
@@ -237,11 +228,11 @@ class Results:
             raise ValueError(f"{path} is not as hf_dsd writes it ({error!r}): {remedy}") from error
         if wrong:
             raise ValueError(f"{path} is damaged ({wrong} is of the wrong kind): {remedy}")
-        studies = [name for name in results.words.sections if name.startswith(STUDY)]
-        if unknown := [name for name in studies if name.removeprefix(STUDY) not in results.studies]:
-            raise ValueError(
-                f"{folder} has words on {unknown[0]!r}, and no such study: there are {list(results.studies)}"
-            )
+        for name in results.words.sections:
+            if name.startswith(STUDY) and name.removeprefix(STUDY) not in results.studies:
+                raise ValueError(
+                    f"{folder} has words on {name!r}, and no such study: there are {list(results.studies)}"
+                )
         return results
 
 
@@ -264,12 +255,6 @@ def _differences(compared: Results, run: Results) -> list[str]:
     return [f"{name} {first} against {second}" for name, (first, second) in facts.items() if first != second]
 
 
-def _comparison_around(run: Run) -> Path | None:
-    place = run.place
-    is_compared = place is not None and (place.out / COMPARISON_FILE_NAME).is_file()
-    return place.out if place is not None and is_compared else None
-
-
 def _parts(content: Mapping[str, Any]) -> dict[str, Any]:
     """The objects in results.json, built of their JSON; a wrong shape is a TypeError, KeyError or AttributeError."""
     recipe = content["recipe"]
@@ -289,24 +274,24 @@ def _parts(content: Mapping[str, Any]) -> dict[str, Any]:
 def _misfit(kind: Any, value: Any, name: str) -> str:
     """The path to the first value that is not of its annotated type, or ""."""
     origin, parts = get_origin(kind), get_args(kind)
+    inside: list[tuple[Any, Any, str]] = []
     if is_dataclass(kind):
         hints = get_type_hints(kind)
-        found = [(hints[one.name], getattr(value, one.name), f"{name}.{one.name}") for one in fields(kind)]
-        return next(filter(None, starmap(_misfit, found)), "")
-    if origin in (Union, UnionType):
+        inside = [(hints[one.name], getattr(value, one.name), f"{name}.{one.name}") for one in fields(kind)]
+    elif origin in (Union, UnionType):
         wrong = [_misfit(part, value, name) for part in parts if value is not None or part is type(None)]
         return "" if "" in wrong else next(iter(wrong), name)
-    if origin is Literal:
+    elif origin is Literal:
         return "" if value in parts else name
-    if origin in (dict, Mapping):
-        return next(filter(None, (_misfit(parts[1], item, f"{name}[{key!r}]") for key, item in value.items())), "")
-    if origin in (list, tuple) or origin is not None:  # or another kind of sequence
+    elif origin in (dict, Mapping):
+        inside = [(parts[1], item, f"{name}[{key!r}]") for key, item in value.items()]
+    elif origin is not None:  # a list, a tuple, or another kind of sequence
         is_pair = origin is tuple or name.endswith(".interval")
         if not isinstance(value, list | tuple) or (is_pair and len(value) != 2):
             return name
-        return next(filter(None, (_misfit(parts[0], item, f"{name}[{at}]") for at, item in enumerate(value))), "")
-    if kind is float:
-        return "" if isinstance(value, int | float) and not isinstance(value, bool) else name
-    if kind is int:
-        return "" if isinstance(value, int) and not isinstance(value, bool) else name
-    return "" if kind is Any or isinstance(value, kind) else name
+        inside = [(parts[0], item, f"{name}[{at}]") for at, item in enumerate(value)]
+    elif kind in (int, float):
+        return "" if (is_int if kind is int else is_number)(value) else name
+    else:
+        return "" if kind is Any or isinstance(value, kind) else name
+    return next(filter(None, starmap(_misfit, inside)), "")

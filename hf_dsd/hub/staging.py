@@ -54,7 +54,7 @@ def stage_run(
         revisions: From `plan_revisions`.
         results: What the card says.
         folder: An empty folder.
-        image_encoder: Attach the image encoder to every captioner.
+        image_encoder: Attach the image encoder to every captioner; an ImportError if its weights are not installed.
         token: The one in use, if it is not the login's: no file may hold it.
 
     Returns:
@@ -62,7 +62,6 @@ def stage_run(
 
     Raises:
         ValueError: If a file is damaged, holds a token or a path of this machine, or the encoder fits no such model.
-        ImportError: If the encoder's weights are not installed.
     """
     staged = {}
     for revision in revisions:
@@ -92,10 +91,8 @@ def read_results(
 ) -> Results:
     """What the card will say: the run's numbers, under the words of another card where one is given.
 
-    The run's report is drawn first if it is missing or older than the run's numbers: the card shows its figures.
-
-    Raises:
-        ValueError: If `language` or `dataset` is given besides a card, whose words say them, too.
+    The run's report is drawn first if it is missing or older than the run's numbers: the card shows its figures. A
+    `language` or `dataset` besides a card, whose words say them, is a ValueError.
     """
     if not _is_drawn(run.folder):
         write_report(run.folder, runs=[run])
@@ -209,11 +206,7 @@ def _read_processor(source: Path) -> Any:
 
 
 def _own_class(source: Path) -> type[PreTrainedModel] | None:
-    """The class of hf_dsd whose model a folder holds; None for any other model.
-
-    Raises:
-        ValueError: If the configuration is damaged.
-    """
+    """The class of hf_dsd whose model a folder holds; None for any other model."""
     path = source / CONFIG_NAME
     names = read_model_json(path).get("architectures")
     if names is None:

@@ -23,17 +23,12 @@ def in_order(names: Iterable[str]) -> list[str]:
 def recipe_table(recipe: Recipe) -> list[str]:
     """One row per phase: its length, learning rate and what was pruned."""
     headings = ["phase", "epochs", "steps", "learning rate", "sparsity", "weights at zero"]
-    rows = [
-        [
-            phase.name,
-            f"{phase.epochs:.4g}" if phase.epochs is not None else "-",
-            str(phase.steps),
-            f"{phase.learning_rate:g}" if phase.learning_rate is not None else "-",
-            percent(phase.sparsity) if phase.kind == "sparse" else "-",
-            f"{phase.pruned:,}" if phase.kind == "sparse" else "-",
-        ]
-        for phase in recipe.phases
-    ]
+    rows = []
+    for phase in recipe.phases:
+        epochs = f"{phase.epochs:.4g}" if phase.epochs is not None else "-"
+        rate = f"{phase.learning_rate:g}" if phase.learning_rate is not None else "-"
+        pruned = [percent(phase.sparsity), f"{phase.pruned:,}"] if phase.kind == "sparse" else ["-", "-"]
+        rows.append([phase.name, epochs, str(phase.steps), rate, *pruned])
     return markdown_table(headings, rows)
 
 
@@ -49,7 +44,8 @@ def all_scores_table(results: Results) -> list[str]:
     columns = in_order({name for seeds in scores.values() for one in seeds.values() for name in one})
     if len(columns) < 2:
         return []
-    first = _first_phase(results, comparison.split)
+    at_index_0 = [s for s in results.phase_scores if s.arm == "dsd" and s.index == 0]
+    first = [s.scores for s in at_index_0 if s.split == comparison.split]
     rows = [["first dense phase, shared by the arms", *_spreads(first, columns)]] if first else []
     rows += [[comparison.arms[arm].label, *_spreads(list(scores[arm].values()), columns)] for arm in scores]
     rows += _difference_rows(scores, columns)
@@ -99,9 +95,10 @@ def study_table(study: Mapping[str, Comparison]) -> list[str]:
     """One row per setting and arm, each against the equal-budget control of its own setting."""
     headings = ["setting", "arm", "metric", "dense control", "arm's", "difference", "95 % interval", "p (seeds)", "n"]
     rows = [
-        [setting, *row]
-        for setting, comparison in study.items()
-        for row in (_study_row(comparison, one) for one in comparison.differences if one.to == comparison.baseline)
+        [setting, *_study_row(found, one)]
+        for setting, found in study.items()
+        for one in found.differences
+        if one.to == found.baseline
     ]
     return markdown_table(headings, rows, words=3) if rows else []
 
@@ -109,9 +106,8 @@ def study_table(study: Mapping[str, Comparison]) -> list[str]:
 def index_table(cards: Mapping[str, tuple[str, Results]]) -> list[str]:
     """One row per card, of its title and results: DSD against its control, and what can be said."""
     headings = ["card", "recipe", "metric", "verdict", "dense control", "DSD", "DSD - control", "95 % interval", "p"]
-    rows = [
-        [f"[{title.partition(':')[0]}]({name}/README.md)", *_index_row(card)] for name, (title, card) in cards.items()
-    ]
+    links = [f"[{title.partition(':')[0]}]({name}/README.md)" for name, (title, _) in cards.items()]
+    rows = [[link, *_index_row(card)] for link, (_, card) in zip(links, cards.values(), strict=True)]
     return markdown_table(headings, rows, words=4)
 
 
@@ -130,10 +126,6 @@ def _scores_by_seed(comparison: Comparison, arm: str) -> dict[int, dict[str, flo
     return found
 
 
-def _first_phase(results: Results, split: str) -> list[dict[str, float]]:
-    return [s.scores for s in results.phase_scores if s.arm == "dsd" and s.index == 0 and s.split == split]
-
-
 def _spreads(scores: Sequence[Mapping[str, float]], columns: Iterable[str]) -> list[str]:
     return [spread_text([one[name] for one in scores if name in one], name) for name in columns]
 
@@ -145,12 +137,11 @@ def _difference_rows(
     seeds = sorted(dsd.keys() & dense.keys())
     if not seeds:
         return []
-    cells = [
-        " / ".join(signed_text(dsd[seed][name] - dense[seed][name], name) for seed in seeds)
-        if all(name in dsd[seed] and name in dense[seed] for seed in seeds)
-        else "-"
-        for name in columns
-    ]
+    cells = []
+    for name in columns:
+        known = all(name in dsd[seed] and name in dense[seed] for seed in seeds)
+        differences = [signed_text(dsd[seed][name] - dense[seed][name], name) for seed in seeds] if known else ["-"]
+        cells.append(" / ".join(differences))
     return [[f"DSD - dense control, seed {' / '.join(map(str, seeds))}", *cells]]
 
 

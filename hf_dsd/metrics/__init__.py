@@ -1,14 +1,12 @@
 """Scores as evaluation hooks: BLEU for captions, WER for speech."""
 
-from .bleu import BLEU, score_captions
-from .bleu_statistics import bleu_from_statistics, bleu_statistics, brevity_penalty, ngram_precisions
+from .bleu import BLEU, bleu_from_statistics, bleu_statistics, brevity_penalty, ngram_precisions, score_captions
 from .bootstrap import bootstrap_totals, percentile_interval
 from .caption_metrics import caption_metrics, tokenizer_normalizer
 from .ctc_metrics import argmax_logits, ctc_metrics, decode_paths
 from .label_error import LABEL_COLUMNS, label_error, label_metrics, label_statistics, ranked_labels, score_labels
 from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, label_scorer, transcript_scorer
-from .wer import WER, score_transcripts
-from .wer_statistics import WER_COLUMNS, error_rates, wer_statistics
+from .wer import WER, WER_COLUMNS, error_rates, score_transcripts, wer_statistics
 from .words import TEXT_NORMALIZERS, normalize_caption, normalize_transcript
 
 __all__ = [

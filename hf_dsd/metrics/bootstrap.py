@@ -16,14 +16,11 @@ def bootstrap_totals(statistics: Statistics, n_bootstrap: int, seed: int) -> Sta
 
     Args:
         statistics: (rows, counts), for example from `bleu_statistics` or `wer_statistics`.
-        n_bootstrap: Number of resamples, at least 1.
+        n_bootstrap: Number of resamples, at least 1; a ValueError for less, as for a negative seed.
         seed: Seed of the draws, at least 0.
 
     Returns:
         (n_bootstrap, counts) int64 sums.
-
-    Raises:
-        ValueError: If `n_bootstrap` < 1 or `seed` < 0.
 
     References:
         Koehn, `Statistical Significance Tests for Machine Translation Evaluation
@@ -50,13 +47,10 @@ def percentile_interval(samples: Scores, confidence: float = 0.95) -> Scores:
 
     Args:
         samples: (resamples, ...) scores.
-        confidence: Share of the resamples inside, in (0, 1).
+        confidence: Share of the resamples inside, in (0, 1); a ValueError for another.
 
     Returns:
         (2, ...): lower and upper bound.
-
-    Raises:
-        ValueError: If `confidence` is outside (0, 1).
     """
     if not 0.0 < confidence < 1.0:
         raise ValueError(f"confidence must be in (0, 1), got {confidence!r}; 0.95 is customary")

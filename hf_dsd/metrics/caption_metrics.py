@@ -14,16 +14,10 @@ logger = logging.getLogger(__name__)
 
 
 def tokenizer_normalizer(tokenizer: PreTrainedTokenizerBase) -> Callable[[str], str]:
-    """The text normalisation that a tokenizer trains and predicts with.
+    """The text normalisation that a tokenizer trains and predicts with, from raw text to words separated by one space.
 
     Scores mean something only if the references went through what the training captions went through, so a tokenizer's
-    own backend normaliser wins; `normalize_caption` stands in for a tokenizer that has none.
-
-    Args:
-        tokenizer: Any transformers tokenizer, fast or slow.
-
-    Returns:
-        A function from raw to normalised text, words separated by one space.
+    own backend normaliser wins; `normalize_caption` stands in for a tokenizer, fast or slow, that has none.
     """
     backend = getattr(tokenizer, "backend_tokenizer", None)
     normalizer = getattr(backend, "normalizer", None)
@@ -42,17 +36,13 @@ def caption_metrics(
 
     Args:
         tokenizer: Decodes the generated ids, special tokens left out. Its pad id replaces the Trainer's padding, -100.
-        references: All raw captions of each image, in the order of the evaluation rows.
+        references: All raw captions of each image, in the order of the evaluation rows; a ValueError if an image has
+            none left, a TypeError for anything but lists of lists of str.
 
     Returns:
-        A function that takes an `EvalPrediction` whose `predictions` are (images, time) token ids and returns floats
-        only, as the Trainer's logs need: `bleu1`..`bleu4` in [0, 100], `brevity_penalty` in [0, 1] and
-        `caption_length`, the mean length of the predictions in words.
-
-    Raises:
-        TypeError: If `references` is not a list of lists of str.
-        ValueError: If an image has no reference left after normalisation. The returned function raises ValueError if
-            the number of predictions differs from the number of references, or if they are not token ids.
+        A function that takes an `EvalPrediction` whose `predictions` are (images, time) token ids, as many as
+        references, and returns floats only, as the Trainer's logs need: `bleu1`..`bleu4` in [0, 100], `brevity_penalty`
+        in [0, 1] and `caption_length`, the mean length of the predictions in words.
     """
     normalized = normalize_references(tokenizer, references)
 
@@ -71,14 +61,7 @@ def caption_metrics(
 
 
 def normalize_references(tokenizer: PreTrainedTokenizerBase, references: Sequence[Sequence[str]]) -> list[list[str]]:
-    """References as they are scored, in training and afterwards.
-
-    Args:
-        tokenizer: Its normalisation is used.
-        references: All raw captions of each image.
-
-    Returns:
-        The same without those that have no word.
+    """All raw captions of each image as they are scored, in training and afterwards; those without a word are left out.
 
     Raises:
         TypeError: If `references` is not a list of lists of str.
@@ -105,14 +88,11 @@ def _normalize_image(row: int, texts: Sequence[str], normalize: Callable[[str], 
 
 
 def decode_captions(tokenizer: PreTrainedTokenizerBase, predictions: Any) -> list[str]:
-    """Generated captions as they are scored, in training and afterwards.
+    """Generated captions as they are scored, in training and afterwards: one normalised text per image.
 
     Args:
         tokenizer: Decodes the ids and normalises the texts.
         predictions: (images, time) token ids padded with -100, or a tuple that begins with them.
-
-    Returns:
-        One normalised text per image.
 
     Raises:
         ValueError: If the predictions are not token ids, or the tokenizer has no pad token.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import datasets
 import evaluate
 
 
@@ -40,31 +41,26 @@ class CheckedMetric(evaluate.Metric):
     check: Callable[[Sequence[Any], Sequence[Any]], None]
 
     def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
-        """Stores one prediction with its reference until `compute()`.
-
-        Args:
-            prediction: One text.
-            reference: What it is compared with.
-            **kwargs: Passed on to `evaluate.Metric.add`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_pairs`.
-            ValueError: As `check_pairs`.
-        """
+        """Stores one prediction with its reference until `compute()`; raises what `check_pairs` raises."""
         type(self).check([prediction], [reference])
         super().add(prediction=prediction, reference=reference, **kwargs)
 
     def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
-        """Stores a batch until `compute()`; `compute(predictions=..., references=...)` passes through here too.
-
-        Args:
-            predictions: One text per example.
-            references: What each is compared with.
-            **kwargs: Passed on to `evaluate.Metric.add_batch`, which rejects unknown names.
-
-        Raises:
-            TypeError: As `check_pairs`.
-            ValueError: As `check_pairs`.
-        """
+        """Stores a batch until `compute()`, whose own texts pass through here too; raises what `check_pairs` raises."""
         type(self).check(predictions, references)
         super().add_batch(predictions=list(predictions), references=list(references), **kwargs)
+
+
+def metric_info(metric: type, description: str, citation: str, references: Any) -> evaluate.MetricInfo:
+    """What `evaluate` shows of a metric of texts, and stores them as; its class's docstring says how to use it."""
+    return evaluate.MetricInfo(
+        description=description,
+        citation=citation,
+        inputs_description=metric.__doc__ or "",
+        features=datasets.Features({"predictions": datasets.Value("string"), "references": references}),
+    )
+
+
+def signature(**fields: object) -> str:
+    """How a number was made, in sacrebleu's style, `case:lc|tok:none`; fields that are None are left out."""
+    return "|".join(f"{name}:{value}" for name, value in fields.items() if value is not None)

@@ -23,14 +23,12 @@ def argmax_logits(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
     are the model's business: it must predict blank there.
 
     Args:
-        logits: (batch, frames, symbols) float, or a model's outputs after the loss with the logits first.
+        logits: (batch, frames, symbols) float, or a model's outputs after the loss with the logits first; a ValueError
+            for another number of dimensions.
         labels: Ignored; the Trainer passes them.
 
     Returns:
         (batch, frames) int64 ids, -100 in frames that the Trainer added.
-
-    Raises:
-        ValueError: If the logits are not three-dimensional.
     """
     frames = logits[0] if isinstance(logits, (tuple, list)) else logits
     if frames.ndim != 3:
@@ -41,9 +39,7 @@ def argmax_logits(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
     return torch.where(best == _TRAINER_PADDING, _TRAINER_PADDING, ids)
 
 
-def ctc_metrics(
-    processor: ProcessorMixin | PreTrainedTokenizerBase,
-) -> Callable[[EvalPrediction], dict[str, float]]:
+def ctc_metrics(processor: ProcessorMixin | PreTrainedTokenizerBase) -> Callable[[EvalPrediction], dict[str, float]]:
     """Builds the `compute_metrics` that scores greedy CTC transcripts against the labels.
 
     For a Trainer with `preprocess_logits_for_metrics=argmax_logits`. References are decoded from the labels, so they
@@ -52,16 +48,12 @@ def ctc_metrics(
 
     Args:
         processor: A CTC tokenizer such as `Wav2Vec2CTCTokenizer`, whose pad token is the blank and whose decoding
-            merges repeats, or a processor that has one as `tokenizer`.
+            merges repeats, or a processor that has one as `tokenizer`; without a pad token, a ValueError.
 
     Returns:
         A function that takes an `EvalPrediction` with (utterances, frames) ids and (utterances, time) label ids, either
         padded with -100, and returns floats only, as the Trainer's logs need: `wer` and `cer` (fractions), and the
-        counts `substitutions`, `insertions`, `deletions` and `words`, as at `WER`. It raises ValueError if predictions
-        or labels are not ids.
-
-    Raises:
-        ValueError: If the tokenizer has no pad token.
+        counts `substitutions`, `insertions`, `deletions` and `words`, as at `WER`.
     """
     tokenizer = getattr(processor, "tokenizer", processor)
     if tokenizer.pad_token_id is None:
@@ -81,13 +73,7 @@ def decode_paths(tokenizer: PreTrainedTokenizerBase, predictions: object) -> lis
 
     Args:
         tokenizer: A CTC tokenizer whose pad token is the blank.
-        predictions: (utterances, frames) ids padded with -100, or a tuple that begins with them.
-
-    Returns:
-        One text per utterance.
-
-    Raises:
-        ValueError: If the predictions are not ids.
+        predictions: (utterances, frames) ids padded with -100, or a tuple that begins with them; else a ValueError.
     """
     frames = predictions[0] if isinstance(predictions, tuple) else predictions
     # Special tokens must stay in: the tokenizer drops them before it merges repeats, and without the blank between

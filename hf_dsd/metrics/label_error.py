@@ -1,7 +1,6 @@
 """Top-1 and top-5 error of a classifier, in the shape of the other scores: counts per example whose sums make the rate.
 
-References:
-    The paper's tables give top-1 and top-5 error.
+The paper's tables give top-1 and top-5 error.
 """
 
 from collections.abc import Sequence
@@ -13,7 +12,7 @@ from torch import Tensor
 from transformers import EvalPrediction
 
 from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
-from .checked_metric import check_pairs
+from .checked_metric import check_pairs, signature
 
 TOP = 5
 """How many classes count for the second error."""
@@ -25,14 +24,12 @@ def ranked_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
     """The best classes of every example: `Trainer(preprocess_logits_for_metrics=ranked_labels)`.
 
     Args:
-        logits: (batch, classes) float, or a model's outputs after the loss with the logits first.
+        logits: (batch, classes) float, or a model's outputs after the loss with the logits first; a ValueError for
+            another number of dimensions.
         labels: Ignored; the Trainer passes them.
 
     Returns:
         (batch, 5) int64, the best first; as many as there are where there are fewer classes.
-
-    Raises:
-        ValueError: If the logits are not two-dimensional.
     """
     classes = logits[0] if isinstance(logits, (tuple, list)) else logits
     if classes.ndim != 2:
@@ -43,8 +40,7 @@ def ranked_labels(logits: Tensor | tuple[Tensor, ...], labels: Tensor | None = N
 def label_metrics(evaluation: EvalPrediction) -> dict[str, float]:
     """`compute_metrics` of a classifier whose logits went through `ranked_labels`: `error` and `error_top5`, fractions.
 
-    Raises:
-        ValueError: If a label is hidden (negative).
+    A hidden (negative) label is a ValueError.
     """
     labels = np.ravel(evaluation.label_ids)
     check_labels(labels.tolist())
@@ -67,11 +63,8 @@ def check_labels(labels: Sequence[int], classes: int | None = None) -> None:
     """Refuses hidden labels: -1 says nothing about a class, though Python takes it for the last one.
 
     Args:
-        labels: Index of each example's class.
+        labels: Index of each example's class; a ValueError if one is negative or no class.
         classes: How many there are; None checks the sign only.
-
-    Raises:
-        ValueError: If a label is negative or no class.
     """
     wrong = [row for row, label in enumerate(labels) if label < 0 or (classes is not None and label >= classes)]
     if wrong:
@@ -83,11 +76,7 @@ def check_labels(labels: Sequence[int], classes: int | None = None) -> None:
 
 
 def label_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:
-    """(examples, 2) counts of errors and examples; see `LABEL_COLUMNS`.
-
-    Raises:
-        ValueError: If the two differ in length, or are empty.
-    """
+    """(examples, 2) counts of errors and examples, `LABEL_COLUMNS`; a ValueError for lists that are empty or differ."""
     check_pairs(predictions, references, "example", "give those of one split")
     return error_counts(
         [prediction != reference for prediction, reference in zip(predictions, references, strict=True)]
@@ -111,22 +100,19 @@ def score_labels(
 
     Args:
         predictions: Name of the predicted class of each example.
-        references: Name of the true one.
+        references: Name of the true one; a ValueError if the two are empty or differ in length.
         n_bootstrap: Resamples for the 95 % interval `error_ci`; 0 leaves it out.
-        seed: Of the resamples.
+        seed: Seed of the resamples, at least 0.
 
     Returns:
         `error` and `accuracy` (fractions), `error_ci`, `examples` and `signature`.
-
-    Raises:
-        ValueError: If the two differ in length, or are empty.
     """
     statistics = label_statistics(predictions, references)
     scores = rate_of_errors("error", statistics, n_bootstrap, seed)
     return scores | {
         "accuracy": 1 - scores["error"],  # which the Hub knows
         "examples": len(statistics),
-        "signature": f"top:1|bs:{n_bootstrap}|seed:{seed}",
+        "signature": signature(top=1, bs=n_bootstrap, seed=seed),
     }
 
 

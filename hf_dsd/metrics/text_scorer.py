@@ -7,14 +7,12 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase
 
-from .bleu import score_counts
-from .bleu_statistics import MAX_ORDER, bleu_from_statistics, bleu_statistics
+from .bleu import score_captions
 from .caption_metrics import decode_captions, normalize_references
 from .ctc_metrics import decode_paths
 from .f1 import score_f1
 from .label_error import check_labels, error_counts, ranked_errors, rate_of_errors, score_labels
-from .wer import score_transcripts
-from .wer_statistics import check_transcripts
+from .wer import check_transcripts, score_transcripts
 from .words import normalize_transcript
 
 N_BOOTSTRAP = 1000
@@ -23,7 +21,7 @@ N_BOOTSTRAP = 1000
 
 @dataclass(frozen=True)
 class TextScorer:
-    """How the predictions of one split become texts and scores.
+    """How the predictions of one split become texts and scores; a ValueError if there is not one id per example.
 
     Attributes:
         metric: The headline score, a key of the scores: "bleu4", "wer" or "error".
@@ -67,19 +65,15 @@ def caption_scorer(
     Args:
         tokenizer: Decodes the generated ids.
         ids: Name of each image.
-        references: Raw captions of each image; those without a word are dropped, as `caption_metrics` does.
-
-    Raises:
-        TypeError: If `references` is not a list of lists of str.
-        ValueError: If an image has no reference with a word, or no id.
+        references: Raw captions of each image; those without a word are dropped, as `caption_metrics` does, and what it
+            refuses is refused.
     """
     normalized = normalize_references(tokenizer, references)
 
     def score(texts: Sequence[str], predictions: Any = None) -> Mapping[str, Any]:
-        counts = bleu_statistics(texts, normalized)
-        without_penalty = bleu_from_statistics(counts.sum(axis=0), with_brevity_penalty=False)
-        scores = score_counts(counts, normalized, n_bootstrap=N_BOOTSTRAP)
-        return {**scores, "bleu4_without_penalty": float(without_penalty[MAX_ORDER - 1])}
+        scores = score_captions(texts, normalized, n_bootstrap=N_BOOTSTRAP)
+        penalty = scores["brevity_penalty"]  # a factor: counting again would give the same
+        return {**scores, "bleu4_without_penalty": scores["bleu4"] / penalty if penalty else 0.0}
 
     return TextScorer("bleu4", True, ids, normalized, partial(decode_captions, tokenizer), score)
 
@@ -97,13 +91,9 @@ def transcript_scorer(
     Args:
         tokenizer: A CTC tokenizer; its pad token is the blank.
         ids: Name of each utterance.
-        references: Raw transcript of each utterance.
+        references: Raw transcript of each utterance, at least one; a TypeError if one is no str.
         skipped: Utterances of the split that were left out because they could not be used; the signature says so.
         speakers: Who speaks each utterance, where all are known: an interval then draws speakers.
-
-    Raises:
-        TypeError: If a reference is not a str.
-        ValueError: If there is no utterance, or not one id and, if given, speaker for each.
     """
     check_transcripts(references, references)
 
@@ -127,11 +117,8 @@ def label_scorer(
     Args:
         class_names: By label.
         ids: Name of each example.
-        labels: Index of each example's class.
+        labels: Index of each example's class; a ValueError if one is hidden (-1) or no class.
         with_f1: Whether the macro F1 is scored, too, with its interval; of few classes, since it counts each.
-
-    Raises:
-        ValueError: If a label is hidden (-1) or no class, or there is not one id per example.
     """
     check_labels(labels, len(class_names))
     references = [class_names[label] for label in labels]

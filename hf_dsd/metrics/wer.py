@@ -1,4 +1,8 @@
-"""Word and character error rate of transcripts, as an `evaluate` metric."""
+"""Word and character error rate of transcripts, as an `evaluate` metric.
+
+The counts of a test set are the sums of its utterances' counts, so a resample or a swap between two systems costs an
+addition.
+"""
 
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -6,13 +10,27 @@ from typing import Any
 
 import datasets
 import evaluate
+import numpy as np
+from rapidfuzz.distance import Levenshtein
 
-from .bootstrap import bootstrap_totals, percentile_interval
-from .checked_metric import CheckedMetric
-from .wer_statistics import WER_COLUMNS, check_transcripts, error_rates, wer_statistics
+from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
+from .checked_metric import CheckedMetric, check_pairs, metric_info, signature
+from .words import normalize_transcript
 
+WER_COLUMNS = ("substitutions", "insertions", "deletions", "words", "character_errors", "characters")
+"""Columns of `wer_statistics`; `words` and `characters` are the references', spaces between words included."""
+
+_EDITS = ("replace", "insert", "delete")  # in the order of the first columns
 _DESCRIPTION = "Word and character error rate, lower-cased, without punctuation but apostrophes, words split at spaces."
 _CITATION = "Morris, Maier and Green, From WER and RIL to MER and WIL, Interspeech 2004."
+
+
+def check_transcripts(predictions: Sequence[str], references: Sequence[str]) -> None:
+    """`check_pairs` of utterances, one reference each; either may be an empty text."""
+    check_pairs(predictions, references, "utterance", "an utterance without words is an empty str")
+    for row, text in enumerate(references):
+        if not isinstance(text, str):
+            raise TypeError(f"references[{row}] must be a str, got {text!r:.80}; give one reference each")
 
 
 class WER(CheckedMetric):
@@ -25,7 +43,7 @@ class WER(CheckedMetric):
         n_bootstrap: Resamples of the utterances for a 95 % percentile interval; 0 (default) computes none.
         seed: Seed of the resamples, at least 0. Default 0.
         decoding: How the predictions were made, for the signature, for example "greedy". Default: not stated.
-        skipped: Utterances of the set that were left out, for the signature. Default 0.
+        skipped: Utterances of the set that could not be used and were left out, for the signature. Default 0.
 
     and returns a dict:
         wer, cer: Word and character error rate, at least 0; above 1 where more is inserted than spoken. Spaces between
@@ -40,32 +58,16 @@ class WER(CheckedMetric):
     as jiwer's; `words` is then 0.
 
     Wrong shapes raise before anything is stored: TypeError for a string where a list belongs and for entries that are
-    not strings, ValueError for empty lists and different lengths.
+    not strings, ValueError for empty lists, different lengths, and a negative `n_bootstrap` or `seed`.
     """
 
     check = staticmethod(check_transcripts)
 
     def _info(self) -> evaluate.MetricInfo:
-        texts = datasets.Value("string")
-        return evaluate.MetricInfo(
-            description=_DESCRIPTION,
-            citation=_CITATION,
-            inputs_description=WER.__doc__ or "",
-            features=datasets.Features({"predictions": texts, "references": texts}),
-        )
+        return metric_info(WER, _DESCRIPTION, _CITATION, datasets.Value("string"))
 
-    def _compute(
-        self,
-        predictions: Sequence[str],
-        references: Sequence[str],
-        n_bootstrap: int = 0,
-        seed: int = 0,
-        decoding: str | None = None,
-        skipped: int = 0,
-    ) -> dict[str, Any]:
-        return score_transcripts(
-            predictions, references, n_bootstrap=n_bootstrap, seed=seed, decoding=decoding, skipped=skipped
-        )
+    def _compute(self, predictions: Sequence[str], references: Sequence[str], **options: Any) -> dict[str, Any]:
+        return score_transcripts(predictions, references, **options)
 
 
 def score_transcripts(
@@ -77,23 +79,7 @@ def score_transcripts(
     decoding: str | None = None,
     skipped: int = 0,
 ) -> dict[str, Any]:
-    """What `WER.compute` returns, without the cache file that `evaluate` writes.
-
-    Args:
-        predictions: One text per utterance.
-        references: One text per utterance.
-        n_bootstrap: Resamples for a 95 % interval; 0 computes none.
-        seed: Seed of the resamples, at least 0.
-        decoding: How the predictions were made, for the signature; None leaves it out.
-        skipped: Utterances of the set that were left out because they could not be used, for the signature.
-
-    Returns:
-        The keys listed at `WER`.
-
-    Raises:
-        TypeError: As `check_transcripts`.
-        ValueError: As `check_transcripts`, or if `n_bootstrap` or `seed` is negative.
-    """
+    """What `WER.compute` takes, returns and raises, without the cache file that `evaluate` writes."""
     if n_bootstrap < 0:
         raise ValueError(f"n_bootstrap must be at least 0, got {n_bootstrap}; 0 computes no interval")
     statistics = wer_statistics(predictions, references)
@@ -101,24 +87,63 @@ def score_transcripts(
     wer, cer = error_rates(totals)
     result: dict[str, Any] = {"wer": float(wer), "cer": float(cer)}
     if n_bootstrap:
-        low, high = percentile_interval(error_rates(bootstrap_totals(statistics, n_bootstrap, seed)))
-        result["wer_ci"], result["cer_ci"] = [float(low[0]), float(high[0])], [float(low[1]), float(high[1])]
-    result.update({name: int(total) for name, total in zip(WER_COLUMNS[:4], totals[:4], strict=True)})
-    result["signature"] = _signature(n_bootstrap, seed, decoding, skipped)
+        interval = percentile_interval(error_rates(bootstrap_totals(statistics, n_bootstrap, seed)))
+        result["wer_ci"], result["cer_ci"] = interval.T.tolist()
+    result |= {name: int(total) for name, total in zip(WER_COLUMNS[:4], totals[:4], strict=True)}
+    result["signature"] = signature(
+        nrefs=1,
+        skipped=skipped or None,
+        bs=n_bootstrap or None,
+        seed=seed if n_bootstrap else None,
+        decoding=decoding or None,
+        case="lc",
+        punct="apostrophes only",
+        unicode="NFC",
+        tok="spaces",
+        cer="with spaces",
+        version=f"rapidfuzz {version('rapidfuzz')}",
+    )
     return result
 
 
-def _signature(n_bootstrap: int, seed: int, decoding: str | None, skipped: int) -> str:
-    fields = {
-        "nrefs": "1",
-        **({"skipped": str(skipped)} if skipped else {}),
-        **({"bs": str(n_bootstrap), "seed": str(seed)} if n_bootstrap else {}),
-        **({"decoding": decoding} if decoding else {}),
-        "case": "lc",
-        "punct": "apostrophes only",
-        "unicode": "NFC",
-        "tok": "spaces",
-        "cer": "with spaces",
-        "version": f"rapidfuzz {version('rapidfuzz')}",
-    }
-    return "|".join(f"{name}:{value}" for name, value in fields.items())
+def wer_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:
+    """Counts word and character errors per utterance after `normalize_transcript` on both sides.
+
+    The alignment has the fewest errors possible; where several have, which of substitution, insertion and deletion they
+    are is rapidfuzz's choice, and so jiwer's.
+
+    Args:
+        predictions: One raw text per utterance.
+        references: One raw text per utterance.
+
+    Returns:
+        (utterances, 6) int64, the columns `WER_COLUMNS`. An empty reference has one insertion per predicted word, an
+        empty prediction one deletion per reference word.
+
+    Raises:
+        TypeError: If a text is no str, or a string stands where a list belongs.
+        ValueError: If a list is empty, or the two differ in length.
+    """
+    check_transcripts(predictions, references)
+    statistics = np.zeros((len(references), len(WER_COLUMNS)), dtype=np.int64)
+    for counts, prediction, reference in zip(statistics, predictions, references, strict=True):
+        hypothesis, target = normalize_transcript(prediction), normalize_transcript(reference)
+        words = target.split()
+        counts[3], counts[5] = len(words), len(target)
+        if hypothesis != target:
+            edits = [tag for tag, _, _ in Levenshtein.editops(words, hypothesis.split()).as_list()]
+            counts[:3] = [edits.count(tag) for tag in _EDITS]
+            counts[4] = Levenshtein.distance(target, hypothesis)
+    return statistics
+
+
+def error_rates(totals: Statistics) -> Scores:
+    """Word and character error rate, (..., 2), of (..., 6) sums of `wer_statistics`.
+
+    Fractions, at least 0; above 1 where more is inserted than spoken. Where all references are empty the rate would be
+    a division by zero: it is then the number of inserted words or characters, as jiwer's, and so always finite.
+    """
+    counts = np.asarray(totals).astype(np.float64)
+    word_errors, words = counts[..., :3].sum(axis=-1), counts[..., 3]
+    rates = [word_errors / np.maximum(words, 1.0), counts[..., 4] / np.maximum(counts[..., 5], 1.0)]
+    return np.stack(rates, axis=-1)

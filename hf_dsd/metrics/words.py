@@ -14,15 +14,9 @@ _INVISIBLE = re.compile(r"[\u034f\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U00
 def normalize_caption(text: str) -> str:
     """Lower-cases, keeps letters with their marks, digits and spaces, and joins the words by single spaces.
 
-    Any script, composed as Unicode NFC. Other characters are removed, not replaced: `tri-colored` becomes `tricolored`,
-    the convention of NeuralTalk's preprocessing. The tokenizers of `build_caption_tokenizer` carry the same rule in
-    their files.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        Words separated by one space; empty if nothing is left.
+    Any script, composed as Unicode NFC; empty if nothing is left. Other characters are removed, not replaced:
+    `tri-colored` becomes `tricolored`, the convention of NeuralTalk's preprocessing. The tokenizers of
+    `build_caption_tokenizer` carry the same rule in their files.
     """
     return _keep_words(text, "", "")
 
@@ -30,15 +24,9 @@ def normalize_caption(text: str) -> str:
 def normalize_transcript(text: str) -> str:
     """Lower-cases, keeps letters with their marks, digits and apostrophes, and joins the words by single spaces.
 
-    Any script, composed as Unicode NFC; typographic apostrophes become `'`. Characters without a shape of their own
-    (joiners, soft hyphens, direction marks: Unicode's category Cf) vanish. Others separate words, so `twenty-one` is
-    two words and `A.T.&T.` is three; an apostrophe that stands alone is punctuation too.
-
-    Args:
-        text: Any text.
-
-    Returns:
-        Words separated by one space; empty if nothing is left.
+    Any script, composed as Unicode NFC; empty if nothing is left. Typographic apostrophes become `'`. Characters
+    without a shape of their own (joiners, soft hyphens, direction marks: Unicode's category Cf) vanish. Others separate
+    words, so `twenty-one` is two words and `A.T.&T.` is three; an apostrophe that stands alone is punctuation too.
     """
     return " ".join(_LONE_APOSTROPHE.sub(" ", _keep_words(text.translate(_APOSTROPHES), "'", " ")).split())
 

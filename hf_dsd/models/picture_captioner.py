@@ -30,6 +30,3 @@ def save_picture_captioner(source: str | Path, target: str | Path) -> None:
     captioner = NeuralTalkForConditionalGeneration.from_pretrained(source, dtype="auto")
     processor = NeuralTalkProcessor.from_pretrained(source)
     save_with_code(attach_image_encoder(captioner, processor), processor, target)
-
-
-__all__ = ["save_picture_captioner"]

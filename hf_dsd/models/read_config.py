@@ -20,10 +20,7 @@ UNUSABLE = (
 
 
 def read_config(name_or_path: str | Path) -> PreTrainedConfig:
-    """Reads a model's configuration.
-
-    Args:
-        name_or_path: A folder with a `config.json`, or a name on the Hub.
+    """Reads the configuration of a model, a folder's or one's on the Hub, by name.
 
     Raises:
         OSError: If there is no configuration; says which models a run's folder holds.
@@ -35,6 +32,3 @@ def read_config(name_or_path: str | Path) -> PreTrainedConfig:
         remedy = f"give one of {', '.join(models)}" if models else "give a folder that save_pretrained has written"
         raise FileNotFoundError(f"{folder} holds no {CONFIG_NAME}: {remedy}")
     return AutoConfig.from_pretrained(name_or_path)
-
-
-__all__ = ["read_config"]

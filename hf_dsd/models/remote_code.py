@@ -42,8 +42,8 @@ def save_with_code(model: PreTrainedModel, processor: Any, folder: str | Path, *
     """Saves weights, configurations and processor into a folder, with the Python files that load them.
 
     `AutoModel*.from_pretrained(folder, trust_remote_code=True)` then needs torch and transformers only; where hf_dsd is
-    imported, its own classes load the folder and `trust_remote_code` is not asked for. The process is left as it was:
-    a later `save_pretrained` saves no code.
+    imported, its own classes load the folder and `trust_remote_code` is not asked for. The process is left as it was: a
+    later `save_pretrained` saves no code.
 
     Args:
         model: A NeuralTalk, DeepSpeech or DeepSpeech 2; any other model is saved plainly, without code.
@@ -77,6 +77,3 @@ def _registered(auto_classes: Iterable[tuple[Any, str]]) -> Iterator[None]:
     finally:
         for cls, auto_class in before:
             cls._auto_class = auto_class
-
-
-__all__ = ["MODELS", "save_with_code"]

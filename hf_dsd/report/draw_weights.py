@@ -1,6 +1,7 @@
 """The paper's Figure 2, and what became of the pruned weights."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -107,21 +108,14 @@ def _draw_returns(axes: Axes, layer: SparseLayer) -> None:
     found = returns_by_value(layer)
     if not found:
         return
-    dense = [group.dense for group in found]
-    axes.fill_between(
-        dense,
-        [group.low for group in found],
-        [group.high for group in found],
-        facecolor=light(_PRUNED),
-        alpha=0.22,
-        edgecolor="none",
-        label="10th to 90th percentile",
-    )
-    axes.plot(dense, [group.median for group in found], color=light(_PRUNED), label="median of pruned weights")
+    dense, low, median, high, _ = zip(*found, strict=True)
+    range_style: dict[str, Any] = {"facecolor": light(_PRUNED), "alpha": 0.22, "edgecolor": "none"}
+    axes.fill_between(dense, low, high, **range_style, label="10th to 90th percentile")
+    axes.plot(dense, median, color=light(_PRUNED), label="median of pruned weights")
     axes.plot(dense, dense, color=light("muted"), linewidth=1, linestyle="dashed", label="back to the old value")
     axes.axhline(0, color=light("rule"), linewidth=0.8)
-    high = max(max(abs(group.low), abs(group.high), abs(group.dense)) for group in found)
-    axes.set_ylim(-1.1 * high, 1.75 * high)
+    reach = max(map(abs, (*dense, *low, *high)))
+    axes.set_ylim(-1.1 * reach, 1.75 * reach)
     axes.legend(loc="upper left")
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import partial
 
 import numpy as np
 import sacrebleu
@@ -18,16 +19,15 @@ from hf_dsd.runs.scores import PhaseScores, ScoredExample
 
 EXTREMES = 2
 SPACED = 2
+_MEASURES = {"wer": "number of word errors", "cer": "number of word errors", "error": "top-1 error"}
 
 
 @dataclass(frozen=True)
 class ShownExample:
-    """One example that every model answered.
+    """One example, by its place in the split and its name, that every model answered.
 
     Attributes:
-        row: Its place in the split.
         why: `gain`, `loss` or `evenly spaced`.
-        id: Its name.
         references: What people said.
         predictions: What each model said, in the order of the models.
         qualities: How good each answer is: see `example_qualities`; None without a measure.
@@ -43,17 +43,13 @@ class ShownExample:
 
 @dataclass(frozen=True)
 class ExampleChoice:
-    """The shown examples and how all of them came out.
+    """The shown examples, in the order gains, losses, evenly spaced, and how all of them came out.
 
     Attributes:
-        labels: The names of the models; `baseline` and `system` are indices into it.
-        baseline: The model compared with.
-        system: The model compared.
+        labels: The names of the models.
+        baseline: Index of the model compared with, which answers better where the system has `losses`.
+        system: Index of the model compared, with `wins` and `draws`.
         measure: What ranks the examples, in words; "" without one.
-        wins: Examples that the system answers better.
-        losses: Examples that the baseline answers better.
-        draws: The others.
-        shown: In the order gains, losses, evenly spaced.
     """
 
     labels: Sequence[str]
@@ -67,12 +63,9 @@ class ExampleChoice:
 
 
 def choose_examples(models: Sequence[tuple[str, PhaseScores]], baseline: int, system: int) -> ExampleChoice | None:
-    """Applies the rule to the models' answers to one split; None if they did not answer the same examples.
+    """Applies the rule to (label, scores) of models on one split; None if they did not answer the same examples.
 
-    Args:
-        models: (label, scores) of at least one model.
-        baseline: Index of the model compared with.
-        system: Index of the model compared.
+    `baseline` and `system` are the indices of the model compared with and of the one compared.
     """
     answers = [scores.examples for _, scores in models]
     if not answers[0] or any([row.id for row in found] != [row.id for row in answers[0]] for found in answers):
@@ -95,7 +88,7 @@ def choose_examples(models: Sequence[tuple[str, PhaseScores]], baseline: int, sy
         labels=[label for label, _ in models],
         baseline=baseline,
         system=system,
-        measure=_measure(metric),
+        measure="sentence BLEU-4 (smoothed)" if metric.startswith("bleu") else _MEASURES.get(metric, ""),
         wins=int(np.count_nonzero(difference > 0)),
         losses=int(np.count_nonzero(difference < 0)),
         draws=int(np.count_nonzero(difference == 0)),
@@ -106,12 +99,9 @@ def choose_examples(models: Sequence[tuple[str, PhaseScores]], baseline: int, sy
 def chosen_rows(
     difference: NDArray[np.float64], extremes: int = EXTREMES, spaced: int = SPACED
 ) -> list[tuple[int, str]]:
-    """(row, why) by the rule; no row twice.
+    """(row, why) by the rule, no row twice: at most `extremes` gains and as many losses, then `spaced` rows.
 
-    Args:
-        difference: (examples,) quality of the system minus the baseline's.
-        extremes: At most so many gains, and so many losses.
-        spaced: So many evenly spaced rows.
+    `difference` is (examples,) quality of the system minus the baseline's.
     """
     order = np.argsort(-difference, kind="stable")
     gains = [int(row) for row in order[:extremes] if difference[row] > 0]
@@ -131,29 +121,13 @@ def example_qualities(metric: str, examples: Sequence[ScoredExample]) -> NDArray
     WER and CER: minus the number of word errors. BLEU: sentence BLEU-4, 0..100, smoothed (sacrebleu's "exp"). Top-1
     error of a classifier: 0 for the right class, -1 for a wrong one.
     """
-    if metric == "error":
-        counts = label_statistics([row.prediction for row in examples], [row.references[0] for row in examples])
-        wrong: NDArray[np.int64] = counts[:, 0]
-        return -wrong.astype(np.float64)
-    if metric in ("wer", "cer"):
-        counts = wer_statistics([row.prediction for row in examples], [row.references[0] for row in examples])
-        errors: NDArray[np.int64] = counts[:, :3].sum(axis=1)
-        return -errors.astype(np.float64)
     if metric.startswith("bleu"):
-        scores = [
-            sacrebleu.sentence_bleu(row.prediction, list(row.references), tokenize="none", lowercase=True).score
-            for row in examples
-        ]
-        return np.array(scores, np.float64)
-    return None
-
-
-def _measure(metric: str) -> str:
-    if metric in ("wer", "cer"):
-        return "number of word errors"
+        score = partial(sacrebleu.sentence_bleu, tokenize="none", lowercase=True)
+        return np.array([score(row.prediction, list(row.references)).score for row in examples], np.float64)
+    texts = [row.prediction for row in examples], [row.references[0] for row in examples]
     if metric == "error":
-        return "top-1 error"
-    return "sentence BLEU-4 (smoothed)" if metric.startswith("bleu") else ""
+        return -label_statistics(*texts)[:, 0].astype(np.float64)
+    return -wer_statistics(*texts)[:, :3].sum(axis=1).astype(np.float64) if metric in ("wer", "cer") else None
 
 
 def mark_words(prediction: str, references: Sequence[str]) -> list[tuple[str, bool]]:
@@ -161,21 +135,12 @@ def mark_words(prediction: str, references: Sequence[str]) -> list[tuple[str, bo
 
     A transcript has one reference and is aligned with it. A caption has several, and a word of it is right if one of
     them holds it, at most as often as the one that has it most: what BLEU counts of single words.
-
-    Args:
-        prediction: Words separated by white space.
-        references: What people said; at least one.
     """
     words = prediction.split()
-    if len(references) > 1:
-        return _mark_by_count(words, references)
-    right: set[int] = set()
-    for block in SequenceMatcher(None, references[0].split(), words, autojunk=False).get_matching_blocks():
-        right |= set(range(block.b, block.b + block.size))
-    return [(word, index not in right) for index, word in enumerate(words)]
-
-
-def _mark_by_count(words: Sequence[str], references: Sequence[str]) -> list[tuple[str, bool]]:
+    if len(references) == 1:
+        blocks = SequenceMatcher(None, references[0].split(), words, autojunk=False).get_matching_blocks()
+        right = {index for block in blocks for index in range(block.b, block.b + block.size)}
+        return [(word, index not in right) for index, word in enumerate(words)]
     left: Counter[str] = Counter()
     for reference in references:
         left |= Counter(reference.split())

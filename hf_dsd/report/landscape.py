@@ -7,6 +7,7 @@ such a claim can be held against. `measure_landscape` makes them.
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from hf_dsd.files import read_json_object, write_json
+from hf_dsd.runs.json_checks import is_number, is_text, list_of, values
 
 from .svg_figure import ARM_COLOURS, Draw, arm_role, label_panel, light
 
@@ -27,11 +29,9 @@ _MARKERS = "os^Dv*"
 
 @dataclass(frozen=True)
 class Line:
-    """The loss along the straight line between two models.
+    """The loss along the straight line from the model `start` to the model `end`.
 
     Attributes:
-        start: Name of the model at position 0.
-        end: Name of the model at position 1.
         positions: t in [0, 1], rising; the weights are (1 - t) start + t end.
         losses: The loss at each of these positions.
     """
@@ -57,8 +57,7 @@ class Landscape:
         radii: How far the perturbations reach, relative to the weights' norm.
         sharpness: Model -> its sharpness at each radius.
         spread: Model -> the sample standard deviation over the directions, at each radius.
-        directions: Number of random directions.
-        seed: What the directions were drawn with.
+        directions: Number of random directions, drawn with `seed`.
         definition: What sharpness is, in words.
         data: What the loss was measured on.
         batch_norm: How batch norm's statistics were treated, in words; "" for a model without.
@@ -90,12 +89,7 @@ class Landscape:
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "Landscape":
-        """Reads what `write` wrote.
-
-        Raises:
-            FileNotFoundError: If the folder has no `landscape.json`.
-            ValueError: If the file is damaged, or a newer version of hf_dsd wrote it.
-        """
+        """Reads what `write` wrote; a file that is damaged, or of a newer version of hf_dsd, is a ValueError."""
         path = Path(folder) / LANDSCAPE_FILE_NAME
         try:
             content = read_json_object(path)
@@ -114,44 +108,38 @@ def _check(content: Mapping[str, Any]) -> None:
     if content.keys() != names:
         raise ValueError(f"it lacks or does not know {', '.join(sorted(content.keys() ^ names))}")
     losses, radii, lines = content["losses"], content["radii"], content["lines"]
-    if not isinstance(losses, dict) or not losses or not _are_numbers(list(losses.values())):
+    if not values(is_number)(losses) or not losses:
         raise ValueError("'losses' must give each model a number")
-    if not _are_numbers(radii) or not radii:
+    if not list_of(is_number)(radii) or not radii:
         raise ValueError("'radii' must be numbers")
     for name in ("sharpness", "spread"):
         found = content[name]
         if not isinstance(found, dict) or found.keys() != losses.keys():
             raise ValueError(f"{name!r} must be of the models of 'losses'")
-        if not all(_are_numbers(row) and len(row) == len(radii) for row in found.values()):
+        if not values(list_of(is_number, len(radii)))(found):
             raise ValueError(f"{name!r} must hold a number for each radius")
-    if not isinstance(lines, list) or not all(map(_is_line, lines)):
+    if not list_of(_is_line)(lines):
         raise ValueError("'lines' must have start, end, and as many positions as losses")
-    if not all(isinstance(content[name], str) for name in ("definition", "data", "batch_norm")):
+    if not all(is_text(content[name]) for name in ("definition", "data", "batch_norm")):
         raise ValueError("'definition', 'data' and 'batch_norm' must be texts")
 
 
 def _is_line(line: Any) -> bool:
     if not isinstance(line, dict) or line.keys() != {field.name for field in fields(Line)}:
         return False
-    positions, losses = line["positions"], line["losses"]
-    names = isinstance(line["start"], str) and isinstance(line["end"], str)
-    return names and _are_numbers(positions) and _are_numbers(losses) and 0 < len(positions) == len(losses)
-
-
-def _are_numbers(values: Any) -> bool:
-    return isinstance(values, list) and all(isinstance(value, float | int) for value in values)
+    numbers = list_of(is_number)(line["positions"]) and list_of(is_number, len(line["positions"]))(line["losses"])
+    return numbers and bool(line["losses"]) and is_text(line["start"]) and is_text(line["end"])
 
 
 def draw_landscapes(landscapes: Mapping[str, Landscape], primary: str) -> Draw:
     """Returns how to draw the primary run's lines, and all runs' sharpness at the largest radius that they share.
 
-    Args:
-        landscapes: Label of a run (`dsd, seed 1`) -> its landscape.
-        primary: Whose lines are drawn.
+    Runs are called by their labels (`dsd, seed 1`).
     """
 
     def draw(figure: Figure, wide: bool) -> None:
-        left, right = figure.subplots(1, 2) if wide else figure.subplots(2, 1, height_ratios=_ratios(landscapes))
+        ratios = [3.2, _bars_height(landscapes) + 0.6]
+        left, right = figure.subplots(1, 2) if wide else figure.subplots(2, 1, height_ratios=ratios)
         _draw_lines(left, landscapes[primary])
         _draw_sharpness(right, landscapes)
 
@@ -160,12 +148,12 @@ def draw_landscapes(landscapes: Mapping[str, Landscape], primary: str) -> Draw:
 
 def landscape_height(landscapes: Mapping[str, Landscape]) -> tuple[float, float]:
     """Inches for the wide and the narrow figure."""
-    rows = 0.24 * sum(len(found.losses) for found in landscapes.values())
-    return max(3.2, rows + 1), 3.3 + rows + 0.9
+    bars = _bars_height(landscapes)
+    return max(3.2, bars + 1), 3.3 + bars + 0.9
 
 
-def _ratios(landscapes: Mapping[str, Landscape]) -> list[float]:
-    return [3.2, 0.24 * sum(len(found.losses) for found in landscapes.values()) + 0.6]
+def _bars_height(landscapes: Mapping[str, Landscape]) -> float:
+    return 0.24 * sum(len(found.losses) for found in landscapes.values())
 
 
 def short_phase(name: str) -> str:
@@ -175,15 +163,9 @@ def short_phase(name: str) -> str:
 
 def _draw_lines(axes: Axes, landscape: Landscape) -> None:
     label_panel(axes, "loss along the straight lines", "position between the two models", "loss")
-    for index, line in enumerate(landscape.lines):
-        axes.plot(
-            line.positions,
-            line.losses,
-            color=light(_LINE_ROLES[index % len(_LINE_ROLES)]),
-            marker=_MARKERS[index % len(_MARKERS)],
-            markersize=3.5,
-            label=f"{short_phase(line.start)} to {short_phase(line.end)}",
-        )
+    for line, role, marker in zip(landscape.lines, cycle(_LINE_ROLES), cycle(_MARKERS), strict=False):
+        label = f"{short_phase(line.start)} to {short_phase(line.end)}"
+        axes.plot(line.positions, line.losses, color=light(role), marker=marker, markersize=3.5, label=label)
     low, high = axes.get_ylim()
     axes.set_ylim(low, high + 0.12 * (len(landscape.lines) + 0.5) * (high - low))  # room for the legend
     if landscape.lines:
@@ -206,20 +188,11 @@ def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape]) -> None:
         if (measured := found.sharpness_at(phase, radius)) is not None
     ]
     names = [f"{run}: {short_phase(phase)}" if len(landscapes) > 1 else short_phase(phase) for run, phase, _, _ in rows]
-    colours = [
-        light(arm_role(run.partition(",")[0]) if run.partition(",")[0] in ARM_COLOURS else "blue") for run, *_ in rows
-    ]
-    places = np.arange(len(rows))
-    axes.barh(places, [value for *_, value, _ in rows], color=colours, height=0.7)
-    axes.errorbar(
-        [value for *_, value, _ in rows],
-        places,
-        xerr=[spread for *_, spread in rows],
-        fmt="none",
-        ecolor=light("ink"),
-        elinewidth=1,
-        capsize=2,
-    )
+    arms = [run.partition(",")[0] for run, *_ in rows]
+    colours = [light(arm_role(arm) if arm in ARM_COLOURS else "blue") for arm in arms]
+    rises, spreads, places = [row[2] for row in rows], [row[3] for row in rows], np.arange(len(rows))
+    axes.barh(places, rises, color=colours, height=0.7)
+    axes.errorbar(rises, places, xerr=spreads, fmt="none", ecolor=light("ink"), elinewidth=1, capsize=2)
     axes.set_yticks(places, names)
     axes.xaxis.set_major_locator(MaxNLocator(4))
     axes.invert_yaxis()

@@ -1,23 +1,18 @@
 """The loss between the models of a run and how sharp each one's minimum is, measured by the run's own trainer.
 
-Sharpness of a model w, at a radius a: the mean over K random directions d, each walked both ways, of
-
-    [L(w + a d) + L(w - a d)] / 2 - L(w)
-
-where d is Gaussian noise that has, filter by filter (index 0 of every tensor of two or more dimensions), the norm of w
-(Li et al., 2018); biases and norms are not moved, pruned weights are moved like any other. Walking both ways cancels
+What sharpness is stands in `SHARPNESS_DEFINITION`; the directions are those of Li et al., and walking both ways cancels
 the slope, so what is left is curvature.
 
 Batch norm is a trap here: the running statistics of two models, interpolated, fit none of the models between them. So
-wherever a model has such statistics they are computed anew before every evaluation, at the ends of the lines too,
-from training batches in training mode, which is how training made them.
+wherever a model has such statistics they are computed anew before every evaluation, at the ends of the lines too, from
+training batches in training mode, which is how training made them.
 
 References:
     Li et al., `Visualizing the Loss Landscape of Neural Nets <https://arxiv.org/abs/1712.09913>`_, 2018, section 4.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import combinations, islice, pairwise
 from typing import Any
 
@@ -64,18 +59,9 @@ def measure_run_landscape(
 ) -> Landscape:
     """Measures the loss between and around the models of a run's finished phases, and writes `landscape.json`.
 
-    Call it after training, with validation data: it chooses nothing, but a test split is to be read once. The trainer's
-    model and torch's random states are as before afterwards.
-
-    Args:
-        trainer: Of the run.
-        dataset: Evaluation rows, whose mean loss is measured.
-        split: What they are called.
-        points: As at `loss_landscape`, like the next three.
-        radii: Of the perturbations.
-        directions: Random directions per model.
-        seed: Of the directions and of dropout while batch norm's statistics are computed.
-        statistics_batches: Training batches for these statistics, > 0.
+    Call it after training, with validation data, named by `split`: it chooses nothing, but a test split is to be read
+    once. The trainer's model and torch's random states are as before afterwards. `points`, `radii`, `directions` and
+    `seed` are those of `loss_landscape`; batch norm's statistics take `statistics_batches` > 0 training batches.
 
     Raises:
         FileNotFoundError: If the run has finished no phase.
@@ -89,6 +75,7 @@ def measure_run_landscape(
     _refuse_sharded(tensors_of(model))
     with kept_weights(model), torch.random.fork_rng():  # a loader draws a seed where its order is random
         batches = list(islice(trainer.get_train_dataloader(), statistics_batches)) if batch_norms(model) else []
+        anew = f"statistics computed anew from {len(batches)} training batches for every loss"
         landscape = loss_landscape(
             {phase: read_weights(folder / phase, model) for phase in phases},
             _loss_of_weights(trainer, model, dataset, batches, seed),
@@ -97,9 +84,7 @@ def measure_run_landscape(
             directions=directions,
             seed=seed,
             data=f"mean loss on the {split} split",
-            batch_norm=f"statistics computed anew from {len(batches)} training batches for every loss"
-            if batches
-            else "",
+            batch_norm=anew if batches else "",
         )
     if trainer.is_world_process_zero():
         landscape.write(folder)
@@ -131,14 +116,9 @@ def batch_norms(model: nn.Module) -> list[nn.Module]:
 def recompute_statistics_(
     trainer: DSDMixin, model: nn.Module, norms: list[nn.Module], batches: Iterable[Mapping[str, Any]], seed: int
 ) -> None:
-    """Sets running statistics to their plain means over batches, as training in training mode would see them.
+    """Sets running statistics to their plain means over training batches, in training mode, dropout included.
 
-    Args:
-        trainer: Puts the batches where the model is.
-        model: Put into training mode meanwhile, dropout included; `seed` makes that repeatable.
-        norms: Its modules with statistics.
-        batches: Of training inputs.
-        seed: Of dropout; the caller's random state stays as it is.
+    `seed` makes dropout repeatable; the caller's random state and the model's mode stay as they are.
     """
     momenta = [norm.momentum for norm in norms]
     was_training = model.training
@@ -178,26 +158,28 @@ def loss_landscape(
     """Measures the loss along the lines between models, and the sharpness of each.
 
     Lines join neighbours, and the first model with the last. It takes 1 + 2 * len(radii) * directions evaluations per
-    model and points - 2 per line: 78 for three models by default.
+    model and points - 2 per line: 78 for three models by default. An argument out of its range is a ValueError.
 
     Args:
         models: Name -> weights, in the order of training; at least one. Tensors of one name have one shape.
         evaluate_loss: From weights to a loss. What is not in floating point keeps the first model's value on a line.
         points: Positions per line, both ends included, at least 2.
-        radii: Of the perturbations, relative to the norm of each filter, > 0.
-        directions: Random directions per model, at least 1.
-        seed: Of the directions, which are the same for every model.
+        radii: How far the perturbations reach, relative to the norm of each filter, > 0.
+        directions: Random directions per model, at least 1, the same ones for every model.
+        seed: Draws the directions.
         data: What the loss is measured on, for the file.
         batch_norm: How `evaluate_loss` treats batch norm's statistics, for the file. A trap: statistics interpolated
             like weights fit no model on the line. `measure_run_landscape` computes them anew.
-
-    Raises:
-        ValueError: If an argument is out of its range, or the models do not have the same tensors.
     """
     _check(models, points, radii, directions)
     losses = {name: evaluate_loss(weights) for name, weights in models.items()}
     names = list(models)
     pairs = [*pairwise(names), *([(names[0], names[-1])] if len(names) > 2 else [])]
+    positions = [index / (points - 1) for index in range(points)]
+    lines = []
+    for start, end in pairs:
+        inner = [evaluate_loss(interpolate(models[start], models[end], position)) for position in positions[1:-1]]
+        lines.append(Line(start, end, positions, [losses[start], *inner, losses[end]]))
     sharpness: dict[str, list[float]] = {}
     spread: dict[str, list[float]] = {}
     for name, weights in models.items():
@@ -206,7 +188,7 @@ def loss_landscape(
         spread[name] = [float(rise.std()) if directions > 1 else 0.0 for rise in rises]
     return Landscape(
         losses=losses,
-        lines=[_line(start, end, models, losses, evaluate_loss, points) for start, end in pairs],
+        lines=lines,
         radii=list(radii),
         sharpness=sharpness,
         spread=spread,
@@ -231,9 +213,8 @@ def interpolate(start: Weights, end: Weights, position: float) -> dict[str, Tens
 def filter_noise(weights: Weights, generator: torch.Generator) -> dict[str, Tensor]:
     """Gaussian noise with the norm of every filter of `weights`; only tensors that have filters are in it.
 
-    Args:
-        weights: Name -> tensor; a filter is one index of dimension 0 of a floating tensor of two or more dimensions.
-        generator: On the CPU: the same noise on every device.
+    A filter is one index of dimension 0 of a floating tensor of two or more dimensions. The generator is on the CPU:
+    the same noise on every device.
     """
     noise = {}
     for name, tensor in weights.items():
@@ -244,26 +225,14 @@ def filter_noise(weights: Weights, generator: torch.Generator) -> dict[str, Tens
     return noise
 
 
-def _line(
-    start: str, end: str, models: Mapping[str, Weights], losses: Mapping[str, float], loss: EvaluateLoss, points: int
-) -> Line:
-    positions = [index / (points - 1) for index in range(points)]
-    inner = [loss(interpolate(models[start], models[end], position)) for position in positions[1:-1]]
-    return Line(start, end, positions, [losses[start], *inner, losses[end]])
-
-
 def _rises(weights: Weights, own: float, loss: EvaluateLoss, radius: float, directions: int, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
     rises = []
-    for noise in _directions(weights, directions, seed):
+    for _ in range(directions):
+        noise = filter_noise(weights, generator)
         both = [loss(_moved(weights, noise, sign * radius)) for sign in (1, -1)]
         rises.append(sum(both) / 2 - own)
     return torch.tensor(rises, dtype=torch.float64)
-
-
-def _directions(weights: Weights, directions: int, seed: int) -> Iterator[dict[str, Tensor]]:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(directions):
-        yield filter_noise(weights, generator)
 
 
 def _moved(weights: Weights, noise: Weights, distance: float) -> dict[str, Tensor]:

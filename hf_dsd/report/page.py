@@ -71,7 +71,7 @@ def write_report(
     landscape = landscape_section(found, figures)
     content = {
         "headline": headline(found),
-        "problems": [*page_problems(found), *landscape.problems],
+        "problems": [*page_problems(found), *landscape["problems"]],
         "timeline": timeline_section(found, figures),
         "scores": scores_section(found),
         "weights": weights_section(found, figures, layer),
@@ -89,13 +89,8 @@ def write_report(
 
 
 def _render(content: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=PackageLoader("hf_dsd.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    options: dict[str, Any] = {"autoescape": True, "trim_blocks": True, "lstrip_blocks": True}
+    environment = Environment(loader=PackageLoader("hf_dsd.report"), undefined=StrictUndefined, **options)
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "percent": lambda value: f"{100 * value:.1f} %",

@@ -1,98 +1,27 @@
 """What each section of the page says, as plain data for the template: the numbers are made here, the words there."""
 
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from hf_dsd.compare.table import comparison_table, verdict_text
 from hf_dsd.runs.metric_names import score_title
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores
 
-from .draw_timeline import draw_timeline, timeline_height
 from .draw_weights import draw_fate, draw_moments
 from .example_choice import ExampleChoice, choose_examples
-from .landscape import LANDSCAPE_FILE_NAME, Landscape, draw_landscapes, landscape_height
+from .landscape import Landscape, draw_landscapes, landscape_height
 from .report_folder import ReportFolder
-from .sparse_layer import Fate, add_fates, five_moments
-from .svg_figure import PageFigure, render_figure
-from .timeline import MAX_POINTS, find_metric, read_curves
-from .weights import RunWeights, read_run_weights
+from .sparse_layer import add_fates, five_moments
+from .svg_figure import render_figure
+from .timeline import MAX_POINTS, draw_timeline, find_metric, read_curves, timeline_height
+from .weights import read_run_weights
 
 LANDSCAPE_SCRIPTS = ("run_captioning.py", "run_speech_recognition_ctc.py")
 """The example scripts that have the flag `--landscape`: advice that names it would crash any other."""
-
-
-@dataclass(frozen=True)
-class WeightsSection:
-    """What happened to the weights of one run.
-
-    Attributes:
-        run: Its label.
-        weights: What its models say.
-        models: Names of the phases whose models are there, in order: the columns of mean and standard deviation.
-        dense: The parameters that stay dense, as the summary lists them.
-        no_layers: Why no layer has been pruned, or "".
-        chosen_by: Why this layer is drawn.
-        moments: Figure 2; None where no layer is drawn.
-        fate_figure: None before the weights are trained again.
-        fate: What the drawn layer's pruned weights became, likewise.
-        fate_of_all: The same of all layers that the phase prunes.
-        not_finite: (phase, how many of the layer's weights are NaN or infinite after it), only where there are any.
-    """
-
-    run: str
-    weights: RunWeights
-    models: Sequence[str]
-    dense: Sequence[Mapping[str, Any]]
-    no_layers: str
-    chosen_by: str = ""
-    moments: PageFigure | None = None
-    fate_figure: PageFigure | None = None
-    fate: Fate | None = None
-    fate_of_all: Fate | None = None
-    not_finite: Sequence[tuple[str, int]] = ()
-
-    @property
-    def extra_zeros(self) -> int:
-        """How many more or fewer zeros the layers have than the run recorded as pruned."""
-        return sum(abs(row.miscounted) for row in self.weights.rows)
-
-
-@dataclass(frozen=True)
-class ScoreTable:
-    """The models that were scored alike, by one metric, with one signature, on one split: (run, scores) of each."""
-
-    metric: str
-    split: str
-    signature: str
-    rows: Sequence[tuple[str, PhaseScores]]
-
-
-@dataclass(frozen=True)
-class LandscapeSection:
-    """Loss between the models and their sharpness; `figure` is None where nobody measured it.
-
-    Attributes:
-        figure: The lines and the bars.
-        primary: Whose lines are drawn.
-        found: Label of a run -> its landscape.
-        problems: The files that cannot be read, a line each.
-        by_flag: True if the run's own script can measure it with `--landscape true`.
-    """
-
-    figure: PageFigure | None
-    primary: str
-    found: Mapping[str, Landscape]
-    problems: Sequence[str]
-    by_flag: bool
-
-    @property
-    def radii(self) -> Sequence[float]:
-        """All radii that any run was measured at, rising."""
-        return sorted({radius for landscape in self.found.values() for radius in landscape.radii})
 
 
 def headline(report: ReportFolder) -> dict[str, Any]:
@@ -142,52 +71,56 @@ def timeline_section(report: ReportFolder, figures: Path) -> dict[str, Any]:
     }
 
 
-def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> WeightsSection:
+def weights_section(report: ReportFolder, figures: Path, wanted: str | None) -> dict[str, Any]:
     """Figure 2 of one layer, the fate of its pruned weights, and the tables of all layers, of the primary run.
 
-    Raises:
-        ValueError: If the wanted layer cannot be drawn.
+    A wanted layer that cannot be drawn is a ValueError.
     """
     run = report.primary
     weights = read_run_weights(run, wanted)
-    dense = [entry for entry in run.summary.get("parameters", ()) if entry["dense_reason"]]
     no_layers = "No layer has been pruned in this run yet." if run.prunes else "This run prunes no layer."
-    section = WeightsSection(run.label, weights, list(run.models), dense, "" if weights.phases else no_layers)
+    section: dict[str, Any] = {
+        "run": run.label,
+        "weights": weights,
+        "models": list(run.models),
+        "dense": [entry for entry in run.summary.get("parameters", ()) if entry["dense_reason"]],
+        "no_layers": "" if weights.phases else no_layers,
+        "moments": None,
+    }
     if weights.layer is None or weights.round is None:
         return section
-    name = weights.layer.name
+    name, phases = weights.layer.name, [model.phase for model in weights.round.models]
     fate = next(row.fate for row in weights.rows if row.name == name)
     moments = five_moments(weights.layer)[: 3 if weights.round.is_last else None]  # then no weight is restored
     titles = ", ".join(moment.title for moment in moments)
     alt = f"Histograms of the weights of {name} at {len(moments)} moments: {titles}"
     height = (2.7, 1.35 * len(moments) + 0.5)
     after = f"Magnitudes of the weights of {name} after re-dense training, and where the pruned ones went"
-    phases = [model.phase for model in weights.round.models]
-    return replace(
-        section,
-        chosen_by="chosen by --layer" if wanted is not None else _why_chosen(weights, name),
-        moments=render_figure("weights", alt, draw_moments(moments), height, figures),
-        fate_figure=render_figure("fate", after, draw_fate(weights.layer), (2.9, 5.4), figures) if fate else None,
-        fate=fate,
-        fate_of_all=add_fates(row.fate for row in weights.rows),
-        not_finite=[(phase, n) for phase, n in zip(phases, weights.layer.not_finite, strict=False) if n],
-    )
+    rest = "" if name == max(weights.rows, key=lambda row: row.weights).name else " that the files hold"
+    not_finite = [int(np.count_nonzero(~np.isfinite(state))) for state in weights.layer.states]
+    return section | {
+        "chosen_by": f"the largest pruned layer{rest}" if wanted is None else "chosen by --layer",
+        "moments": render_figure("weights", alt, draw_moments(moments), height, figures),
+        "fate_figure": render_figure("fate", after, draw_fate(weights.layer), (2.9, 5.4), figures) if fate else None,
+        "fate": fate,
+        "fate_of_all": add_fates(row.fate for row in weights.rows),
+        "not_finite": [(phase, number) for phase, number in zip(phases, not_finite, strict=False) if number],
+        "extra_zeros": sum(abs(row.miscounted) for row in weights.rows),
+    }
 
 
-def _why_chosen(weights: RunWeights, name: str) -> str:
-    largest = max(weights.rows, key=lambda row: row.weights).name
-    return "the largest pruned layer" if name == largest else "the largest pruned layer that the files hold"
-
-
-def scores_section(report: ReportFolder) -> list[ScoreTable]:
+def scores_section(report: ReportFolder) -> list[dict[str, Any]]:
     """Every scored model of every run; models that were scored differently stand in tables of their own."""
     tables: dict[tuple[str, str, str], list[tuple[str, PhaseScores]]] = {}
     for run in report.runs:
         for scores in run.scored:
             alike = (scores.metric, scores.split, str(scores.scores.get("signature", "")))
             tables.setdefault(alike, []).append((run.label, scores))
-    test_first = sorted(tables, key=lambda alike: alike[1] != "test")
-    return [ScoreTable(*alike, tables[alike]) for alike in test_first]
+    test_first = sorted(tables.items(), key=lambda table: table[0][1] != "test")
+    return [
+        {"metric": metric, "split": split, "signature": signature, "rows": rows}
+        for (metric, split, signature), rows in test_first
+    ]
 
 
 def examples_section(report: ReportFolder) -> tuple[str, ExampleChoice | None]:
@@ -208,32 +141,32 @@ def examples_section(report: ReportFolder) -> tuple[str, ExampleChoice | None]:
     return split, choose_examples(models, baseline, 0)
 
 
-def landscape_section(report: ReportFolder, figures: Path) -> LandscapeSection:
-    """Draws what `landscape.json` files hold."""
-    measured, problems = _landscapes(report)
-    by_flag = Path(next(iter(report.primary.summary.get("command", ())), "")).name in LANDSCAPE_SCRIPTS
-    if not measured:
-        return LandscapeSection(None, "", {}, problems, by_flag)
-    several_seeds = len({run.seed for run, _ in measured}) > 1
-    labels = [run.label if several_seeds else run.arm for run, _ in measured]
-    found = {label: landscape for label, (_, landscape) in zip(labels, measured, strict=True)}
-    primary = next(
-        (label for label, (run, _) in zip(labels, measured, strict=True) if run is report.primary), labels[0]
-    )
-    alt = f"Loss along the straight lines between the phases' models of {primary}, and the sharpness of every model"
-    figure = render_figure("landscape", alt, draw_landscapes(found, primary), landscape_height(found), figures)
-    return LandscapeSection(figure, primary, found, problems, by_flag)
-
-
-def _landscapes(report: ReportFolder) -> tuple[list[tuple[Run, Landscape]], list[str]]:
-    found, problems = [], []
+def landscape_section(report: ReportFolder, figures: Path) -> dict[str, Any]:
+    """Draws what `landscape.json` files hold, and says which of them cannot be read."""
+    measured: list[tuple[Run, Landscape]] = []
+    problems = []
     for run in report.runs:
-        if (run.folder / LANDSCAPE_FILE_NAME).is_file():
-            try:
-                found.append((run, Landscape.read(run.folder)))
-            except ValueError as error:
-                problems.append(f"{run.label}: {error}")
-    return found, problems
+        try:
+            measured.append((run, Landscape.read(run.folder)))
+        except FileNotFoundError:  # nobody measured it
+            continue
+        except ValueError as error:
+            problems.append(f"{run.label}: {error}")
+    by_flag = Path(next(iter(report.primary.summary.get("command", ())), "")).name in LANDSCAPE_SCRIPTS
+    section: dict[str, Any] = {"figure": None, "problems": problems, "by_flag": by_flag}
+    if not measured:
+        return section
+    several_seeds = len({run.seed for run, _ in measured}) > 1
+    labels = {run.folder: run.label if several_seeds else run.arm for run, _ in measured}
+    found = {labels[run.folder]: landscape for run, landscape in measured}
+    primary = labels.get(report.primary.folder, next(iter(found)))
+    alt = f"Loss along the straight lines between the phases' models of {primary}, and the sharpness of every model"
+    return section | {
+        "figure": render_figure("landscape", alt, draw_landscapes(found, primary), landscape_height(found), figures),
+        "primary": primary,
+        "found": found,
+        "radii": sorted({radius for landscape in found.values() for radius in landscape.radii}),
+    }
 
 
 _RUN_FACTS = (
@@ -278,10 +211,8 @@ def _state(run: Run) -> str:
 def _phases_in_words(run: Run) -> str:
     if not run.schedule:
         return "unknown"
-    words = [
-        f"S {phase['sparsity']:.0%} {phase['end'] - phase['start']:,}"
-        if phase["kind"] == "sparse"
-        else f"D {phase['end'] - phase['start']:,}"
-        for phase in run.schedule
-    ]
+    words = []
+    for phase in run.schedule:
+        kind = f"S {phase['sparsity']:.0%}" if phase["kind"] == "sparse" else "D"
+        words.append(f"{kind} {phase['end'] - phase['start']:,}")
     return " → ".join(words) + " steps"

@@ -44,11 +44,7 @@ class ReportFolder:
 
 
 def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
-    """Finds the runs in a folder: itself, `seed-S/ARM/`, or its subfolders.
-
-    Args:
-        folder: The folder.
-        known: Runs that have been read already, and are not read again.
+    """Finds the runs in a folder: itself, `seed-S/ARM/`, or its subfolders; `known` ones are not read again.
 
     Raises:
         FileNotFoundError: If there is no run.
@@ -61,7 +57,11 @@ def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
     seeded = [(path, path.name, seed) for seed in seeds_in(folder) for path in _runs_in(folder / f"seed-{seed}")]
     if seeded:
         runs, problems = _read_runs(seeded, known)
-        return ReportFolder(folder, runs, problems, *_comparison(folder, runs if not problems else None))
+        try:
+            comparison, note = Comparison.current(folder, runs if not problems else None)
+        except (FileNotFoundError, ValueError) as error:
+            comparison, note = None, str(error)
+        return ReportFolder(folder, runs, problems, comparison, note)
     paths = _runs_in(folder)
     if not paths:
         raise FileNotFoundError(
@@ -69,14 +69,6 @@ def read_report_folder(folder: Path, known: Iterable[Run] = ()) -> ReportFolder:
             "seed-S/ARM/ or in its subfolders; give the output_dir of a run or the --out of a comparison"
         )
     return ReportFolder(folder, *_read_runs((path, _ARM_ALIASES.get(path.name, path.name), None) for path in paths))
-
-
-def _comparison(folder: Path, runs: Iterable[Run] | None) -> tuple[Comparison | None, str]:
-    """The comparison with a note, or None and why there is none."""
-    try:
-        return Comparison.current(folder, runs)
-    except (FileNotFoundError, ValueError) as error:
-        return None, str(error)
 
 
 def _runs_in(folder: Path) -> list[Path]:

@@ -6,6 +6,7 @@ training happened to leave at exactly 0 counts as pruned; `LayerRow.miscounted` 
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,8 +24,7 @@ class SparseLayer:
     Attributes:
         name: The parameter.
         recorded: How many weights the run says it pruned.
-        threshold: The largest magnitude that was pruned, as the run recorded it; None without, as for a random mask,
-            which compares no magnitudes.
+        threshold: The largest magnitude that was pruned; None for a random mask, which compares no magnitudes.
         dense: Weights before pruning.
         sparse: Weights at the sparse phase's end.
         redense: Weights at the end of the dense phase after it; None before it.
@@ -38,10 +38,9 @@ class SparseLayer:
     redense: Floats | None
 
     @property
-    def not_finite(self) -> list[int]:
-        """How many weights are NaN or infinite in `dense`, `sparse` and, where there is one, `redense`."""
-        states = [state for state in (self.dense, self.sparse, self.redense) if state is not None]
-        return [int(np.count_nonzero(~np.isfinite(state))) for state in states]
+    def states(self) -> list[Floats]:
+        """`dense`, `sparse` and, where there is one, `redense`."""
+        return [state for state in (self.dense, self.sparse, self.redense) if state is not None]
 
     @property
     def pruned(self) -> Mask:
@@ -51,12 +50,12 @@ class SparseLayer:
 
 @dataclass(frozen=True)
 class Moment:
-    """The histogram of one moment, the once pruned weights apart.
+    """The histogram of one moment, the once pruned weights apart, without NaN and infinities.
 
     Attributes:
         title: `dense`, `pruned`, `retrained sparse`, `restored` or `re-dense`.
         edges: (bins + 1,) bin edges, the same for all moments.
-        kept: (bins,) counts of the weights that the mask keeps; like the next two without NaN and infinities.
+        kept: (bins,) counts of the weights that the mask keeps.
         returned: (bins,) counts of the pruned ones; zeros where they are not part of the model (`absent`).
         at_zero: Number of pruned weights that sit at exactly 0 and are left out of `returned`.
         absent: True while the mask holds them: there is no weight to draw.
@@ -103,23 +102,17 @@ class Fate:
         return self.same_sign / self.signs if self.signs else None
 
 
-@dataclass(frozen=True)
-class Return:
-    """Where the pruned weights of one range of dense values are after the re-dense phase.
+class Return(NamedTuple):
+    """Where so many pruned `weights` of one range of dense values, `dense` on average, are after the re-dense phase.
 
-    Attributes:
-        dense: Mean value before pruning.
-        low: 10th percentile after the re-dense phase.
-        median: Median after it.
-        high: 90th percentile after it.
-        count: Number of weights.
+    `low`, `median` and `high` are the 10th, 50th and 90th percentile of their values then.
     """
 
     dense: float
     low: float
     median: float
     high: float
-    count: int
+    weights: int
 
 
 def finite(weights: Floats) -> Floats:
@@ -149,8 +142,7 @@ def five_moments(layer: SparseLayer, bins: int = BINS) -> list[Moment]:
 
 
 def _reach(layer: SparseLayer) -> float:
-    states = [layer.dense, layer.sparse, *([layer.redense] if layer.redense is not None else [])]
-    magnitudes = [np.abs(finite(state)) for state in states]
+    magnitudes = [np.abs(finite(state)) for state in layer.states]
     return max((float(np.quantile(sizes, 0.999)) for sizes in magnitudes if sizes.size), default=0.0) or 1.0
 
 
@@ -171,10 +163,11 @@ def count_fate(layer: SparseLayer) -> Fate | None:
         return None
     before, now, kept = layer.dense[pruned], layer.redense[pruned], layer.redense[~layer.pruned & numbers]
     signed = (before != 0) & (now != 0)
+    threshold = None if layer.threshold is None else np.float32(layer.threshold)
     return Fate(
         pruned=now.size,
         moved=int(np.count_nonzero(now)),
-        returned=_count_returned(now, layer.threshold),
+        returned=None if threshold is None else int(np.count_nonzero((np.abs(now) >= threshold) & (now != 0))),
         signs=int(np.count_nonzero(signed)),
         same_sign=int(np.count_nonzero(np.sign(before[signed]) == np.sign(now[signed]))),
         not_finite=int(np.count_nonzero(layer.pruned & ~numbers)),
@@ -182,12 +175,6 @@ def count_fate(layer: SparseLayer) -> Fate | None:
         median_kept=float(np.median(np.abs(kept))) if kept.size else None,
         median_before=float(np.median(np.abs(before))),
     )
-
-
-def _count_returned(now: Floats, threshold: float | None) -> int | None:
-    if threshold is None:
-        return None
-    return int(np.count_nonzero((np.abs(now) >= np.float32(threshold)) & (now != 0)))
 
 
 def add_fates(fates: Iterable[Fate | None]) -> Fate | None:
@@ -217,6 +204,6 @@ def returns_by_value(layer: SparseLayer, bins: int = 21) -> list[Return]:
     for index in range(bins):
         inside: Mask = place == index
         if inside.sum() >= 5:  # fewer have no 10th percentile
-            low, median, high = np.quantile(now[inside], [0.1, 0.5, 0.9])
-            found.append(Return(float(before[inside].mean()), float(low), float(median), float(high), inside.sum()))
+            low, median, high = np.quantile(now[inside], [0.1, 0.5, 0.9]).tolist()
+            found.append(Return(float(before[inside].mean()), low, median, high, int(inside.sum())))
     return found

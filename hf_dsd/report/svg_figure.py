@@ -90,31 +90,20 @@ STYLE: Any = {
     "text.parse_math": False,  # a layer's name may hold a dollar sign
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
-    "font.size": 8.5,
+    **dict.fromkeys(("font.size", "axes.labelsize"), 8.5),
+    **dict.fromkeys(("xtick.labelsize", "ytick.labelsize", "legend.fontsize"), 8),
+    **dict.fromkeys(("axes.labelcolor", "axes.titlecolor", "text.color"), light("ink")),
+    **dict.fromkeys(("axes.edgecolor", "xtick.color", "ytick.color"), light("muted")),
     "axes.titlesize": 9,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
-    "axes.labelsize": 8.5,
-    "axes.edgecolor": light("muted"),
-    "axes.labelcolor": light("ink"),
-    "axes.titlecolor": light("ink"),
     "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
+    **dict.fromkeys(("axes.spines.top", "axes.spines.right", "axes.formatter.use_mathtext", "legend.frameon"), False),
     "axes.linewidth": 0.7,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.formatter.use_mathtext": False,
+    **dict.fromkeys(("axes.grid", "axes.axisbelow"), True),
     "grid.color": light("rule"),
     "grid.linewidth": 0.5,
-    "text.color": light("ink"),
-    "xtick.color": light("muted"),
-    "ytick.color": light("muted"),
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
     "lines.linewidth": 1.5,
-    "legend.frameon": False,
-    "legend.fontsize": 8,
     "svg.fonttype": "none",  # text stays text: it can be read aloud, searched and copied
     "svg.hashsalt": "hf_dsd",  # the same figure, the same bytes
 }
@@ -143,17 +132,9 @@ class PageFigure:
 
 
 def render_figure(name: str, alt: str, draw: Draw, height: tuple[float, float], png_folder: Path) -> PageFigure:
-    """Draws a figure as two SVGs and as `png_folder/NAME.png`.
+    """Draws a figure, one of `FIGURES`, as two SVGs and as `png_folder/NAME.png`, or says why it is `missing`.
 
-    Args:
-        name: One of `FIGURES`' names.
-        alt: What it shows.
-        draw: How to draw it.
-        height: Inches, wide and narrow.
-        png_folder: Made if missing.
-
-    Returns:
-        The figure, or one that says why it is `missing`.
+    `height` is in inches, of the wide and of the narrow figure.
     """
     try:
         with mpl.rc_context(STYLE):
@@ -188,15 +169,14 @@ def _svg(figure: Figure, prefix: str, alt: str) -> Markup:
     buffer = io.StringIO()
     figure.savefig(buffer, format="svg", metadata={"Date": None})
     text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     # Matplotlib's own ids repeat from figure to figure, and some of them change from call to call.
     own = {name: f"{prefix}-{number}" for number, name in enumerate(re.findall(r'<[^<>]* id="([^"]+)"', text))}
     text = re.sub(r'(\bid="|href="#|url\(#)([^")]+)', lambda found: found[1] + own.get(found[2], found[2]), text)
     for role, colour in COLOURS.items():
         text = text.replace(colour.light, f"var(--{role})")
-    text = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", text, count=1)
-    text = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1)
+    for size in ("width", "height"):
+        text = re.sub(rf'(<svg[^>]*?) {size}="[^"]*"', r"\1", text, count=1)
     return Markup(text.replace("<svg", f'<svg role="img" aria-label="{escape(alt)}"', 1))  # noqa: S704 (matplotlib's own)
 
 

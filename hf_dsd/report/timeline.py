@@ -1,14 +1,22 @@
-"""What a timeline shows: loss, metric, scores and learning rate of a run over its optimizer steps."""
+"""The timeline: which phase every arm is in, and loss, metric and learning rate over the same optimizer steps."""
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from statistics import fmean
 from typing import Any
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from hf_dsd.runs.metric_names import greater_is_better, is_rate, rate_unit, score_title
 from hf_dsd.runs.run import Run
+
+from .svg_figure import Draw, arm_role, label_panel, light, line_style
 
 _BOOKKEEPING = ("runtime", "per_second", "samples", "steps", "epoch", "model_preparation_time")
 _KNOWN_METRICS = ("bleu4", "wer", "accuracy", "perplexity", "f1", "rougeL", "cer")
@@ -53,28 +61,19 @@ class Curves:
 def read_curves(run: Run, metric: str | None) -> Curves:
     """The curves of a run, from its log and, after the log's end, from its phases' last evaluations.
 
-    A log that ends early is one read from a checkpoint: the run left no `trainer_state.json` of its own.
-
-    Args:
-        run: The run.
-        metric: A key of the log, such as `eval_wer`; None draws none.
+    A log that ends early is one read from a checkpoint: the run left no `trainer_state.json` of its own. The metric is
+    a key of the log, such as `eval_wer`, or None.
     """
     rows = [*run.log, *({**phase["metrics"], "step": phase["end"]} for phase in run.phases if phase["metrics"])]
-    rates = [_learning_rates(run, phase) for phase in run.phases]
-    without = [phase for phase, curve in zip(run.phases, rates, strict=True) if not curve]
-    return Curves(
-        run,
-        _points(run.log, "loss"),
-        _points(rows, "eval_loss"),
-        _points(rows, metric) if metric is not None else [],
-        _scored(run, metric),
-        [curve for curve in rates if curve],
-        [
-            (phase["start"], phase["end"], rate)
-            for phase in without
-            if (rate := finite_number(phase.get("learning_rate")))
-        ],
-    )
+    rates, peaks = [], []
+    for phase in run.phases:
+        if curve := _learning_rates(run, phase):
+            rates.append(curve)
+        elif rate := finite_number(phase.get("learning_rate")):
+            peaks.append((phase["start"], phase["end"], rate))
+    on_validation = _points(rows, metric) if metric is not None else []
+    scored = _scored(run, metric)
+    return Curves(run, _points(run.log, "loss"), _points(rows, "eval_loss"), on_validation, scored, rates, peaks)
 
 
 def _scored(run: Run, metric: str | None) -> list[tuple[int, float, Sequence[float] | None]]:
@@ -146,3 +145,209 @@ def over_seeds(curves: Sequence[Points]) -> list[tuple[int, float, float, float]
         there = column[~np.isnan(column)]
         found.append((step, float(there.mean()), float(there.min()), float(there.max())))
     return found
+
+
+def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None) -> Draw:
+    """Returns how to draw the timeline: an arm's line is the mean of its seeds, in the band from lowest to highest.
+
+    Args:
+        curves: The curves of all runs.
+        primary: Whose sparse phases are shaded through all panels, and whose phases' ends are the ticks.
+        metric: The key of `Curves.metric`; None leaves its panel out.
+    """
+    arms: dict[str, list[Curves]] = {}
+    for found in curves:
+        arms.setdefault(found.run.arm, []).append(found)
+
+    def draw(figure: Figure, wide: bool) -> None:
+        has_metric, schedules = _has_metric(curves), _schedules(curves)
+        ratios = [0.26 * len(schedules) + 0.1, 2.0, *([1.6] if has_metric else []), 1.2]
+        panels = list(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
+        _draw_phases(panels[0], schedules, wide=wide)
+        # The first losses are so high that they would hide all others.
+        seen_from = primary.run.schedule[0]["end"] / 2 if primary.run.schedule else 0
+        _draw_loss(panels[1], arms, seen_from)
+        if has_metric:
+            _draw_metric(panels[2], arms, str(metric), seen_from, wide=wide)
+        _draw_rate(panels[-1], arms)
+        for axes, phase in product(panels[1:], primary.run.schedule):
+            if phase["kind"] == "sparse":
+                axes.axvspan(phase["start"], phase["end"], facecolor=light("band"), edgecolor="none", zorder=0)
+        panels[-1].set_xlabel("optimizer step")
+        _mark_phase_ends(panels[-1], primary.run.schedule, wide=wide)
+        panels[-1].set_xlim(left=0)
+        if len(arms) > 1:
+            handles = [_handle(arm, arm_role(arm), linestyle=line_style(arm), linewidth=1.6) for arm in arms]
+            figure.legend(handles=handles, loc="outside upper center", ncols=len(arms) if wide else min(len(arms), 3))
+
+    return draw
+
+
+def timeline_height(curves: Sequence[Curves]) -> tuple[float, float]:
+    """Inches for the wide and the narrow figure."""
+    rows = 0.26 * len(_schedules(curves))
+    panels = 5.6 if _has_metric(curves) else 4.2
+    return panels + rows, panels + rows + 0.4
+
+
+def _has_metric(curves: Sequence[Curves]) -> bool:
+    return any(found.metric or found.scored for found in curves)
+
+
+def _schedules(curves: Sequence[Curves]) -> Mapping[str, Sequence[Mapping[str, Any]]]:
+    """Arm -> its phases; the seeds of an arm share them unless one left a phase early, then the first is drawn."""
+    found: dict[str, Sequence[Mapping[str, Any]]] = {}
+    for curve in curves:
+        found.setdefault(curve.run.arm, curve.run.schedule)
+    return {arm: schedule for arm, schedule in found.items() if schedule}
+
+
+def _draw_phases(axes: Axes, schedules: Mapping[str, Sequence[Mapping[str, Any]]], *, wide: bool) -> None:
+    for row, (arm, schedule) in enumerate(schedules.items()):
+        total = schedule[-1]["end"] or 1
+        for phase in schedule:
+            start, width = phase["start"], phase["end"] - phase["start"]
+            sparse = phase["kind"] == "sparse"
+            face = light(arm_role(arm)) if sparse else light("band")
+            axes.barh(row, width, left=start, height=0.78, color=face, edgecolor=light("paper"), linewidth=1.5)
+            text = f"S {phase['sparsity']:.0%}" if sparse else "D"
+            if width / total > (0.06 if wide else 0.13):
+                colour = light("paper") if sparse else light("ink")
+                axes.text(start + width / 2, row, text, ha="center", va="center", color=colour, fontsize=7.5)
+    axes.set_yticks(range(len(schedules)), list(schedules))
+    axes.set_ylim(len(schedules) - 0.45, -0.55)
+    axes.grid(visible=False)
+    axes.spines[["left", "bottom"]].set_visible(False)
+    axes.tick_params(length=0, labelbottom=False)
+    axes.set_title("phases: D dense, S sparse")
+
+
+def _draw_loss(axes: Axes, arms: Mapping[str, Sequence[Curves]], seen_from: float) -> None:
+    label_panel(axes, "loss", y="loss")
+    shown: list[tuple[int, float]] = []
+    for arm, seeds in arms.items():
+        shown += _draw_seeds(axes, arm, [found.train_loss for found in seeds], marker="", width=1.0)
+        shown += _draw_seeds(axes, arm, [found.eval_loss for found in seeds], marker="o", width=1.4)
+    _small_legend(axes, [_handle("training", linewidth=1.0), _handle("validation", linewidth=1.4, marker="o")])
+    _show(axes, shown, seen_from)
+
+
+def _draw_metric(
+    axes: Axes, arms: Mapping[str, Sequence[Curves]], metric: str, seen_from: float, *, wide: bool
+) -> None:
+    factor = 100 if is_rate(metric) else 1
+    better = {True: ["greater is better"], False: ["smaller is better"], None: []}[greater_is_better(metric)]
+    title = score_title(metric)
+    label_panel(axes, (", " if wide else ",\n").join([title.removesuffix(rate_unit(metric)), *better]), y=title)
+    shown: list[tuple[int, float]] = []
+    for arm, seeds in arms.items():
+        scaled = [[(step, factor * value) for step, value in found.metric] for found in seeds]
+        shown += _draw_seeds(axes, arm, scaled, marker="o", width=1.4)
+    for place, (arm, seeds) in enumerate(arms.items()):
+        shown += _draw_scored(axes, arm, seeds, factor, shift=place - (len(arms) - 1) / 2)
+    split = next((found.run.scored_split for seeds in arms.values() for found in seeds if found.scored), None)
+    several = any(sum(bool(found.scored) for found in seeds) > 1 for seeds in arms.values())
+    handles = [_handle("validation", linewidth=1.4, marker="o")]
+    if split is not None:
+        bars = "range of seeds" if several else "95 % interval"
+        handles.append(_handle(f"{split}, {bars}", linewidth=0, marker="D", markerfacecolor=light("paper")))
+    _small_legend(axes, handles, columns=2 if wide else 1)
+    _show(axes, shown, seen_from)
+
+
+def _draw_scored(axes: Axes, arm: str, seeds: Sequence[Curves], factor: float, *, shift: float) -> Points:
+    """The scores after training at their phases' ends: of one seed with their interval, of several the seeds' range."""
+    points: dict[int, list[tuple[float, Sequence[float] | None]]] = {}
+    for found in seeds:
+        for step, value, interval in found.scored:
+            points.setdefault(step, []).append((value, interval))
+    total = max((found.run.schedule[-1]["end"] for found in seeds if found.run.schedule), default=0)
+    shown = []
+    for step, scored in points.items():
+        values = [value for value, _ in scored]
+        low, high = (min(values), max(values)) if len(values) > 1 else scored[0][1] or (values[0], values[0])
+        mean = fmean(values)
+        axes.errorbar(
+            step + 0.009 * total * shift,  # beside each other, not on each other
+            factor * mean,
+            # A bootstrap's interval need not hold its own score.
+            yerr=[[factor * max(mean - low, 0)], [factor * max(high - mean, 0)]],
+            color=light(arm_role(arm)),
+            **_SCORED_STYLE,
+        )
+        shown += [(step, factor * value) for value in (low, mean, high)]
+    return shown
+
+
+def _draw_seeds(axes: Axes, arm: str, curves: Sequence[Points], *, marker: str, width: float) -> Points:
+    """Draws one arm and returns the points that must be seen."""
+    colour, order = light(arm_role(arm)), _order(arm)
+    rows = over_seeds([curve for curve in curves if curve])
+    if not rows:
+        return []
+    steps, mean, low, high = zip(*rows, strict=True)
+    if low != high:
+        axes.fill_between(steps, low, high, facecolor=colour, edgecolor="none", alpha=0.16, zorder=order - 1)
+    style = {"color": colour, "linestyle": line_style(arm), "linewidth": width, "marker": marker, "markersize": 3.5}
+    axes.plot(steps, mean, **style, alpha=0.9, zorder=order)
+    return [(step, value) for step, *values in rows for value in values]
+
+
+_SCORED_STYLE: dict[str, Any] = {"fmt": "D", "markersize": 4.5, "markerfacecolor": light("paper")}
+_SCORED_STYLE |= {"elinewidth": 1.2, "capsize": 2.5, "zorder": 6}
+
+
+def _order(arm: str) -> int:
+    """What arms share, such as their first phase, is drawn as DSD's."""
+    return 4 if arm == "dsd" else 3
+
+
+def _show(axes: Axes, points: Points, seen_from: float) -> None:
+    """Sets the range to the values from a step on, or to all where there are none."""
+    values = [value for step, value in points if step >= seen_from] or [value for _, value in points]
+    if values:
+        margin = 0.08 * (max(values) - min(values) or 1)
+        axes.set_ylim(min(values) - margin, max(values) + margin)
+
+
+def _draw_rate(axes: Axes, arms: Mapping[str, Sequence[Curves]]) -> None:
+    label_panel(axes, "learning rate", y="learning rate")
+    planned = [phase.get("learning_rate") for seeds in arms.values() for found in seeds for phase in found.run.schedule]
+    peaks = [rate for rate in map(finite_number, planned) if rate is not None and rate > 0]
+    for arm, seeds in arms.items():
+        colour, order = light(arm_role(arm)), _order(arm)
+        for curve in dict.fromkeys(tuple(curve) for found in seeds for curve in found.learning_rates):
+            above = [point for point in curve if point[1] > 0]  # the axis is logarithmic
+            steps, rates = [step for step, _ in above], [rate for _, rate in above]
+            axes.plot(steps, rates, color=colour, linestyle=line_style(arm), linewidth=1.2, zorder=order)
+        for start, end, rate in dict.fromkeys(peak for found in seeds for peak in found.peaks):
+            axes.hlines(rate, start, end, colors=colour, linestyles="dotted", linewidth=1.4)
+    axes.set_yscale("log")
+    if peaks:
+        axes.set_ylim(min(peaks) / 30, max(peaks) * 2)
+    axes.yaxis.set_major_locator(LogLocator(numticks=6))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda rate, _: f"{rate:g}".replace("e-0", "e-")))
+
+
+def _mark_phase_ends(axes: Axes, schedule: Sequence[Mapping[str, Any]], *, wide: bool) -> None:
+    """Ticks at the phases' ends; of those too close to each other to be read, the first and the last."""
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda step, _: f"{step:,.0f}"))
+    ends = sorted({0, *(phase["end"] for phase in schedule)})
+    if len(ends) < 2:
+        axes.xaxis.set_major_locator(MaxNLocator(8 if wide else 4, integer=True))
+        return
+    room = ends[-1] * (0.07 if wide else 0.17)
+    kept = [ends[0]]
+    for end in ends[1:-1]:
+        if end - kept[-1] >= room and ends[-1] - end >= room:
+            kept.append(end)
+    axes.set_xticks([*kept, ends[-1]])
+
+
+def _handle(label: str, colour: str = "ink", **style: Any) -> Line2D:
+    return Line2D([], [], color=light(colour), markersize=3.5, label=label, **style)
+
+
+def _small_legend(axes: Axes, handles: Sequence[Line2D], columns: int = 2) -> None:
+    axes.legend(handles=handles, loc="lower right", bbox_to_anchor=(1, 1), borderaxespad=0, ncols=columns)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,14 +19,9 @@ Files = Mapping[Path, WeightFile]
 
 @dataclass(frozen=True)
 class SparseRound:
-    """A sparse phase with the models around it.
+    """A sparse phase by its record in the summary, with the models around it; `redense` once there is one.
 
-    Attributes:
-        phase: Its record in the summary, with `layers`.
-        dense: The model that it began from.
-        sparse: The model that it ended with.
-        redense: The model that the dense phase after it ended with; None before it.
-        is_last: True if the schedule ends with this phase, so that its pruned weights stay pruned.
+    `is_last` is True if the schedule ends with this phase, so that its pruned weights stay pruned.
     """
 
     phase: Mapping[str, Any]
@@ -47,8 +42,7 @@ class LayerRow:
 
     Attributes:
         name: The parameter.
-        shape: Its shape.
-        weights: Their number.
+        shape: Its shape, of `weights` numbers.
         target: Fraction asked for, [0, 1).
         actual: Fraction pruned.
         threshold: The largest magnitude pruned; None for a random mask, or where the run recorded none.
@@ -66,8 +60,7 @@ class LayerRow:
     miscounted: int
 
 
-@dataclass(frozen=True)
-class PrunedPhase:
+class PrunedPhase(NamedTuple):
     """A sparse phase that has begun: its name, `phase-1-sparse`, and a row for each layer that it prunes."""
 
     name: str
@@ -107,18 +100,14 @@ class RunWeights:
 def read_run_weights(run: Run, wanted: str | None = None) -> RunWeights:
     """Reads the models of a run in one pass: a layer at a time, since all together may not fit into memory.
 
-    Args:
-        run: The run.
-        wanted: Name of the layer to draw; None takes the largest pruned one, the first of several.
-
-    Raises:
-        ValueError: If the wanted layer cannot be drawn.
+    Draws the `wanted` layer, else the largest pruned one; a ValueError if the wanted layer cannot be drawn.
     """
     rounds = _sparse_rounds(run)
     # A sparse phase that was trained dense again tells the whole story.
     shown = min(rounds.values(), key=lambda found: found.redense is None, default=None)
     with ExitStack() as stack:
-        folders = dict.fromkeys(model.folder for model in _models(run, rounds.values()))
+        models = [*run.models.values(), *(model for found in rounds.values() for model in found.models)]
+        folders = dict.fromkeys(model.folder for model in models)
         files = {folder: stack.enter_context(open_weights(folder)) for folder in folders}
         records = [record for record in run.phases if _pruned_layers(record)]
         excuse = _excuse(files.values(), [layer["name"] for record in records for layer in _pruned_layers(record)])
@@ -127,8 +116,7 @@ def read_run_weights(run: Run, wanted: str | None = None) -> RunWeights:
         phases = [
             PrunedPhase(record["name"], _rows(run, record, rounds.get(record["name"]), files)) for record in records
         ]
-        names = list(dict.fromkeys(row.name for phase in phases for row in phase.rows))
-        moments, not_finite = _statistics(run, names, files)
+        moments, not_finite = _statistics(run, dict.fromkeys(row.name for phase in phases for row in phase.rows), files)
         layer, missing = _chosen_layer(run, shown, wanted, files, excuse)
     return RunWeights(_by_chance(run), phases, moments, not_finite, shown, layer, missing)
 
@@ -157,7 +145,7 @@ def _sparse_rounds(run: Run) -> dict[str, SparseRound]:
     rounds = {}
     planned = [phase_name(entry) for entry in run.schedule]
     for record in run.phases:
-        index = planned.index(record["name"]) if record["name"] in planned else 0
+        index = planned.index(record["name"])
         if index == 0 or not _pruned_layers(record):
             continue
         dense, sparse = run.start_of_next(planned[index - 1]), run.models.get(record["name"])
@@ -166,10 +154,6 @@ def _sparse_rounds(run: Run) -> dict[str, SparseRound]:
             is_last = record["name"] == planned[-1]
             rounds[record["name"]] = SparseRound(record, dense, sparse, redense, is_last)
     return rounds
-
-
-def _models(run: Run, rounds: Iterable[SparseRound]) -> list[PhaseModel]:
-    return [*run.models.values(), *(model for found in rounds for model in found.models)]
 
 
 def _rows(run: Run, record: Mapping[str, Any], found: SparseRound | None, files: Files) -> list[LayerRow]:
@@ -213,7 +197,7 @@ def _flat(file: WeightFile, name: str) -> Floats | None:
 
 
 def _statistics(
-    run: Run, names: Sequence[str], files: Files
+    run: Run, names: Iterable[str], files: Files
 ) -> tuple[dict[str, dict[str, tuple[float, float]]], dict[str, int]]:
     """`RunWeights.moments` and `not_finite` of some layers."""
     moments: dict[str, dict[str, tuple[float, float]]] = {name: {} for name in names}
@@ -249,10 +233,8 @@ def _chosen_layer(
             return read, ""
     if wanted is not None:
         raise ValueError(f"layer {wanted!r} is not in the weights of {found.sparse.folder}: choose another by --layer")
-    return (
-        None,
-        f"The weights of {found.phase['name']} hold none of the pruned layers under their names, or in other sizes.",
-    )
+    phase = found.phase["name"]
+    return None, f"The weights of {phase} hold none of the pruned layers under their names, or in other sizes."
 
 
 def _why_no_weights(run: Run) -> str:
@@ -264,20 +246,14 @@ def _why_no_weights(run: Run) -> str:
     pruned = next((record for record in run.phases if _pruned_layers(record)), None)
     if pruned is None:
         return f"{run.label} has pruned no weights yet: its models are written as its phases end."
-    lacks = " and ".join(_lacking(run, pruned))
-    return (
-        f"Figure 2 needs the weights that {pruned['name']} of {run.label} began from and those it ended with: {lacks}."
-    )
-
-
-def _lacking(run: Run, pruned: Mapping[str, Any]) -> list[str]:
-    planned = [phase_name(entry) for entry in run.schedule]
-    index = planned.index(pruned["name"]) if pruned["name"] in planned else 0
-    found = []
+    planned, name = [phase_name(entry) for entry in run.schedule], pruned["name"]
+    index = planned.index(name)
+    lacks = []
     if index == 0 or run.schedule[index - 1]["start"] == run.schedule[index - 1]["end"]:
-        found.append("it began from a model trained elsewhere, which is not in the folder")
+        lacks.append("it began from a model trained elsewhere, which is not in the folder")
     elif run.start_of_next(planned[index - 1]) is None:
-        found.append(f"{planned[index - 1]}/ with its weights is neither in the folder nor in that of another arm")
-    if pruned["name"] not in run.models:
-        found.append(f"{pruned['name']}/ with its weights is not in the folder")
-    return found
+        lacks.append(f"{planned[index - 1]}/ with its weights is neither in the folder nor in that of another arm")
+    if name not in run.models:
+        lacks.append(f"{name}/ with its weights is not in the folder")
+    missing = " and ".join(lacks)
+    return f"Figure 2 needs the weights that {name} of {run.label} began from and those it ended with: {missing}."

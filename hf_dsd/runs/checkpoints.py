@@ -26,8 +26,8 @@ logger = logging.getLogger(__name__)
 FILE_LIST_NAME = "dsd_files.json"
 
 _NEEDED = {"optimizer": ["optimizer*", "global_step*"], "scheduler": ["scheduler.pt", "global_step*"]}
-_OF_A_CHECKPOINT = (TRAINER_STATE_NAME, FILE_LIST_NAME, STATE_FILE_NAME, "optimizer.pt", "scheduler.pt")
 _NEEDED |= {"random state": ["rng_state*"]}
+_OF_A_CHECKPOINT = (TRAINER_STATE_NAME, FILE_LIST_NAME, STATE_FILE_NAME, "optimizer.pt", "scheduler.pt")
 _CHUNK = 1 << 22
 
 
@@ -58,13 +58,8 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
 def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
     """The newest checkpoint of a run that is whole, see `defect`; the others are passed over with a warning.
 
-    transformers' own `get_last_checkpoint` would take them and fail, or worse, train on with what is there.
-
-    Args:
-        output_dir: The run's folder; it may not exist.
-
-    Raises:
-        FileNotFoundError: If there is no such checkpoint.
+    transformers' own `get_last_checkpoint` would take them and fail, or worse, train on with what is there. Without
+    one, or without the folder, it raises a FileNotFoundError.
     """
     folders = [Path(folder) for folder in reversed(sort_checkpoints(output_dir=str(output_dir)))]
     for folder in folders:
@@ -81,12 +76,7 @@ def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
 
 
 def check_checkpoint(folder: str | os.PathLike[str]) -> None:
-    """Refuses a checkpoint that is not whole.
-
-    Raises:
-        FileNotFoundError: If there is no such folder.
-        ValueError: If a file is missing or is not what was written; names it and the remedy.
-    """
+    """Refuses a checkpoint that is not whole: a ValueError names the file and the remedy."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder} is no checkpoint: give its folder, or True for the newest one of output_dir")
     if has_weights(Path(folder)) and not any((Path(folder) / name).exists() for name in _OF_A_CHECKPOINT):
@@ -173,12 +163,8 @@ def _digest(file: Path) -> str:
 
 def remove_litter(folder: Path) -> None:
     """Removes what killed processes of a run left half-written in its folder, or in a checkpoint's."""
-    for pattern in (
-        ".phase-*.partial",
-        ".early-*.partial",
-        ".dsd_*.partial",
-        f"{PREFIX_CHECKPOINT_DIR}-*/.dsd_*.partial",
-    ):
+    own = [f".{kind}*.partial" for kind in ("phase-", "early-", "dsd_")]
+    for pattern in (*own, f"{PREFIX_CHECKPOINT_DIR}-*/.dsd_*.partial"):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 

@@ -19,13 +19,7 @@ _SEED_FOLDER = re.compile(r"seed-(\d+)")
 
 
 class Place(NamedTuple):
-    """Where a run lies in a comparison.
-
-    Attributes:
-        out: The comparison's folder.
-        seed: Which `seed-S` it lies in.
-        arm: Name of the run's own folder.
-    """
+    """Where a run lies in a comparison: in its folder `out`, in `seed-S`, in a folder called like the arm."""
 
     out: Path
     seed: int
@@ -74,11 +68,9 @@ def kept_checkpoint(folder: Path, phase: str) -> Path:
 def check_links(folder: Path) -> None:
     """Sees that what a run's folder holds lies in it: a link could have any file read, written over or published.
 
-    The folder itself may be a link, and a checkpoint, which is only resumed from, may be one.
-
-    Raises:
-        ValueError: If the summary, scores, figures, a phase's folder or a file in it is a link to somewhere else, or a
-            phase's folder must not be read.
+    The folder itself may be a link, and a checkpoint, which is only resumed from, may be one. A summary, scores,
+    figures, a phase's folder or a file in it that is a link to somewhere else is a ValueError, and so is a phase's
+    folder that must not be read.
     """
     root = folder.resolve()
     for path in filter(Path.is_dir, folder.glob("phase-*")):
@@ -97,13 +89,9 @@ def check_links(folder: Path) -> None:
 
 
 def has_finished(schedule: Sequence[Mapping[str, Any]], phases: Sequence[Mapping[str, Any]]) -> bool:
-    """True if a run has trained its last phase to its end.
+    """True if a run has trained its last phase to its end, by its plan, which may be empty, and its phases' records.
 
     Records are not counted: a first phase of length 0, which starts from a trained model, has none.
-
-    Args:
-        schedule: The planned phases, as `Schedule.to_dict` gives them; empty where unknown.
-        phases: The records of those that have begun.
     """
     return bool(schedule) and any(
         record["finished"] and record["name"] == phase_name(schedule[-1]) for record in phases

@@ -27,6 +27,7 @@ from .folder import (
     phase_name,
     place_of,
 )
+from .json_checks import is_count, list_of
 from .scores import PhaseScores, read_scores
 from .summary_file import read_summary
 from .weights import DamagedWeightsError, has_weights, open_weights
@@ -39,12 +40,9 @@ _SAID_ARMS = ("dsd", "dense", "random")
 
 @dataclass(frozen=True)
 class PhaseModel:
-    """A model that a phase left, or has got to.
+    """A model that a phase, `phase-1-sparse`, left or has got to, and the folder with its weights.
 
-    Attributes:
-        phase: `phase-1-sparse`.
-        folder: The folder with its weights.
-        note: How far an unfinished phase had got, or which other arm trained a shared one, or "".
+    `note` says how far an unfinished phase had got, or which other arm trained a shared one.
     """
 
     phase: str
@@ -76,11 +74,7 @@ class Run:
 
     @classmethod
     def read(cls, folder: Path, arm: str | None = None) -> "Run":
-        """Reads a run's folder.
-
-        Args:
-            folder: The run's `output_dir`.
-            arm: How to call a run that lies in no comparison; None asks its summary.
+        """Reads a run's folder; `arm` is how to call a run that lies in no comparison, else its summary says it.
 
         Raises:
             FileNotFoundError: If there is neither a summary nor a whole checkpoint.
@@ -94,9 +88,8 @@ class Run:
         if summary is None:
             checkpoint = _newest_checkpoint(folder, None)
             if checkpoint is None:
-                raise FileNotFoundError(
-                    f"{folder} is no run: it has neither {SUMMARY_FILE_NAME} nor a whole checkpoint-N/"
-                )
+                lacks = f"neither {SUMMARY_FILE_NAME} nor a whole checkpoint-N/"
+                raise FileNotFoundError(f"{folder} is no run: it has {lacks}")
             summary = _summary_of(checkpoint)
         elif place is not None:
             _check_identity(folder, summary, place)
@@ -190,9 +183,8 @@ class Run:
             return None
         inside = [step for step in best_steps(self.folder, phase) if record["start"] < step <= record["end"]]
         if inside:
-            model = PhaseModel(
-                phase, best_folder(self.folder, phase, inside[-1]), f"best evaluation, step {inside[-1]}"
-            )
+            note = f"best evaluation, step {inside[-1]}"
+            model = PhaseModel(phase, best_folder(self.folder, phase, inside[-1]), note)
             return None if self._damage(model) else model
         return self.models.get(phase)
 
@@ -274,11 +266,7 @@ class Run:
         return [scores for scores in self.scores(split) if scores.phase in planned]
 
     def find_scores(self, phase: str, split: str = "test") -> PhaseScores | None:
-        """The scores of one model on one split; None where this run has not made any.
-
-        Raises:
-            ValueError: If the file is damaged.
-        """
+        """The scores of one model on one split; None where this run has not made any. A damaged file is an error."""
         found = next((scores for scores in self.scores(split) if scores.phase == phase), None)
         return found if found is not None else PhaseScores.find(self.folder, self.id, phase, split)
 
@@ -392,10 +380,6 @@ def _read_log(folder: Path, checkpoint: Path | None) -> tuple[list[dict[str, Any
 
 def _log_history(path: Path) -> list[dict[str, Any]]:
     rows = read_json_object(path).get("log_history", [])
-    if not isinstance(rows, list) or not all(isinstance(row, dict) and _is_step(row.get("step")) for row in rows):
+    if not list_of(lambda row: isinstance(row, dict) and is_count(row.get("step")) and row["step"] < 2**53)(rows):
         raise ValueError("its log_history must be a list of rows, each with a whole number as its step")
-    return rows
-
-
-def _is_step(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**53
+    return list(rows)

@@ -6,12 +6,14 @@ The training scripts write one such file for each finished phase; comparisons, r
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hf_dsd.files import read_json, write_json
 
 from .folder import SCORE_FILE, score_file
+from .json_checks import is_flag, is_number, is_text, list_of
 from .summary_file import read_summary
 
 _REMEDY = "score the run again, or remove the file"
@@ -19,13 +21,9 @@ _REMEDY = "score the run again, or remove the file"
 
 @dataclass(frozen=True)
 class ScoredExample:
-    """One example of the split.
+    """One example of the split by its name, such as its file's, and both texts, normalised as they were scored.
 
-    Attributes:
-        id: Its name, such as the image's file.
-        prediction: What the model said, normalised as it was scored.
-        references: What people said, normalised likewise.
-        cluster: What it has in common with others, such as its speaker; None where nobody says.
+    `cluster` is what it has in common with others, such as its speaker; None where nobody says.
     """
 
     id: str
@@ -64,9 +62,7 @@ class PhaseScores:
     def write(self, folder: str | os.PathLike[str], run: str | None) -> Path:
         """Writes `SPLIT_PHASE.json` into a run's folder, atomically, and returns its path.
 
-        Args:
-            folder: The run's folder.
-            run: The random name of the training (`Run.id`), so that a later run's reader passes the file over.
+        The random name of the training (`Run.id`) goes with it, so that a later run's reader passes the file over.
         """
         content = {"run": run, **asdict(self)}
         for example in content["examples"]:
@@ -94,35 +90,21 @@ class PhaseScores:
     def find(
         cls, folder: str | os.PathLike[str], run: str | None, phase: str, split: str = "test"
     ) -> "PhaseScores | None":
-        """The scores of one model; None if the training called `run` has not made any.
+        """The scores of one model; None if the training called `run` has not made any. A damaged file is a ValueError.
 
         A file that an earlier run left there does not count: its numbers are another model's.
-
-        Raises:
-            ValueError: If the file is damaged; names it.
         """
         path = score_file(Path(folder), phase, split)
-        content = read_json(path, _REMEDY)
-        if content is None:
-            return None
-        try:
-            _check(content, phase, split)
-        except ValueError as error:
-            raise ValueError(f"{path} is damaged ({error}): {_REMEDY}") from error
-        if content.pop("run", None) != run:  # an old version's names no run
+        content = read_json(path, _REMEDY, partial(_check, phase, split))
+        if content is None or content.pop("run", None) != run:  # an old version's names no run
             return None
         return cls(**{**content, "examples": [ScoredExample(**example) for example in content["examples"]]})
 
 
 def read_scores(folder: Path, run: str | None) -> tuple[list[PhaseScores], list[str]]:
-    """Reads all score files of a run, of every split.
+    """Reads all score files, of every split, of the run whose training is called `run` (`Run.id`).
 
-    Args:
-        folder: The run's folder.
-        run: The random name of the training (`Run.id`).
-
-    Returns:
-        The scores in the order of phases, averages after their phase; and what is wrong with the files left out.
+    Returns the scores in the order of phases, averages after their phase; and what is wrong with the files left out.
     """
     scores, problems = [], []
     names = filter(None, (SCORE_FILE.fullmatch(path.name) for path in folder.glob("*_phase-*.json")))
@@ -139,40 +121,30 @@ def read_scores(folder: Path, run: str | None) -> tuple[list[PhaseScores], list[
     return scores, problems
 
 
-def _check(content: Mapping[str, Any], phase: str, split: str) -> None:
+def _check(phase: str, split: str, content: Mapping[str, Any]) -> None:
     """Every value that a table, a figure or a page will use."""
-    missing = sorted({field.name for field in fields(PhaseScores)} - content.keys())
-    if missing:
+    names = {field.name for field in fields(PhaseScores)}
+    if missing := sorted(names - content.keys()):
         raise ValueError(f"it lacks {', '.join(missing)}")
-    unknown = sorted(content.keys() - {field.name for field in fields(PhaseScores)} - {"run"})
-    if unknown:
+    if unknown := sorted(content.keys() - names - {"run"}):
         raise ValueError(f"it holds an unknown {unknown[0]!r}")
     if (content["phase"], content["split"]) != (phase, split):
         raise ValueError(f"it is of {content['split']!r}, {content['phase']!r}")
     scores = content["scores"]
-    if not isinstance(scores, dict) or not _is_number(scores.get(content["metric"])):
+    if not isinstance(scores, dict) or not is_number(scores.get(content["metric"])):
         raise ValueError(f"its scores have no number {content['metric']!r}")
-    if not isinstance(content["greater_is_better"], bool) or not _is_number(content["loss"]):
+    if not is_flag(content["greater_is_better"]) or not is_number(content["loss"]):
         raise ValueError("greater_is_better must be true or false, and loss a number")
     for name, value in scores.items():
-        if name.endswith("_ci") and not (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))):
+        if name.endswith("_ci") and not list_of(is_number, 2)(value):
             raise ValueError(f"{name!r} must be the two ends of an interval, got {value!r}")
     if not isinstance(content["examples"], list):
         raise ValueError("its examples are no list")
     for example in content["examples"]:
-        _check_example(example)
-
-
-def _check_example(example: Any) -> None:
-    if not isinstance(example, dict) or example.keys() - {"cluster"} != {"id", "prediction", "references"}:
-        raise ValueError(f"an example must have id, prediction and references, got {str(example)[:60]}")
-    references = example["references"]
-    if not isinstance(references, list) or not references:
-        raise ValueError(f"example {example['id']!r} has no reference")
-    texts = (example["id"], example["prediction"], example.get("cluster", ""), *references)
-    if not all(isinstance(text, str) for text in texts):
-        raise ValueError(f"example {example['id']!r} must hold texts")
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+        if not isinstance(example, dict) or example.keys() - {"cluster"} != {"id", "prediction", "references"}:
+            raise ValueError(f"an example must have id, prediction and references, got {str(example)[:60]}")
+        if not isinstance(example["references"], list) or not example["references"]:
+            raise ValueError(f"example {example['id']!r} has no reference")
+        texts = [example["id"], example["prediction"], example.get("cluster", ""), *example["references"]]
+        if not list_of(is_text)(texts):
+            raise ValueError(f"example {example['id']!r} must hold texts")

@@ -4,143 +4,85 @@ The file comes from a folder that may be another person's. Names in it become na
 names: no summary can make a command read or write outside its run.
 """
 
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from hf_dsd.files import read_json
 
 from .folder import AVERAGES, SUMMARY_FILE_NAME, phase_name
+from .json_checks import (
+    Check,
+    is_amount,
+    is_count,
+    is_flag,
+    is_fraction,
+    is_int,
+    is_number,
+    is_text,
+    list_of,
+    or_none,
+    values,
+)
 
 REMEDY = "restore it, or train the run again"
-
-Check = Callable[[Any], bool]
 
 
 def read_summary(folder: Path) -> dict[str, Any] | None:
     """A run's summary; None where it has not written one.
 
-    Raises:
-        ValueError: If the file is damaged, or no summary of a run; names the file, what is wrong, and the remedy.
+    A file that is damaged, or no summary of a run, is a ValueError that names it, what is wrong, and the remedy.
     """
-    path = folder / SUMMARY_FILE_NAME
-    summary = read_json(path, REMEDY)
-    if summary is None:
-        return None
-    try:
-        _check(summary)
-    except ValueError as error:
-        raise ValueError(f"{path} is damaged ({error}): {REMEDY}") from error
-    return summary
+    return read_json(folder / SUMMARY_FILE_NAME, REMEDY, _check)
 
 
-def _is_int(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+def _table(*rows: tuple[Check, str]) -> Mapping[str, Check]:
+    """Name -> its check, of checks and the names that they are for."""
+    return {name: check for check, names in rows for name in names.split()}
 
 
-def _is_number(value: Any) -> bool:
-    return _is_int(value) or isinstance(value, float)
+_SIZES = ((is_text, "name"), (list_of(is_count), "shape"), (is_count, "weights"))
+_LAYER = _table(*_SIZES, (is_count, "pruned"), (is_fraction, "sparsity"), (or_none(is_number), "threshold"))
+_PARAMETER = _table(*_SIZES, (or_none(is_fraction), "override"), (or_none(is_text), "dense_reason"))
+_PLANNED = _table(
+    (is_count, "index"),
+    (lambda kind: kind in ("dense", "sparse"), "kind"),
+    (is_count, "start end"),
+    (is_fraction, "sparsity"),
+)
+_RECORD = _table(
+    (is_text, "name"),
+    (is_count, "start end"),
+    (or_none(is_number), "learning_rate"),
+    (is_fraction, "sparsity"),
+    (is_amount, "seconds"),
+    (is_flag, "finished"),
+    (values(is_number), "metrics"),
+    (lambda value: isinstance(value, list), "layers"),
+)
+_OPTIONAL_IN_RECORD = _table((is_flag, "left_early"), (list_of(list_of(is_amount, 2)), "learning_rates"))
+_STOP = _table((is_count, "step"), (is_text, "metric"), (is_number, "value"))
 
 
-def _is_amount(value: Any) -> bool:
-    return _is_number(value) and math.isfinite(value) and value >= 0
+def _is_stop(value: Any) -> bool:
+    return isinstance(value, dict) and all(name in value and check(value[name]) for name, check in _STOP.items())
 
 
-def _is_count(value: Any) -> bool:
-    return _is_int(value) and value >= 0
-
-
-def _is_fraction(value: Any) -> bool:
-    return _is_amount(value) and value <= 1
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def _or_none(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def _list_of(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(check(item) for item in value)
-
-
-def _values(check: Check) -> Check:
-    return lambda value: isinstance(value, dict) and all(check(item) for item in value.values())
-
-
-_SHAPE = _list_of(_is_count)
-_LAYER: Mapping[str, Check] = {
-    "name": _is_text,
-    "shape": _SHAPE,
-    "weights": _is_count,
-    "pruned": _is_count,
-    "sparsity": _is_fraction,
-    "threshold": _or_none(_is_number),
-}
-_PARAMETER: Mapping[str, Check] = {
-    "name": _is_text,
-    "shape": _SHAPE,
-    "weights": _is_count,
-    "override": _or_none(_is_fraction),
-    "dense_reason": _or_none(_is_text),
-}
-_EARLY_STOP: Mapping[str, Check] = {"step": _is_count, "metric": _is_text, "value": _is_number}
-
-
-def _is_stop(value: Mapping[str, Any]) -> bool:
-    return all(key in value and check(value[key]) for key, check in _EARLY_STOP.items())
-
-
-_PLANNED: Mapping[str, Check] = {
-    "index": _is_count,
-    "kind": lambda kind: kind in ("dense", "sparse"),
-    "start": _is_count,
-    "end": _is_count,
-    "sparsity": _is_fraction,
-}
-_RECORD: Mapping[str, Check] = {
-    "name": _is_text,
-    "start": _is_count,
-    "end": _is_count,
-    "learning_rate": _or_none(_is_number),
-    "sparsity": _is_fraction,
-    "seconds": _is_amount,
-    "finished": lambda value: isinstance(value, bool),
-    "metrics": _values(_is_number),
-    "layers": lambda value: isinstance(value, list),
-}
-_OPTIONAL_IN_RECORD: Mapping[str, Check] = {
-    "left_early": lambda value: isinstance(value, bool),
-    "learning_rates": lambda rates: (
-        isinstance(rates, list)
-        and all(isinstance(row, list) and len(row) == 2 and all(map(_is_amount, row)) for row in rates)
-    ),
-}
 # Top-level entries that older versions may lack.
-_OPTIONAL: Mapping[str, Check] = {
-    "run": _is_text,
-    "model": _is_text,
-    "arm": _is_text,
-    "seed": _is_int,
-    "data_seed": _or_none(_is_int),
-    "world_size": _is_count,
-    "optimizer": _is_text,
-    "lr_scheduler_type": _is_text,
-    "batch_size": _is_count,
-    "steps_per_epoch": _or_none(_is_count),
-    "mask_criterion": _is_text,
-    "reset_optimizer_state": _is_text,
-    "weight_averages": _list_of(lambda kind: kind in AVERAGES),
-    "evaluations": _values(_is_number),
-    "best_model": _or_none(lambda value: isinstance(value, dict)),
-    "early_stop": _or_none(lambda value: isinstance(value, dict) and _is_stop(value)),
-    "seconds": _is_amount,
-    "command": _list_of(_is_text),
-    "versions": _values(_or_none(_is_text)),
-}
+_OPTIONAL = _table(
+    (is_text, "run model arm optimizer lr_scheduler_type mask_criterion reset_optimizer_state"),
+    (is_int, "seed"),
+    (or_none(is_int), "data_seed"),
+    (is_count, "world_size batch_size"),
+    (or_none(is_count), "steps_per_epoch"),
+    (list_of(lambda kind: kind in AVERAGES), "weight_averages"),
+    (values(is_number), "evaluations"),
+    (or_none(lambda value: isinstance(value, dict)), "best_model"),
+    (or_none(_is_stop), "early_stop"),
+    (is_amount, "seconds"),
+    (list_of(is_text), "command"),
+    (values(or_none(is_text)), "versions"),
+)
 
 
 def _check(summary: Mapping[str, Any]) -> None:

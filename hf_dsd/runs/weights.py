@@ -18,13 +18,7 @@ from huggingface_hub.errors import StrictDataclassError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from transformers import PreTrainedModel
-from transformers.utils import (
-    CONFIG_NAME,
-    SAFE_WEIGHTS_INDEX_NAME,
-    SAFE_WEIGHTS_NAME,
-    WEIGHTS_INDEX_NAME,
-    WEIGHTS_NAME,
-)
+from transformers.utils import CONFIG_NAME, SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME, WEIGHTS_INDEX_NAME, WEIGHTS_NAME
 
 from hf_dsd.files import read_json, read_json_object
 
@@ -36,6 +30,10 @@ _PIPELINE = "modules.json"
 # What safetensors and, of a pytorch_model.bin, torch.load make of a file that is damaged.
 _DAMAGES = (SafetensorError, OSError, ValueError, KeyError, TypeError, RuntimeError, EOFError, PickleError)
 _KINDS = ((SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME), (WEIGHTS_NAME, WEIGHTS_INDEX_NAME))
+
+
+# What a class of the user's own may raise that needs more than a configuration.
+_UNBUILT = (AttributeError, KeyError, RuntimeError, TypeError, ValueError, StrictDataclassError)
 
 
 class DamagedWeightsError(ValueError):
@@ -78,11 +76,7 @@ class WeightFile:
         return name in self._tensors
 
     def read(self, name: str) -> Tensor:
-        """One tensor; in the file's type unless it had to be converted, then in the model's.
-
-        Raises:
-            ValueError: If there is none.
-        """
+        """One tensor, or a ValueError; in the file's type unless it had to be converted, then in the model's."""
         if name not in self:
             raise ValueError(f"{self._folder} holds no weights called {name}, only {self.names()[:5]} ...")
         tensor: Tensor = self._tensors[name][...]
@@ -130,11 +124,9 @@ def _converted(folder: Path, skeleton: PreTrainedModel, stored: Mapping[str, Any
 
 
 def read_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
-    """All tensors of a model's folder, under the names and in the layouts that they have in `model`.
+    """All tensors of a model's folder, under the names and in the layouts that they have in an unwrapped `model`.
 
-    Args:
-        folder: What `save_pretrained`, or the Trainer for any other module, wrote.
-        model: The model they belong to, not wrapped; it is left as it is.
+    The folder is what `save_pretrained`, or the Trainer for any other module, wrote; the model is left as it is.
 
     Raises:
         FileNotFoundError: If there are none.
@@ -214,9 +206,7 @@ def _class_name(folder: Path) -> str:
 def _skeleton(class_name: str, config_text: str) -> PreTrainedModel | None:
     """A model on the meta device; None if its class is not at hand, or needs more than a configuration.
 
-    Args:
-        class_name: As `config.json` has it; a class of transformers, or one that is loaded.
-        config_text: The content of `config.json`.
+    The class name is as `config.json` has it: a class of transformers, or one that is loaded.
     """
     model_class: Any = getattr(transformers, class_name, None) or _loaded_class(PreTrainedModel, class_name)
     if model_class is None or not getattr(model_class, "config_class", None):
@@ -225,14 +215,7 @@ def _skeleton(class_name: str, config_text: str) -> PreTrainedModel | None:
         config = model_class.config_class.from_dict(json.loads(config_text))
         with torch.device("meta"):
             model: PreTrainedModel = model_class(config)
-    except (
-        AttributeError,
-        KeyError,
-        RuntimeError,
-        TypeError,
-        ValueError,
-        StrictDataclassError,
-    ):  # whatever a class of the user's own needs
+    except _UNBUILT:
         return None
     model.tie_weights()
     return model

@@ -4,10 +4,8 @@ import numpy as np
 import pytest
 
 from hf_dsd.data import DigitString, Speaker, make_spoken_digits, required_frames
-from hf_dsd.data.toys.digit_content import sample_speaker, sample_string
-from hf_dsd.data.toys.digit_phones import PHONES, WORD_PHONES, WORDS
-from hf_dsd.data.toys.digit_recording import record
-from hf_dsd.data.toys.digit_voice import speak
+from hf_dsd.data.toys.digit_content import PHONES, WORD_PHONES, WORDS, sample_speaker, sample_string
+from hf_dsd.data.toys.digit_voice import record, speak
 
 SIZES = {"train": 60, "validation": 20, "test": 40}
 

@@ -39,7 +39,7 @@ def test_values_of_returned_weights_are_finite():
     dense = np.linspace(-1, 1, 40, dtype=np.float32)
     redense = np.where(np.arange(40) % 4 == 0, np.float32(NAN), dense)
     found = returns_by_value(SparseLayer("w", 40, 1.0, dense, np.zeros(40, np.float32), redense), bins=2)
-    assert [group.count for group in found] == [15, 15]
+    assert [group.weights for group in found] == [15, 15]
     assert all(np.isfinite([group.dense, group.low, group.median, group.high]).all() for group in found)
 
 

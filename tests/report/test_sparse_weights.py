@@ -84,7 +84,7 @@ def test_where_the_pruned_weights_went():
     redense = np.concatenate([np.arange(10) - 5, np.arange(10) + 5, np.full(10, 3.0)]).astype(np.float32)
     layer = SparseLayer("w", 20, 1.0, dense, np.where(dense == 3, dense, 0).astype(np.float32), redense)
     groups = returns_by_value(layer, bins=3)
-    assert [(group.dense, group.median, group.count) for group in groups] == [(-1.0, -0.5, 10), (1.0, 9.5, 10)]
+    assert [(group.dense, group.median, group.weights) for group in groups] == [(-1.0, -0.5, 10), (1.0, 9.5, 10)]
     assert groups[0].low == pytest.approx(np.quantile(np.arange(10) - 5, 0.1))
 
 

@@ -6,8 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from report_runs import REFERENCES, change_summary, write_dsd_run
 
-from hf_dsd.report.draw_timeline import draw_timeline
-from hf_dsd.report.timeline import find_metric, over_seeds, read_curves, thin
+from hf_dsd.report.timeline import draw_timeline, find_metric, over_seeds, read_curves, thin
 from hf_dsd.runs.metric_names import score_title
 from hf_dsd.runs.run import Run
 

@@ -1,7 +1,7 @@
-"""A formant synthesiser: a buzz and a hiss, shaped by resonances that glide from phone to phone.
+"""A formant synthesiser: a buzz and a hiss, shaped by resonances that glide from phone to phone, then recorded.
 
 The source-filter model of speech; the filter acts on overlapping windows in the frequency domain, so that all windows
-of an utterance are one array operation.
+of an utterance are one array operation. A recording adds echo, background noise and clipping.
 
 References:
     Klatt, `Software for a cascade/parallel formant synthesizer <https://doi.org/10.1121/1.383940>`_, 1980.
@@ -11,9 +11,9 @@ import numpy as np
 import scipy.fft
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
+from scipy.signal import oaconvolve
 
-from .digit_content import DigitString
-from .digit_phones import PHONES, WORD_PHONES
+from .digit_content import PHONES, WORD_PHONES, DigitString
 
 SAMPLING_RATE = 16_000
 """In Hz."""
@@ -31,14 +31,7 @@ _PHONE_ROWS = {name: row for row, name in enumerate(PHONES)}
 
 
 def speak(string: DigitString) -> Floats:
-    """Says the digits in a quiet, dead room.
-
-    Args:
-        string: What to say, and who.
-
-    Returns:
-        (samples,) float32 at 16 kHz, with silence before and after; its loudness means nothing.
-    """
+    """Says the digits in a quiet, dead room: (samples,) float32 at 16 kHz, with silence around, as loud as it comes."""
     generator = np.random.default_rng(string.seed)
     names, milliseconds, loudness = _plan(string, generator)
     frames = np.maximum(1, np.round(milliseconds * SAMPLING_RATE / 1000 / _HOP)).astype(int)
@@ -49,24 +42,18 @@ def speak(string: DigitString) -> Floats:
 
 def _plan(string: DigitString, generator: np.random.Generator) -> tuple[list[str], Floats, Floats]:
     """Phones with their durations in milliseconds and their loudness; pauses are silent closures."""
-    names: list[str] = ["closure"]
-    milliseconds = [generator.uniform(60, 250)]
-    loudness = [0.0]
+    plan = [("closure", generator.uniform(60, 250), 0.0)]
+    rate = string.speaker.rate
     for digit in string.digits:
         level = 10 ** (generator.normal(0.0, 3.5) / 20)  # from decibels
-        stretch = generator.normal(1.0, 0.1) / string.speaker.rate
+        stretch = generator.normal(1.0, 0.1) / rate
         for name in WORD_PHONES[digit]:
-            names.append(name)
-            milliseconds.append(PHONES[name].milliseconds * stretch * np.exp(generator.normal(0.0, 0.2)))
-            loudness.append(level)
+            plan.append((name, PHONES[name][-1] * stretch * np.exp(generator.normal(0.0, 0.2)), level))
         if generator.random() < 0.4:  # the other words run into the next
-            names.append("closure")
-            milliseconds.append(generator.uniform(20, 180) / string.speaker.rate)
-            loudness.append(0.0)
-    names.append("closure")
-    milliseconds.append(generator.uniform(60, 250))
-    loudness.append(0.0)
-    return names, np.array(milliseconds, np.float32), np.array(loudness, np.float32)
+            plan.append(("closure", generator.uniform(20, 180) / rate, 0.0))
+    plan.append(("closure", generator.uniform(60, 250), 0.0))
+    names, milliseconds, loudness = zip(*plan, strict=True)
+    return list(names), np.array(milliseconds, np.float32), np.array(loudness, np.float32)
 
 
 def _tracks(
@@ -74,13 +61,11 @@ def _tracks(
 ) -> tuple[Floats, Floats]:
     """Per window: three formants in Hz; voice, noise, centre and width of the noise in Hz."""
     speaker = string.speaker
-    phones = [PHONES[name] for name in names]
+    phones = np.array([PHONES[name] for name in names])
     accent = np.array([speaker.accent[_PHONE_ROWS[name]] for name in names])
-    targets = np.array([phone.formants for phone in phones], np.float64)
-    targets += speaker.undershoot * (np.array(_NEUTRAL) - targets)
+    targets = phones[:, :3] + speaker.undershoot * (np.array(_NEUTRAL) - phones[:, :3])
     formants = np.repeat(targets * accent * speaker.formant_scale, frames, axis=0)
-    amplitudes = np.array([(phone.voice, phone.noise) for phone in phones]) * loudness[:, None]
-    noise = np.array([(phone.noise_center * speaker.formant_scale, phone.noise_width) for phone in phones])
+    amplitudes, noise = phones[:, 3:5] * loudness[:, None], phones[:, 5:7] * [speaker.formant_scale, 1]
     controls = np.repeat(np.concatenate([amplitudes, noise], axis=1), frames, axis=0)
     controls[:, :2] = _smooth(controls[:, :2], _ATTACK)
     return _smooth(formants, _GLIDE).astype(np.float32), controls.astype(np.float32)
@@ -125,3 +110,35 @@ def _shape(voice: Floats, hiss: Floats, formants: Floats, controls: Floats) -> F
     for step in range(steps):
         sound[step : step + len(pieces)] += pieces[:, step * _HOP : (step + 1) * _HOP]
     return sound.ravel()
+
+
+def record(string: DigitString) -> Floats:
+    """Says and records a string: (samples,) float32 at 16 kHz in [-1, 1]."""
+    generator = np.random.default_rng((*string.seed, 1))
+    sound = _reverberate(speak(string), string.reverberation, generator)
+    noise = _colored_noise(len(sound), string.noise_color, generator)
+    loud = np.sqrt(np.mean(np.square(sound[np.abs(sound) > 0.05 * np.abs(sound).max()])))
+    sound = sound + noise * (loud * 10 ** (-string.snr / 20))
+    driven = sound * (string.drive / np.abs(sound).max())
+    return np.asarray(np.clip(driven, -1.0, 1.0), dtype=np.float32)
+
+
+def _reverberate(sound: Floats, seconds: float, generator: np.random.Generator) -> Floats:
+    """Adds the echoes of a room: noise that dies away, after the direct sound."""
+    length = int(seconds * SAMPLING_RATE)
+    if length == 0:
+        return sound
+    decay = np.exp(-np.log(1000.0) * np.arange(1, length + 1) / length)
+    echo = generator.standard_normal(length) * decay
+    echo *= 0.8 / np.sqrt(np.sum(echo**2))
+    response = np.concatenate([[1.0], echo])
+    return np.asarray(oaconvolve(sound, response))[: len(sound)].astype(np.float32)
+
+
+def _colored_noise(samples: int, color: float, generator: np.random.Generator) -> Floats:
+    """Noise of unit power whose power spectrum falls as frequency to the minus `color`."""
+    length = scipy.fft.next_fast_len(samples, real=True)
+    spectrum = scipy.fft.rfft(generator.standard_normal(length, dtype=np.float32))
+    frequency = np.maximum(np.arange(len(spectrum)) * (SAMPLING_RATE / length), 50.0)  # in Hz; flat below
+    noise = scipy.fft.irfft(spectrum * frequency ** (-color / 2), length)[:samples]
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)), dtype=np.float32)

@@ -1,10 +1,11 @@
 """Words a scene: a small grammar with synonyms, free word order, left-out details and the slips of human annotators."""
 
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
 
-from .scene_content import Scene, ShapeGroup
+from .scene_content import OPPOSITE, SIDES, Scene, ShapeGroup
 
 CAPTIONS_PER_SCENE = 5
 
@@ -14,16 +15,14 @@ _NAMES_THIRD_GROUP = 0.75
 _NAMES_BACKGROUND = 0.25
 
 _SHAPE_WORDS = {
-    "circle": (("circle", "circles"), ("circle", "circles"), ("disc", "discs")),
-    "square": (("square", "squares"), ("square", "squares"), ("box", "boxes")),
-    "triangle": (("triangle", "triangles"),),
-    "star": (("star", "stars"),),
-    "cross": (("cross", "crosses"), ("plus", "pluses")),
-    "diamond": (("diamond", "diamonds"),),
+    "circle": ("circle", "circle", "disc"),
+    "square": ("square", "square", "box"),
+    "cross": ("cross", "plus"),
 }
 _SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 _COLOR_WORDS = {"purple": ("purple", "purple", "violet")}
-_BACKGROUND_WORDS = {"light": ("light", "bright"), "dark": ("dark",), "striped": ("striped",), "checked": ("checked",)}
+_NUMBER_WORDS = {2: ("two", "two", "a pair of"), 3: ("three", "three", "several")}
+_BACKGROUND_WORDS = {"light": ("light", "bright")}
 _SIMILAR = {
     "red": "orange", "orange": "red", "purple": "blue", "blue": "purple", "pink": "red", "brown": "red",
     "yellow": "orange", "green": "blue", "square": "diamond", "diamond": "square", "star": "cross", "cross": "star",
@@ -37,20 +36,7 @@ _RELATION_WORDS = {
     "inside": ("inside", "within", "in the middle of"),
     "around": ("around", "that contains", "surrounding"),
 }
-_OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above", "inside": "around"}
-_BESIDE = {
-    "left": ("on the left", "on the right"),
-    "right": ("on the right", "on the left"),
-    "above": ("at the top", "at the bottom"),
-    "below": ("at the bottom", "at the top"),
-}
-_WITH = {
-    "left": "on {its} left",
-    "right": "on {its} right",
-    "above": "above {it}",
-    "below": "below {it}",
-    "inside": "inside {it}",
-}
+_WITH = {"left": "on {its} left", "right": "on {its} right"}
 _BESIDE_BOTH = {"left": "next to them", "right": "next to them", "top": "above them", "bottom": "below them"}
 _PLACE_WORDS = {
     "left": ("on the left", "on the left side"),
@@ -69,25 +55,15 @@ class NounPhrase(NamedTuple):
 
 
 def write_captions(scene: Scene) -> list[str]:
-    """Writes five different captions of a scene.
-
-    Args:
-        scene: What to describe; its seed chooses the words.
-
-    Returns:
-        `CAPTIONS_PER_SCENE` different lower-case sentences without punctuation. The same scene gives the same ones.
-    """
+    """Writes `CAPTIONS_PER_SCENE` different lower-case sentences without punctuation, in words chosen by the seed."""
     random = np.random.RandomState([*scene.seed, 2])  # a stream of its own, as in the drawing
     write = _write_single if len(scene.groups) == 1 else _write_related
-    captions: list[str] = []
-    order = [int(template) for template in random.permutation(8)]
-    attempt = 0
-    while len(captions) < CAPTIONS_PER_SCENE:
-        caption = write(scene, order[attempt % len(order)], random) + _background(scene, random)
-        attempt += 1
-        if caption not in captions:
-            captions.append(caption)
-    return captions
+    captions: dict[str, None] = {}
+    for template in cycle(map(int, random.permutation(8))):
+        captions[write(scene, template, random) + _background(scene, random)] = None
+        if len(captions) == CAPTIONS_PER_SCENE:
+            break
+    return list(captions)
 
 
 def _pick(random: np.random.RandomState, words: tuple[str, ...]) -> str:
@@ -102,17 +78,16 @@ def _name(group: ShapeGroup, random: np.random.RandomState) -> NounPhrase:
             shape = _SIMILAR[shape]
         else:
             color = _SIMILAR[color]
-    nouns = _SHAPE_WORDS[shape]
-    singular, plural = nouns[random.randint(len(nouns))]
+    noun = _pick(random, _SHAPE_WORDS.get(shape, (shape,)))
     adjectives = [_pick(random, _COLOR_WORDS.get(color, (color,)))]
     if random.random_sample() < _NAMES_SIZE:
         adjectives.insert(0, _pick(random, _SIZE_WORDS[group.size]))
     if group.count == 1:
         article = "an" if adjectives[0][0] in "aeiou" else "a"
-        return NounPhrase(" ".join([article, *adjectives, singular]), plural=False)
-    number = {2: ("two", "two", "a pair of"), 3: ("three", "three", "several")}[group.count]
-    words = _pick(random, number)
-    return NounPhrase(" ".join([words, *adjectives, plural]), plural=words != "a pair of")
+        return NounPhrase(" ".join([article, *adjectives, noun]), plural=False)
+    number = _pick(random, _NUMBER_WORDS[group.count])
+    ending = "es" if noun[-1] in "sx" else "s"
+    return NounPhrase(" ".join([number, *adjectives, noun + ending]), plural=number != "a pair of")
 
 
 def _write_single(scene: Scene, template: int, random: np.random.RandomState) -> str:
@@ -136,15 +111,18 @@ def _write_related(scene: Scene, template: int, random: np.random.RandomState) -
     first, second = _name(scene.groups[0], random), _name(scene.groups[1], random)
     relation = scene.relation or "left"
     near = _pick(random, _RELATION_WORDS[relation])
-    back = _pick(random, _RELATION_WORDS[_OPPOSITE[relation]])
+    back = _pick(random, _RELATION_WORDS[OPPOSITE.get(relation, "around")])
     verb = "are" if first.plural else "is"
     pronouns = {"it": "them", "its": "their"} if scene.groups[1].count > 1 else {"it": "it", "its": "its"}
-    here, there = _BESIDE.get(relation, ("in the center", "around it"))
+    where = _WITH.get(relation, relation + " {it}").format(**pronouns)
+    here, there = "in the center", "around it"
+    if side := SIDES.get(relation):
+        here, there = _PLACE_WORDS[side][0], _PLACE_WORDS[OPPOSITE[side]][0]
     sentences = (
         f"{first.text} {near} {second.text}",
         f"{first.text} {verb} {near} {second.text}",
         f"there {verb} {first.text} {near} {second.text}",
-        f"{second.text} with {first.text} {_WITH[relation].format(**pronouns)}",
+        f"{second.text} with {first.text} {where}",
         f"{second.text} {back} {first.text}",
         f"the picture shows {first.text} {near} {second.text}",
         f"{first.text} {'sit' if first.plural else 'sits'} {near} {second.text}",
@@ -165,5 +143,5 @@ def _third(scene: Scene, random: np.random.RandomState) -> str:
 def _background(scene: Scene, random: np.random.RandomState) -> str:
     if random.random_sample() >= _NAMES_BACKGROUND:
         return ""
-    kind = _pick(random, _BACKGROUND_WORDS[scene.background])
+    kind = _pick(random, _BACKGROUND_WORDS.get(scene.background, (scene.background,)))
     return f" {_pick(random, ('on', 'against'))} a {kind} background"

@@ -13,22 +13,23 @@ CONTAINERS = ("circle", "square", "diamond")
 """Shapes with room for another inside."""
 
 PLACES = ("left", "right", "top", "bottom", "middle")
+SIDES = {"left": "left", "right": "right", "above": "top", "below": "bottom"}
+"""On which side of the pair the first of two groups lies."""
+
+OPPOSITE = {"left": "right", "right": "left", "above": "below", "below": "above", "top": "bottom", "bottom": "top"}
 
 _GROUP_NUMBERS = (0.25, 0.5, 0.25)  # shares of scenes with one, two and three groups
 
 
 @dataclass(frozen=True)
 class ShapeGroup:
-    """One to three equal shapes.
+    """One to three equal shapes; a ValueError if a field has another value than those here.
 
     Attributes:
         shape: One of `SHAPES`.
         color: One of `COLORS`; no other group of the scene has it.
         size: One of `SIZES`.
         count: 1 to 3.
-
-    Raises:
-        ValueError: If a field has another value.
     """
 
     shape: str
@@ -89,25 +90,15 @@ class Scene:
 
         Groups come in a fixed order, so a mirrored description (left of / right of) is the same content.
         """
-        things = [(group.shape, group.color, group.count) for group in self.groups[:2]]
-        relation = self.relation
-        opposite = {"right": "left", "below": "above"}
-        if relation in opposite:
-            things.reverse()
-            relation = opposite[relation]
-        rest = [(group.shape, group.color, group.count) for group in self.groups[2:]]
-        return (*things, relation, *rest, self.place)
+        things = [(group.shape, group.color, group.count) for group in self.groups]
+        pair, third, relation = things[:2], things[2:], self.relation
+        if relation in ("right", "below"):
+            pair, relation = pair[::-1], OPPOSITE[relation]
+        return (*pair, relation, *third, self.place)
 
 
 def sample_scene(seed: tuple[int, ...]) -> Scene:
-    """Draws a scene by lot.
-
-    Args:
-        seed: Non-negative integers; the same ones give the same scene on every machine and numpy version.
-
-    Returns:
-        The scene.
-    """
+    """Draws a scene by lot; the same seed gives the same scene on every machine and numpy version."""
     # RandomState and not Generator: numpy has frozen its stream for good (NEP 19).
     random = np.random.RandomState(list(seed))
     number = 1 + int(random.choice(3, p=_GROUP_NUMBERS))

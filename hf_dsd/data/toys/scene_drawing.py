@@ -1,12 +1,13 @@
 """Draws a scene with PIL, 64 x 64 pixels, with positions, tints, specks and noise that no caption mentions."""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .scene_content import Scene, ShapeGroup
+from .scene_content import OPPOSITE, SIDES, Scene, ShapeGroup
 
 IMAGE_SIZE = 64
 """Width and height of a picture, in pixels."""
@@ -34,6 +35,10 @@ _BACKGROUND_RGB = {
 }
 
 
+Random = np.random.RandomState
+_Points = list[tuple[float, float]]
+
+
 class Box(NamedTuple):
     """A part of the picture, in pixels from the top left corner."""
 
@@ -42,19 +47,39 @@ class Box(NamedTuple):
     right: float
     bottom: float
 
+    @property
+    def size(self) -> tuple[float, float]:
+        """Width and height."""
+        return self.right - self.left, self.bottom - self.top
 
-_Points = list[tuple[float, float]]
+    def side(self, side: str, share: float) -> "Box":
+        """The part along one side, `share` of the width or height deep."""
+        edges, axis = list(self), 0 if side in ("left", "right") else 1
+        if side in ("left", "top"):
+            edges[axis + 2] = edges[axis] + self.size[axis] * share
+        else:
+            edges[axis] = edges[axis + 2] - self.size[axis] * share
+        return Box(*edges)
+
+    def slots(self, count: int) -> "list[Box]":
+        """Equal parts along the longer side."""
+        axis = 0 if self.size[0] >= self.size[1] else 1
+        cuts = [self[axis] + self.size[axis] * index / count for index in range(count + 1)]
+        names = self._fields[axis], self._fields[axis + 2]
+        return [self._replace(**dict(zip(names, ends, strict=True))) for ends in pairwise(cuts)]
+
+    def somewhere(self, radius: float, random: Random) -> tuple[float, float]:
+        """A centre for a shape, so that it lies within the box if there is room."""
+        middle = (self.left + self.right) / 2, (self.top + self.bottom) / 2
+        x, y = (
+            at + random.uniform(-1, 1) * max(0.0, length / 2 - radius - 1)
+            for at, length in zip(middle, self.size, strict=True)
+        )
+        return x, y
 
 
 def draw_scene(scene: Scene) -> Image.Image:
-    """Draws the picture of a scene.
-
-    Args:
-        scene: What to draw; its seed decides what the content leaves open.
-
-    Returns:
-        RGB, 64 x 64. The same scene gives the same picture.
-    """
+    """Draws the picture of a scene, RGB, 64 x 64; its seed decides what the content leaves open."""
     random = np.random.RandomState([*scene.seed, 1])  # another stream than the one that chose the content
     canvas = Image.new("RGB", (IMAGE_SIZE * _SCALE, IMAGE_SIZE * _SCALE))
     pen = ImageDraw.Draw(canvas)
@@ -73,34 +98,16 @@ def draw_scene(scene: Scene) -> Image.Image:
 
 def _boxes(scene: Scene) -> list[Box]:
     """Where each group goes: one box per group; for `inside` the first two groups share the first box."""
-    size = float(IMAGE_SIZE)
-    whole = Box(0, 0, size, size)
+    whole = Box(0.0, 0.0, float(IMAGE_SIZE), float(IMAGE_SIZE))
     if len(scene.groups) == 1:
-        return [_middle(scene.groups[0].count) if scene.place == "middle" else _side(whole, scene.place or "top", 0.5)]
+        return [_middle(scene.groups[0].count) if scene.place == "middle" else whole.side(str(scene.place), 0.5)]
     pair, third = whole, []
     if scene.place is not None:
-        opposite = {"left": "right", "right": "left", "top": "bottom", "bottom": "top"}[scene.place]
-        pair, third = _side(whole, opposite, 0.6), [_side(whole, scene.place, 0.4)]
+        pair, third = whole.side(OPPOSITE[scene.place], 0.6), [whole.side(scene.place, 0.4)]
     if scene.relation == "inside":
         return [pair, *third]
-    first, second = {
-        "left": ("left", "right"),
-        "right": ("right", "left"),
-        "above": ("top", "bottom"),
-        "below": ("bottom", "top"),
-    }[scene.relation or "left"]
-    return [_side(pair, first, 0.5), _side(pair, second, 0.5), *third]
-
-
-def _side(box: Box, side: str, share: float) -> Box:
-    width, height = (box.right - box.left) * share, (box.bottom - box.top) * share
-    if side == "left":
-        return box._replace(right=box.left + width)
-    if side == "right":
-        return box._replace(left=box.right - width)
-    if side == "top":
-        return box._replace(bottom=box.top + height)
-    return box._replace(top=box.bottom - height)
+    side = SIDES[str(scene.relation)]
+    return [pair.side(side, 0.5), pair.side(OPPOSITE[side], 0.5), *third]
 
 
 def _middle(count: int) -> Box:
@@ -110,55 +117,24 @@ def _middle(count: int) -> Box:
     return Box(center - half_width, center - half_height, center + half_width, center + half_height)
 
 
-def _draw_group(pen: ImageDraw.ImageDraw, group: ShapeGroup, box: Box, random: np.random.RandomState) -> None:
+def _draw_group(pen: ImageDraw.ImageDraw, group: ShapeGroup, box: Box, random: Random) -> None:
     """Spreads the shapes along the longer side of their box, each somewhere in its own slot."""
-    width, height = box.right - box.left, box.bottom - box.top
-    across = width >= height
-    for index in range(group.count):
-        if across:
-            slot = Box(
-                box.left + width * index / group.count,
-                box.top,
-                box.left + width * (index + 1) / group.count,
-                box.bottom,
-            )
-        else:
-            slot = Box(
-                box.left,
-                box.top + height * index / group.count,
-                box.right,
-                box.top + height * (index + 1) / group.count,
-            )
-        _draw_in_slot(pen, group, slot, random)
+    for slot in box.slots(group.count):
+        radius = min(_RADIUS[group.size] * random.uniform(0.88, 1.12), min(slot.size) / 2 - 0.5)
+        _draw_shape(pen, group, slot.somewhere(radius, random), radius, random)
 
 
-def _draw_in_slot(pen: ImageDraw.ImageDraw, group: ShapeGroup, slot: Box, random: np.random.RandomState) -> None:
-    width, height = slot.right - slot.left, slot.bottom - slot.top
-    radius = min(_RADIUS[group.size] * random.uniform(0.88, 1.12), min(width, height) / 2 - 0.5)
-    center_x = (slot.left + slot.right) / 2 + random.uniform(-1, 1) * max(0.0, width / 2 - radius - 1)
-    center_y = (slot.top + slot.bottom) / 2 + random.uniform(-1, 1) * max(0.0, height / 2 - radius - 1)
-    _draw_shape(pen, group, (center_x, center_y), radius, random)
-
-
-def _draw_inside(
-    pen: ImageDraw.ImageDraw, inner: ShapeGroup, outer: ShapeGroup, box: Box, random: np.random.RandomState
-) -> None:
-    half = min(box.right - box.left, box.bottom - box.top) / 2
-    radius = min(half - 1, 22.0) * random.uniform(0.9, 1.0)
-    center_x = (box.left + box.right) / 2 + random.uniform(-1, 1) * max(0.0, (box.right - box.left) / 2 - radius - 1)
-    center_y = (box.top + box.bottom) / 2 + random.uniform(-1, 1) * max(0.0, (box.bottom - box.top) / 2 - radius - 1)
-    _draw_shape(pen, outer, (center_x, center_y), radius, random)
+def _draw_inside(pen: ImageDraw.ImageDraw, inner: ShapeGroup, outer: ShapeGroup, box: Box, random: Random) -> None:
+    radius = min(min(box.size) / 2 - 1, 22.0) * random.uniform(0.9, 1.0)
+    x, y = box.somewhere(radius, random)
+    _draw_shape(pen, outer, (x, y), radius, random)
     shift = radius * 0.15
-    center = (center_x + random.uniform(-shift, shift), center_y + random.uniform(-shift, shift))
+    center = (x + random.uniform(-shift, shift), y + random.uniform(-shift, shift))
     _draw_shape(pen, inner, center, radius * 0.36, random)
 
 
 def _draw_shape(
-    pen: ImageDraw.ImageDraw,
-    group: ShapeGroup,
-    center: tuple[float, float],
-    radius: float,
-    random: np.random.RandomState,
+    pen: ImageDraw.ImageDraw, group: ShapeGroup, center: tuple[float, float], radius: float, random: Random
 ) -> None:
     tint = random.normal(0, 9, size=3)
     red, green, blue = (
@@ -170,36 +146,32 @@ def _draw_shape(
             _SCALE * (center[0] + radius * (x * math.cos(tilt) - y * math.sin(tilt))),
             _SCALE * (center[1] + radius * (x * math.sin(tilt) + y * math.cos(tilt))),
         )
-        for x, y in _outline(group.shape)
+        for x, y in _OUTLINES[group.shape]
     ]
     pen.polygon(points, fill=(red, green, blue))
 
 
-def _outline(shape: str) -> _Points:
-    """Corners of a shape of radius 1 around the origin, y downwards."""
-    if shape == "circle":
-        return _ring([0.95] * 40)
-    if shape == "square":
-        return [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)]
-    if shape == "diamond":
-        return [(0, -1.1), (0.72, 0), (0, 1.1), (-0.72, 0)]
-    if shape == "triangle":
-        return [(0, -0.95), (1.0, 0.8), (-1.0, 0.8)]
-    if shape == "star":
-        return _ring([1.1, 0.45] * 5)
-    arm = 0.32
-    return [
-        (-arm, -1), (arm, -1), (arm, -arm), (1, -arm), (1, arm), (arm, arm),
-        (arm, 1), (-arm, 1), (-arm, arm), (-1, arm), (-1, -arm), (-arm, -arm),
-    ]  # fmt: skip
-
-
-def _ring(radii: list[float]) -> _Points:
+def _ring(*radii: float) -> _Points:
     angles = [2 * math.pi * index / len(radii) - math.pi / 2 for index in range(len(radii))]
     return [(radius * math.cos(angle), radius * math.sin(angle)) for radius, angle in zip(radii, angles, strict=True)]
 
 
-def _draw_background(pen: ImageDraw.ImageDraw, background: str, random: np.random.RandomState) -> None:
+_ARM = 0.32  # half the width of a cross's arms
+# Corners of shapes of radius 1 around the origin, y downwards.
+_OUTLINES: dict[str, _Points] = {
+    "circle": _ring(*[0.95] * 40),
+    "square": [(-0.82, -0.82), (0.82, -0.82), (0.82, 0.82), (-0.82, 0.82)],
+    "diamond": [(0, -1.1), (0.72, 0), (0, 1.1), (-0.72, 0)],
+    "triangle": [(0, -0.95), (1.0, 0.8), (-1.0, 0.8)],
+    "star": _ring(*[1.1, 0.45] * 5),
+    "cross": [
+        (-_ARM, -1), (_ARM, -1), (_ARM, -_ARM), (1, -_ARM), (1, _ARM), (_ARM, _ARM),
+        (_ARM, 1), (-_ARM, 1), (-_ARM, _ARM), (-1, _ARM), (-1, -_ARM), (-_ARM, -_ARM),
+    ],
+}  # fmt: skip
+
+
+def _draw_background(pen: ImageDraw.ImageDraw, background: str, random: Random) -> None:
     shade = int(random.randint(-14, 15))
     first, second = (tuple(channel + shade for channel in color) for color in _BACKGROUND_RGB[background])
     edge, step = IMAGE_SIZE * _SCALE, 8 * _SCALE
@@ -213,7 +185,7 @@ def _draw_background(pen: ImageDraw.ImageDraw, background: str, random: np.rando
                 pen.rectangle((left, top, left + step - 1, top + step - 1), fill=second)
 
 
-def _draw_specks(pen: ImageDraw.ImageDraw, random: np.random.RandomState) -> None:
+def _draw_specks(pen: ImageDraw.ImageDraw, random: Random) -> None:
     """Grey scratches that mean nothing."""
     for _ in range(random.randint(_SPECKS + 1)):
         x, y = random.uniform(0, IMAGE_SIZE * _SCALE, size=2)
@@ -222,7 +194,7 @@ def _draw_specks(pen: ImageDraw.ImageDraw, random: np.random.RandomState) -> Non
         pen.line((x, y, x + length_x, y + length_y), fill=(grey, grey, grey), width=_SCALE)
 
 
-def _add_noise(image: Image.Image, random: np.random.RandomState) -> Image.Image:
+def _add_noise(image: Image.Image, random: Random) -> Image.Image:
     pixels = np.asarray(image, dtype=np.float64) * random.uniform(0.85, 1.1)
     noisy = pixels + random.normal(0, _PIXEL_NOISE, size=pixels.shape)
     return Image.fromarray(np.clip(np.rint(noisy), 0, 255).astype(np.uint8))

@@ -15,8 +15,6 @@ GRID = 4
 FILTERS = 128
 _LEVELS = (-0.8, 0.0, 0.8)  # of each colour channel in [-1, 1]
 PALETTE_SIZE = len(_LEVELS) ** 3
-FEATURE_DIMS = PALETTE_SIZE * GRID * GRID + 2 * FILTERS
-"""Length of one image vector."""
 
 _COLOR_WIDTH = 0.35  # a pixel belongs to palette colours within about this distance
 _KERNEL = 5
@@ -28,19 +26,14 @@ _BATCH = 256
 
 
 def color_palette() -> Tensor:
-    """The corners, edges, faces and centre of a cube in colour space.
-
-    Returns:
-        (27, 3) float32 in [-1, 1].
-    """
+    """The corners, edges, faces and centre of a cube in colour space: (27, 3) float32 in [-1, 1]."""
     return torch.tensor(list(itertools.product(_LEVELS, repeat=3)), dtype=torch.float32)
 
 
 def filter_bank() -> Tensor:
     """Random patterns over the palette's maps, each of three colours; blind to even areas.
 
-    Returns:
-        (filters, 27, 5, 5) float32, each of unit norm and of mean zero per colour; the same on every machine.
+    (filters, 27, 5, 5) float32, each of unit norm and of mean zero per colour; the same on every machine.
     """
     random = np.random.RandomState(_FILTER_SEED)  # numpy has frozen its stream for good (NEP 19)
     filters = np.zeros((FILTERS, PALETTE_SIZE, _KERNEL, _KERNEL))
@@ -55,11 +48,8 @@ def filter_bank() -> Tensor:
 def extract_features(images: Tensor) -> Tensor:
     """Describes pictures by palette colours in each cell of a 4 x 4 grid, and by mean and maximum of each filter.
 
-    Args:
-        images: (images, 3, height, width) uint8, height and width at least 32.
-
-    Returns:
-        (images, 688) float32, at least 0, not standardised.
+    From (images, 3, height, width) uint8, height and width at least 32, to (images, 688) float32, at least 0, not
+    standardised.
     """
     palette, bank = color_palette(), filter_bank()
     # softmax over -|pixel - color|^2 / (2 width^2): the |pixel|^2 term is common to all colours and cancels.
@@ -78,17 +68,13 @@ def extract_features(images: Tensor) -> Tensor:
 def whiten(features: Tensor, reference_rows: slice) -> Tensor:
     """Standardises the columns and takes most of their correlation away, by the statistics of the reference rows.
 
-    With x the standardised columns and C their covariance, returns x (C + I)^(-1/2) at standard deviation 1. Strong
-    directions (the background) no longer drown weak ones (the shapes), so a captioner learns in a few hundred steps
-    instead of a few thousand; the I keeps directions that are nothing but noise small. The symmetric root, unlike a
-    principal component basis, has no signs or order that could differ between machines.
+    With x the standardised columns and C their covariance, returns x (C + I)^(-1/2) at standard deviation 1, clipped to
+    [-4, 4]. Strong directions (the background) no longer drown weak ones (the shapes), so a captioner learns in a few
+    hundred steps instead of a few thousand; the I keeps directions that are nothing but noise small. The symmetric
+    root, unlike a principal component basis, has no signs or order that could differ between machines.
 
-    Args:
-        features: (images, dims) float32.
-        reference_rows: The training images, at least two; the other splits must not leak into the statistics.
-
-    Returns:
-        (images, dims) float32 in [-4, 4]. Columns that are constant over the reference rows are 0 there.
+    The reference rows are the training images, at least two: the other splits must not leak into the statistics.
+    Columns that are constant over them are 0 there.
     """
     reference = features[reference_rows].double()
     deviation = reference.std(dim=0, correction=0).clamp_min(1e-3)

@@ -1,11 +1,12 @@
-"""The embedded data set: drawn scenes with five captions each, made on the spot, no download.
+"""The embedded sets of drawn scenes, made on the spot, no download: with five captions each, or with a class.
 
-Hard on purpose: noisy pictures, untrained features, annotators who leave things out and make mistakes, so that a
-captioner can overfit and a score is neither 0 nor 100.
+The captions are hard on purpose: noisy pictures, untrained features, annotators who leave things out and make mistakes,
+so that a captioner can overfit and a score is neither 0 nor 100.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, islice
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from hf_dsd.data.captions.dataset import CaptionData, CaptionSplit
 from hf_dsd.data.splits import SPLITS, check_split_sizes
 
 from .scene_captions import write_captions
-from .scene_content import Scene, sample_scene
+from .scene_content import SHAPES, Scene, sample_scene
 from .scene_drawing import draw_scene
 from .scene_features import extract_features, whiten
 
@@ -36,13 +37,7 @@ class SceneSet:
     scenes: Mapping[str, Scene]
 
     def image(self, name: str) -> Image.Image:
-        """Draws one picture again.
-
-        Args:
-            name: An image's name, as in `data.splits[...].images`.
-
-        Returns:
-            RGB, 64 x 64.
+        """Draws the picture of a name in `data.splits[...].images` again, RGB, 64 x 64.
 
         Raises:
             ValueError: If there is no such image.
@@ -57,18 +52,13 @@ class SceneSet:
 def make_scenes(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> SceneSet:
     """Makes a set of scenes; about 2.5 ms per scene on one core.
 
-    No two scenes, of the same split or of different ones, have the same shapes, colours, counts and relation. The
-    test split depends on the seed and its own size only, so sets with more training scenes are tested on the same.
+    No two scenes, of the same split or of different ones, have the same shapes, colours, counts and relation. The test
+    split depends on the seed and its own size only, so sets with more training scenes are tested on the same.
 
     Args:
-        split_sizes: Split name -> number of scenes, with "train" at least 2; None means 1500 / 250 / 250.
+        split_sizes: Split name -> number of scenes, with "train" at least 2; None means 1500 / 250 / 250. An unknown
+            name or a size out of range is a ValueError.
         seed: Non-negative; the same seed and sizes give the same scenes, captions and pictures.
-
-    Returns:
-        The set.
-
-    Raises:
-        ValueError: If a split's name is unknown, a size is out of range, or the seed is negative.
     """
     sizes = dict(DEFAULT_SPLIT_SIZES if split_sizes is None else split_sizes)
     check_split_sizes(sizes, seed, smallest_train=2)
@@ -86,10 +76,10 @@ def make_scenes(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> 
 
 def _unused_scenes(size: int, seed: tuple[int, ...], used: set[tuple[object, ...]]) -> list[Scene]:
     scenes: list[Scene] = []
-    attempt = 0
-    while len(scenes) < size:
+    for attempt in count():
+        if len(scenes) == size:
+            break
         scene = sample_scene((*seed, attempt))
-        attempt += 1
         if scene.content not in used:
             used.add(scene.content)
             scenes.append(scene)
@@ -97,11 +87,43 @@ def _unused_scenes(size: int, seed: tuple[int, ...], used: set[tuple[object, ...
 
 
 def _caption_splits(scenes: Mapping[str, Scene]) -> dict[str, CaptionSplit]:
-    names = list(scenes)
     splits = {}
     for split in SPLITS:
-        rows = [row for row, name in enumerate(names) if name.startswith(f"{split}/")]
-        if rows:
-            captions = [write_captions(scenes[names[row]]) for row in rows]
-            splits[split] = CaptionSplit([names[row] for row in rows], rows, captions)
+        found = {row: name for row, name in enumerate(scenes) if name.startswith(f"{split}/")}
+        if found:
+            captions = [write_captions(scenes[name]) for name in found.values()]
+            splits[split] = CaptionSplit(list(found.values()), list(found), captions)
     return splits
+
+
+_SHAPE_SEED = 71  # other scenes than the captioning set's
+
+
+@dataclass(frozen=True)
+class ShapePictures:
+    """One split of pictures for a classifier: one kind of shape in each, in any colour, size, number and background.
+
+    Attributes:
+        images: RGB, 64 x 64.
+        labels: Index of each picture's shape in `SHAPES`.
+    """
+
+    images: Sequence[Image.Image]
+    labels: Sequence[int]
+
+
+def make_shape_pictures(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> dict[str, ShapePictures]:
+    """Draws the splits; no two pictures have the same random numbers.
+
+    `split_sizes` gives each split a number of pictures, at least 1; None means 1500 / 300 / 300. The same seed,
+    non-negative, and sizes give the same pictures; anything else is a ValueError.
+    """
+    sizes = dict({"train": 1500, "validation": 300, "test": 300} if split_sizes is None else split_sizes)
+    check_split_sizes(sizes, seed)
+    return {split: _draw_single_shapes(size, (_SHAPE_SEED, seed, SPLITS.index(split))) for split, size in sizes.items()}
+
+
+def _draw_single_shapes(size: int, seed: tuple[int, ...]) -> ShapePictures:
+    scenes = (sample_scene((*seed, attempt)) for attempt in count())
+    chosen = list(islice((scene for scene in scenes if len(scene.groups) == 1), size))
+    return ShapePictures(list(map(draw_scene, chosen)), [SHAPES.index(scene.groups[0].shape) for scene in chosen])

@@ -17,8 +17,7 @@ from hf_dsd.data.speech.utterances import SpeechData, Utterance
 from hf_dsd.data.splits import SPLITS, check_split_sizes
 
 from .digit_content import DigitString, sample_speaker, sample_string
-from .digit_recording import record
-from .digit_voice import SAMPLING_RATE
+from .digit_voice import SAMPLING_RATE, record
 
 DEFAULT_DIGIT_SIZES: Mapping[str, int] = {"train": 600, "validation": 80, "test": 80}
 
@@ -48,9 +47,6 @@ def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int =
     Args:
         split_sizes: Split name -> number of recordings, "train" among them; None means 600 / 80 / 80.
         seed: Non-negative; the same seed and sizes give the same recordings.
-
-    Returns:
-        The set.
 
     Raises:
         ValueError: If a split's name is unknown, a size is out of range, or the seed is negative.

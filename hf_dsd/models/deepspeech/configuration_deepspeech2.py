@@ -1,6 +1,7 @@
 # ruff: noqa: E402, I001 (an older transformers is named before what it lacks is imported: this file travels alone)
 """DeepSpeech 2's configuration: convolutions, recurrent layers, CTC options, each checked when the object is made."""
 
+import math
 from typing import Any
 
 from transformers.utils.versions import require_version
@@ -8,28 +9,26 @@ from transformers.utils.versions import require_version
 require_version("transformers>=5.20", "DeepSpeech 2 needs it: pip install -U 'transformers>=5.20,<6'")
 
 from huggingface_hub.dataclasses import strict
-from transformers import PreTrainedConfig
 
-from .configuration_deepspeech import check_at_least, check_ctc_options
+from .configuration_deepspeech import SpeechConfig
 
 RNN_TYPES = ("rnn", "gru", "lstm")
 
 
 @strict
-class DeepSpeech2Config(PreTrainedConfig):
-    """Describes a :class:`DeepSpeech2ForCTC`.
+class DeepSpeech2Config(SpeechConfig):
+    """Describes a :class:`DeepSpeech2ForCTC`, by the fields of `SpeechConfig` and these.
 
     The defaults are the size in the DSD paper's table, layer by layer, except for the CTC head (see the model). Two or
     three layers of 192 to 256 `gru` units are a sensible size for an hour of speech; on a CPU the second convolution is
     then the larger part of a step, and `conv_channels=[16, 16]` cuts it to a third.
 
+    Dropout comes after every recurrent and dense layer.
+
     Args:
-        vocab_size: Number of symbols, blank included, >= 2. Set it to `len(tokenizer)`.
-        feature_size: Frequency bins of one spectrogram frame, > 0.
         conv_channels: Filters of each 2-D convolution, each > 0, at least one convolution.
         conv_kernel_sizes: `[frequency, time]` of each convolution's filters, odd, so that padding keeps them centred.
         conv_strides: `[frequency, time]` of each convolution, >= 1.
-        hidden_size: Width of the recurrent layers and the dense layer, > 0.
         num_hidden_layers: Bidirectional recurrent layers, > 0.
         rnn_type: "rnn" (clipped rectifier), "gru" or "lstm".
         shared_input_projection: True, as in the paper's table: one input matrix serves both directions, with the batch
@@ -37,21 +36,12 @@ class DeepSpeech2Config(PreTrainedConfig):
             and the batch norm on the layer's input. Those run on fused cuDNN kernels, but do not have the table's
             parameter count, and their "rnn" is not clipped. On a CPU the shared form is the faster one for "rnn" and
             "gru" (tests/benchmarks/bench_deepspeech.py).
-        relu_clip: Upper bound of every rectifier, > 0.
-        hidden_dropout: Dropout probability after every recurrent and dense layer, in [0, 1).
         batch_norm_momentum: Weight of the newest batch in the running statistics, in (0, 1].
         batch_norm_eps: Added to variances, > 0.
-        pad_token_id: Id of the CTC blank, in [0, vocab_size).
-        ctc_loss_reduction: "mean" divides the summed negative log-likelihood by the number of target symbols (nats per
-            symbol), "sum" leaves it.
-        ctc_zero_infinity: True gives utterances too short for their transcript a loss of 0 instead of raising.
-        samples_per_frame: Audio samples per input frame, > 0: the feature extractor's `hop_length`. Only the speech
-            recognition pipeline reads it, for chunks and timestamps.
-        **kwargs: Fields common to every `PreTrainedConfig`.
+        **kwargs: Fields of `SpeechConfig` and of every `PreTrainedConfig`.
 
     Raises:
-        ValueError: If a field is out of range, a kernel even, the lists of the convolutions differ in length, or
-            `rnn_type` or `ctc_loss_reduction` is unknown.
+        ValueError: If a field is out of range, a kernel even, or the lists of the convolutions differ in length.
 
     References:
         Amodei et al., *Deep Speech 2: End-to-end speech recognition in English and Mandarin*, ICML 2016, arXiv
@@ -60,29 +50,19 @@ class DeepSpeech2Config(PreTrainedConfig):
 
     model_type = "deepspeech2"
 
-    vocab_size: int = 29
-    feature_size: int = 161
+    hidden_size: int = 1760
     conv_channels: list[int] | tuple[int, ...] = (32, 32)
     conv_kernel_sizes: list[Any] | tuple[Any, ...] = ((41, 11), (21, 11))
     conv_strides: list[Any] | tuple[Any, ...] = ((2, 2), (2, 1))
-    hidden_size: int = 1760
     num_hidden_layers: int = 7
     rnn_type: str = "rnn"
     shared_input_projection: bool = True
-    relu_clip: float | int = 20.0
-    hidden_dropout: float | int = 0.0
     batch_norm_momentum: float | int = 0.1
     batch_norm_eps: float = 1e-5
-    pad_token_id: int = 0
-    ctc_loss_reduction: str = "mean"
-    ctc_zero_infinity: bool = False
-    samples_per_frame: int = 160
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Checks every field in order, then lets `PreTrainedConfig` read the common ones."""
-        check_at_least("vocab_size", self.vocab_size, 2)
-        for name in ("feature_size", "hidden_size", "num_hidden_layers", "samples_per_frame"):
-            check_at_least(name, getattr(self, name), 1)
+        self.check_at_least(1, "num_hidden_layers")
         self._check_convolutions()
         if self.rnn_type not in RNN_TYPES:
             raise ValueError(f"rnn_type must be one of {RNN_TYPES}, got {self.rnn_type!r}; the paper's is 'rnn'")
@@ -90,16 +70,12 @@ class DeepSpeech2Config(PreTrainedConfig):
             raise ValueError(f"batch_norm_momentum must be in (0, 1], got {self.batch_norm_momentum!r}; leave it out")
         if not self.batch_norm_eps > 0:
             raise ValueError(f"batch_norm_eps must be > 0, got {self.batch_norm_eps!r}; leave it out")
-        check_ctc_options(self)
         super().__post_init__(**kwargs)
 
     @property
     def time_stride(self) -> int:
         """Input frames per output frame."""
-        stride = 1
-        for _, time in self.conv_strides:
-            stride *= time
-        return stride
+        return math.prod(time for _, time in self.conv_strides)
 
     @property
     def inputs_to_logits_ratio(self) -> int:
@@ -117,8 +93,10 @@ class DeepSpeech2Config(PreTrainedConfig):
                 "conv_channels, conv_kernel_sizes and conv_strides must have one entry per convolution, got "
                 f"{lengths[0]}, {lengths[1]} and {lengths[2]}; give all three"
             )
-        for channels in self.conv_channels:
-            check_at_least("conv_channels", channels, 1)
+        if min(self.conv_channels) < 1:
+            raise ValueError(
+                f"conv_channels must be >= 1, got {min(self.conv_channels)}; leave it out for the paper's own"
+            )
         for name in ("conv_kernel_sizes", "conv_strides"):
             for pair in getattr(self, name):
                 if len(pair) != 2 or min(pair) < 1:
@@ -127,6 +105,3 @@ class DeepSpeech2Config(PreTrainedConfig):
                     )
         if any(size % 2 == 0 for pair in self.conv_kernel_sizes for size in pair):
             raise ValueError(f"conv_kernel_sizes must be odd, got {self.conv_kernel_sizes}; add 1 to the even ones")
-
-
-__all__ = ["DeepSpeech2Config"]

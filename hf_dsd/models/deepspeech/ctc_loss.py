@@ -28,25 +28,20 @@ def compute_ctc_loss(
     """Computes the negative log-likelihood of the transcripts, in nats.
 
     "mean" is the sum over the batch divided by its number of symbols, so that a long and a short utterance count by
-    their length; torch's own "mean" averages the utterances' averages, which micro-batches could not add up to.
+    their length; torch's own "mean" averages the utterances' averages, which micro-batches could not add up to. On CUDA
+    the gradient differs in the last bits from run to run: torch adds it up in no fixed order.
 
     Args:
         logits: `(T, B, V)`, any float type.
         frames: Valid frames of each row, in [1, T].
-        labels: `(B, S)` int64 symbol ids without blanks, then -100 as padding.
+        labels: `(B, S)` int64 symbol ids without blanks, then -100 as padding; anything else is a ValueError.
         blank_id: Id of the blank, in [0, V).
         reduction: "mean" or "sum".
-        zero_infinity: True gives rows with too few frames a loss and a gradient of 0.
+        zero_infinity: True gives rows with too few frames for their transcript a loss and a gradient of 0; False
+            refuses them by a ValueError.
         num_items_in_batch: Divisor in place of this batch's symbols under "mean": the symbols of all micro-batches of
             one optimizer step. The Trainer does not divide such a loss again.
         targets: The labels without padding on the host, which spare an accelerator the look into its labels.
-
-    Returns:
-        Scalar. On CUDA its gradient differs in the last bits from run to run: torch adds it up in no fixed order.
-
-    Raises:
-        ValueError: If a row has too few frames for its transcript and `zero_infinity` is False, holds an id outside
-            [0, V) or a blank, or has padding before its end.
     """
     host = _labels_on_host(labels, targets)
     _check_labels(host, len(frames), logits.shape[-1], blank_id)
@@ -111,6 +106,3 @@ def _check_alignable(targets: Tensor, lengths: list[int], frames: Sequence[int])
                 f"{available}; drop the utterance, use a smaller stride in time, or set ctc_zero_infinity=True in the "
                 "config to give such rows no weight"
             )
-
-
-__all__ = ["compute_ctc_loss"]

@@ -18,37 +18,22 @@ Prefix = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """One transcript that beam search found.
-
-    Attributes:
-        symbols: Its symbol ids.
-        log_likelihood: log P(symbols | audio), over the paths that stayed in the beam.
-    """
+    """A transcript that beam search found: symbol ids, and log P(symbols | audio) over the paths in the beam."""
 
     symbols: Prefix
     log_likelihood: float
 
 
 def decode_beam(
-    logits: Tensor,
-    beam_width: int = 32,
-    *,
-    blank_id: int = 0,
-    min_log_probability: float = -12.0,
+    logits: Tensor, beam_width: int = 32, *, blank_id: int = 0, min_log_probability: float = -12.0
 ) -> list[Hypothesis]:
     """Finds the likeliest transcripts of one row, by prefix beam search.
 
     Args:
-        logits: `(T, V)`, scores or log-probabilities of one row.
-        beam_width: Transcripts kept after every frame, >= 1.
+        logits: `(T, V)`, scores or log-probabilities of one row; a ValueError for another number of dimensions.
+        beam_width: Transcripts kept after every frame, >= 1; so many hypotheses at most come back, best first.
         blank_id: Id of the blank, in [0, V).
         min_log_probability: In a frame, symbols below this log-probability start nothing new. -inf considers all.
-
-    Returns:
-        Up to `beam_width` hypotheses, best first.
-
-    Raises:
-        ValueError: If `beam_width` is below 1 or `logits` has another number of dimensions.
 
     References:
         Graves, *Sequence Transduction with Recurrent Neural Networks*, 2012; Hannun et al., *First-Pass Large
@@ -94,6 +79,3 @@ def _add(a: float, b: float) -> float:
     if a < b:
         a, b = b, a
     return a if b == _IMPOSSIBLE else a + math.log1p(math.exp(b - a))
-
-
-__all__ = ["Hypothesis", "decode_beam"]

@@ -20,17 +20,14 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
 
     Args:
         sampling_rate: Samples per second that the audio must have, > 0.
-        window_length: Samples of one Hann window and points of its Fourier transform, >= 2. 320 is 20 ms at 16 kHz
-            and makes 161 bins.
+        window_length: Samples of one Hann window and points of its Fourier transform, >= 2. 320 is 20 ms at 16 kHz and
+            makes 161 bins.
         hop_length: Samples from one frame to the next, > 0. 160 is 10 ms at 16 kHz.
         log_floor: Added to the power before the logarithm, > 0. 1e-8 is about the quantisation noise of 16-bit audio.
-        normalize_per_bin: True gives every frequency bin mean 0 and standard deviation 1 over the utterance, which
-            also takes out the microphone's colour; False normalises the whole spectrogram at once.
+        normalize_per_bin: True gives every frequency bin mean 0 and standard deviation 1 over the utterance, which also
+            takes out the microphone's colour; False normalises the whole spectrogram at once.
         padding_value: What fills frames after an utterance's end; the models never read it.
         **kwargs: Options of every `SequenceFeatureExtractor`.
-
-    Raises:
-        ValueError: If an argument is out of range.
     """
 
     model_input_names = ["input_features", "attention_mask"]
@@ -45,12 +42,12 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
         padding_value: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        sizes = {
-            "sampling_rate": (sampling_rate, 1),
-            "window_length": (window_length, 2),
-            "hop_length": (hop_length, 1),
-        }
-        for name, (value, least) in sizes.items():
+        sizes = (
+            ("sampling_rate", sampling_rate, 1),
+            ("window_length", window_length, 2),
+            ("hop_length", hop_length, 1),
+        )
+        for name, value, least in sizes:
             if value < least:
                 raise ValueError(f"{name} must be >= {least}, got {value!r}; leave it out for DeepSpeech's own value")
         if not log_floor > 0:
@@ -63,35 +60,20 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
         self.normalize_per_bin = normalize_per_bin
 
     def __call__(
-        self,
-        raw_speech: Any,
-        sampling_rate: int | None = None,
-        padding: bool | str = True,
-        max_length: int | None = None,
-        truncation: bool = False,
-        pad_to_multiple_of: int | None = None,
-        return_attention_mask: bool | None = None,
-        return_tensors: str | None = None,
+        self, raw_speech: Any, sampling_rate: int | None = None, padding: bool | str = True, **options: Any
     ) -> BatchFeature:
         """Prepares one utterance or a batch.
 
         Args:
             raw_speech: One utterance `(samples,)` of floats in [-1, 1], as an array, tensor or list, or a list of
-                utterances.
+                utterances; a ValueError for one that is empty, not mono, not floating point or not finite names its
+                place.
             sampling_rate: The audio's samples per second; always pass it, so that a wrong one is noticed.
-            padding: True pads to the longest, "max_length" to `max_length`, False does not pad.
-            max_length: Frames to pad or truncate to.
-            truncation: True cuts spectrograms longer than `max_length`.
-            pad_to_multiple_of: Rounds the padded length up to a multiple.
-            return_attention_mask: False leaves the mask out.
-            return_tensors: "pt" or "np"; None returns lists of arrays.
+            padding: As at `SequenceFeatureExtractor.pad`; True pads to the longest.
+            **options: The other options of `pad`, such as `max_length`, in frames, `truncation` and `return_tensors`.
 
         Returns:
             `input_features` `(B, frames, bins)` float32 and `attention_mask` `(B, frames)` int32.
-
-        Raises:
-            ValueError: If the sampling rate differs from the extractor's, or an utterance is empty, not mono, not
-                floating point, or holds NaN or infinity; with its place in the batch.
         """
         if sampling_rate is not None and sampling_rate != self.sampling_rate:
             raise ValueError(
@@ -100,15 +82,7 @@ class DeepSpeechFeatureExtractor(SequenceFeatureExtractor):
             )
         batch = [_read_waveform(audio, row) for row, audio in enumerate(_split_batch(raw_speech))]
         features = BatchFeature({"input_features": [self._spectrogram(audio).numpy() for audio in batch]})
-        return self.pad(
-            features,
-            padding=padding,
-            max_length=max_length,
-            truncation=truncation,
-            pad_to_multiple_of=pad_to_multiple_of,
-            return_attention_mask=return_attention_mask,
-            return_tensors=return_tensors,
-        )
+        return self.pad(features, padding=padding, **options)
 
     def count_frames(self, samples: int) -> int:
         """Counts the frames of an utterance of `samples` > 0 samples."""
@@ -158,6 +132,3 @@ def _read_waveform(audio: Any, row: int) -> Tensor:
     if not bool(waveform.isfinite().all()):
         raise ValueError(f"raw_speech must be finite, got NaN or infinity in row {row}; repair or drop the utterance")
     return waveform
-
-
-__all__ = ["DeepSpeechFeatureExtractor"]

@@ -14,12 +14,7 @@ PADDED_LOGIT = -1e4  # far below any score, and within float16
 
 @dataclass(frozen=True)
 class Frames:
-    """The valid frames of a batch.
-
-    Attributes:
-        lengths: Valid frames of each row, each in [1, T].
-        mask: `(T, B, 1)` bool, True on valid frames.
-    """
+    """The valid frames of a batch: of each row their number, in [1, T], and a mask `(T, B, 1)`, True on them."""
 
     lengths: tuple[int, ...]
     mask: Tensor
@@ -35,21 +30,15 @@ class Frames:
 
 
 def read_frames(
-    input_features: Tensor,
-    attention_mask: Tensor | None,
-    feature_size: int,
-    input_lengths: Sequence[int] | None = None,
+    input_features: Tensor, attention_mask: Tensor | None, feature_size: int, input_lengths: Sequence[int] | None = None
 ) -> Frames:
     """Checks a batch's inputs and finds its valid frames.
 
     Args:
         input_features: `(B, T, F)`.
-        attention_mask: `(B, T)`, nonzero on valid frames, or None for all.
-        feature_size: What F must be.
+        attention_mask: `(B, T)`, nonzero on valid frames, which must come first, at least one; None for all.
+        feature_size: What F must be; a ValueError otherwise, as for a mask that does not fit.
         input_lengths: Valid frames of each row, which spare an accelerator the look into the mask.
-
-    Raises:
-        ValueError: If a shape does not fit, or a row of the mask has no valid frame or padding before its end.
     """
     if input_features.dim() != 3 or input_features.shape[2] != feature_size:
         raise ValueError(
@@ -86,16 +75,7 @@ def _count_frames(mask: Tensor) -> list[int]:
 
 
 def blank_padding(logits: Tensor, frames: Frames, blank_id: int) -> Tensor:
-    """Makes padded frames score the blank, so that whoever decodes a whole row reads nothing into its padding.
-
-    Args:
-        logits: `(T, B, V)`.
-        frames: The valid frames.
-        blank_id: Id of the blank.
-    """
+    """Makes padded frames of `(T, B, V)` score the blank: who decodes a whole row reads nothing into its padding."""
     silence = torch.full_like(logits[0, 0], PADDED_LOGIT)
     silence[blank_id] = 0
     return torch.where(frames.mask, logits, silence)
-
-
-__all__ = ["Frames", "blank_padding", "read_frames"]

@@ -53,31 +53,17 @@ class DeepSpeechPreTrainedModel(PreTrainedModel):
         input_lengths: Sequence[int] | None = None,
         **kwargs: Unpack[TransformersKwargs],
     ) -> BaseModelOutput:
-        """Encodes speech.
-
-        Args:
-            input_features: `(B, T, F)` normalised log spectrogram, any float type.
-            attention_mask: `(B, T)` int64 or bool, nonzero on the valid frames, which come first; None means all.
-            input_lengths: Valid frames of each row, as `SpeechCollator` counts them: with them nothing here waits for
-                an accelerator, which also means that the mask is not checked there.
-            **kwargs: `output_hidden_states`, `return_dict`; what else transformers passes to every model is ignored.
+        """Encodes speech; the inputs are those of `DeepSpeechForCTC`.
 
         Returns:
             `last_hidden_state` `(B, T', H)` and, if asked for, `hidden_states`: the input of the first dense or
             recurrent layer, and the output of each. Values on padding mean nothing.
-
-        Raises:
-            ValueError: If shapes do not fit, or the mask has no valid frame in a row or padding before the end.
         """
         hidden, _, states = self._read_and_encode(input_features, attention_mask, input_lengths, kwargs)
         return BaseModelOutput(last_hidden_state=hidden.transpose(0, 1), hidden_states=states)
 
     def _read_and_encode(
-        self,
-        input_features: Tensor,
-        attention_mask: Tensor | None,
-        input_lengths: Sequence[int] | None,
-        options: Any,
+        self, input_features: Tensor, attention_mask: Tensor | None, input_lengths: Sequence[int] | None, options: Any
     ) -> tuple[Tensor, Frames, tuple[Tensor, ...] | None]:
         """Returns the encoded speech `(T', B, H)`, its valid frames and, if asked for, the states `(B, T', H)`."""
         frames = read_frames(input_features, attention_mask, self.config.feature_size, input_lengths)
@@ -178,11 +164,7 @@ class DeepSpeechCTCMixin(DeepSpeechPreTrainedModel):
 
 
 class DeepSpeechRecurrentLayer(nn.Module):
-    """One vanilla recurrent layer in both directions: a shared input projection with its bias, a matrix per direction.
-
-    Args:
-        config: Sizes and the rectifiers' bound.
-    """
+    """One vanilla recurrent layer in both directions: a shared input projection with its bias, a matrix for each."""
 
     def __init__(self, config: DeepSpeechConfig) -> None:
         super().__init__()
@@ -196,11 +178,7 @@ class DeepSpeechRecurrentLayer(nn.Module):
 
 
 class DeepSpeechModel(DeepSpeechPreTrainedModel):
-    """DeepSpeech without its CTC head: speech in, a vector of H for every output frame.
-
-    Args:
-        config: Sizes and dropout.
-    """
+    """DeepSpeech without its CTC head: speech in, a vector of H for every output frame."""
 
     def __init__(self, config: DeepSpeechConfig) -> None:
         super().__init__(config)
@@ -246,14 +224,8 @@ class DeepSpeechForCTC(DeepSpeechCTCMixin, DeepSpeechModel):
 
     The recurrence is DeepSpeech's own, min(max(x, 0), 20) inside the loop over time; torch's `nn.RNN` has no clipped
     rectifier and no shared projection. What that costs is measured in tests/benchmarks/bench_deepspeech.py.
-
-    Args:
-        config: Sizes, dropout and CTC options.
     """
 
     config: DeepSpeechConfig
     # What the DSD paper leaves dense here; regexes searched in parameter names.
     dsd_dense_modules: tuple[str, ...] = (r"(^|\.)context\.", r"(^|\.)ctc_head\.")
-
-
-__all__: Sequence[str] = ["DeepSpeechForCTC", "DeepSpeechModel", "DeepSpeechPreTrainedModel"]

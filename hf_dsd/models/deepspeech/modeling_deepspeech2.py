@@ -10,7 +10,6 @@ hidden width, G gates per recurrent unit, V symbols.
 There is no bias before a batch norm: its shift is one. Padding is exactly zero from layer to layer.
 """
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -43,10 +42,7 @@ FUSED: dict[str, Any] = {"rnn": FusedRNN, "gru": FusedGRU, "lstm": FusedLSTM}
 class SequenceBatchNorm(nn.Module):
     """Batch norm over all valid frames of all rows ("sequence-wise", Amodei et al., section 3.2); padding becomes zero.
 
-    Args:
-        size: Number of features, > 0.
-        config: The running statistics' momentum and the variance's epsilon.
-        opens_forget_gates: True starts the shift at 1 for the second quarter of the features, an LSTM's forget gates.
+    With `opens_forget_gates` the shift starts at 1 for the second quarter of the features, an LSTM's forget gates.
     """
 
     def __init__(self, size: int, config: DeepSpeech2Config, opens_forget_gates: bool = False) -> None:
@@ -67,13 +63,6 @@ class SequenceBatchNorm(nn.Module):
             return valid.new_zeros(rows.shape).index_copy(0, index, valid).view_as(hidden)
         return self._normalize(rows).view_as(hidden).masked_fill(~frames.mask, 0)
 
-    def fresh_shift(self) -> Tensor:
-        """Returns the shift to start from, `(size,)`."""
-        shift = torch.zeros_like(self.bias)
-        if self.opens_forget_gates:
-            shift.chunk(4)[1].fill_(1)
-        return shift
-
     def _normalize(self, rows: Tensor) -> Tensor:
         return F.batch_norm(
             rows,
@@ -88,14 +77,7 @@ class SequenceBatchNorm(nn.Module):
 
 
 class DeepSpeech2Convolution(nn.Module):
-    """A 2-D convolution, batch norm over time for every channel and bin, and a clipped rectifier.
-
-    Args:
-        config: Kernels, strides, the rectifier's bound and the batch norm's options.
-        layer: Which of the configured convolutions this is, from 0.
-        channels: Input channels, > 0.
-        bins: Input frequency bins, > 0.
-    """
+    """One of the configured 2-D convolutions, a batch norm for every channel and bin, and a clipped rectifier."""
 
     def __init__(self, config: DeepSpeech2Config, layer: int, channels: int, bins: int) -> None:
         super().__init__()
@@ -122,12 +104,8 @@ class DeepSpeech2Convolution(nn.Module):
 class DeepSpeech2RecurrentLayer(nn.Module):
     """A recurrent layer in both directions, added, with the input matrix and the batch norm that the paper gives it.
 
-    With `config.shared_input_projection` one input matrix serves both directions and the batch norm sits on its
-    output. Otherwise the layer is torch's own bidirectional module behind a batch norm of the layer's input.
-
-    Args:
-        config: Sizes, kind of unit and options.
-        input_size: Width of the inputs, > 0.
+    With `config.shared_input_projection` one input matrix serves both directions and the batch norm sits on its output.
+    Otherwise the layer is torch's own bidirectional module behind a batch norm of the layer's input.
     """
 
     def __init__(self, config: DeepSpeech2Config, input_size: int) -> None:
@@ -171,7 +149,10 @@ class DeepSpeech2PreTrainedModel(DeepSpeechPreTrainedModel):
         """
         if isinstance(module, SequenceBatchNorm):
             init.ones_(module.weight)
-            init.copy_(module.bias, module.fresh_shift())
+            shift = torch.zeros_like(module.bias)
+            if module.opens_forget_gates:
+                shift.chunk(4)[1].fill_(1)
+            init.copy_(module.bias, shift)
             init.zeros_(module.running_mean)
             init.ones_(module.running_var)
         else:
@@ -179,11 +160,7 @@ class DeepSpeech2PreTrainedModel(DeepSpeechPreTrainedModel):
 
 
 class DeepSpeech2Model(DeepSpeech2PreTrainedModel):
-    """DeepSpeech 2 without its CTC head: speech in, a vector of H for every output frame.
-
-    Args:
-        config: Sizes, kind of recurrent unit and dropout.
-    """
+    """DeepSpeech 2 without its CTC head: speech in, a vector of H for every output frame."""
 
     def __init__(self, config: DeepSpeech2Config) -> None:
         super().__init__(config)
@@ -225,20 +202,14 @@ class DeepSpeech2Model(DeepSpeech2PreTrainedModel):
 class DeepSpeech2ForCTC(DeepSpeechCTCMixin, DeepSpeech2Model):
     """Scores 29 symbols at every other frame of a spectrogram; trained and decoded with CTC.
 
-    Feed it `input_features` and `attention_mask` as `DeepSpeechFeatureExtractor` makes them, and `labels` to train.
-    Padding changes nothing: batch norm takes its statistics from valid frames only, each row of the output equals the
-    row by itself (in evaluation mode; in training, rows meet in the statistics), and padded frames score the blank.
+    Feed it what `DeepSpeechForCTC` takes. Padding changes nothing: batch norm takes its statistics from valid frames
+    only, each row of the output equals the row by itself (in evaluation mode; in training, rows meet in the
+    statistics), and padded frames score the blank.
 
     `DeepSpeech2Config()` has 67,696,733 parameters. Every layer equals the DSD paper's table (67,740,718) but the CTC
     head: the table's 95,054 has no clean factorisation; 29 symbols make 1760 * 29 + 29 = 51,069.
-
-    Args:
-        config: Sizes, kind of recurrent unit, dropout and CTC options.
     """
 
     config: DeepSpeech2Config
     # What the DSD paper leaves dense here; regexes searched in parameter names.
     dsd_dense_modules: tuple[str, ...] = (r"(^|\.)convolutions\.", r"(^|\.)ctc_head\.")
-
-
-__all__: Sequence[str] = ["DeepSpeech2ForCTC", "DeepSpeech2Model", "DeepSpeech2PreTrainedModel"]

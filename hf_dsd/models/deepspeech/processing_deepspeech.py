@@ -9,6 +9,7 @@ require_version("transformers>=5.20", "DeepSpeech's processor needs it: pip inst
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 from transformers import BatchFeature, ProcessorMixin
 
 from .decoding_deepspeech import decode_beam
@@ -21,14 +22,12 @@ IGNORED_LABEL = -100
 class DeepSpeechProcessor(ProcessorMixin):
     """Prepares audio and transcripts for training, and turns a model's scores back into text (`transcribe`).
 
-    `decode` and `batch_decode` are the tokenizer's: they collapse the symbol ids of a path.
+    `decode` and `batch_decode` are the tokenizer's: they collapse the symbol ids of a path. A feature extractor or a
+    tokenizer that is missing or of the wrong kind is a TypeError.
 
     Args:
         feature_extractor: A `DeepSpeechFeatureExtractor`.
         tokenizer: From `build_character_tokenizer`, or another CTC tokenizer with a word delimiter.
-
-    Raises:
-        TypeError: If one of the two is missing or of the wrong kind.
     """
 
     def __init__(self, feature_extractor: Any = None, tokenizer: Any = None) -> None:
@@ -37,16 +36,13 @@ class DeepSpeechProcessor(ProcessorMixin):
     def __call__(
         self, audio: Any = None, text: str | list[str] | None = None, return_tensors: str | None = None, **kwargs: Any
     ) -> BatchFeature:
-        """Prepares audio, transcripts or both.
+        """Prepares audio, transcripts or both: `input_features` and `attention_mask` given audio, `labels` given text.
 
         Args:
             audio: One utterance `(samples,)` or a list of them.
             text: One transcript or a list, in any case.
             return_tensors: "pt" makes tensors, with labels padded by -100; "np" or None leaves labels as lists.
             **kwargs: The feature extractor's own options, above all `sampling_rate`.
-
-        Returns:
-            `input_features` and `attention_mask` given audio, `labels` given text.
 
         Raises:
             ValueError: If neither is given, or for what the feature extractor and `encode_transcript` refuse.
@@ -59,7 +55,10 @@ class DeepSpeechProcessor(ProcessorMixin):
         if text is not None:
             rows = [text] if isinstance(text, str) else text
             labels = [encode_transcript(self.tokenizer, row) for row in rows]
-            inputs["labels"] = _pad_labels(labels) if return_tensors == "pt" else labels
+            inputs["labels"] = labels
+            if return_tensors == "pt":
+                tensors = [torch.tensor(row, dtype=torch.long) for row in labels]
+                inputs["labels"] = pad_sequence(tensors, batch_first=True, padding_value=IGNORED_LABEL)
         return inputs
 
     @property
@@ -69,34 +68,20 @@ class DeepSpeechProcessor(ProcessorMixin):
 
     @classmethod
     def build(cls, characters: str = ALPHABET, **options: Any) -> "DeepSpeechProcessor":
-        """Builds the processor of a new model.
-
-        Args:
-            characters: As at `build_character_tokenizer`; the default makes DeepSpeech's 29 symbols.
-            **options: As at `DeepSpeechFeatureExtractor`.
-        """
+        """Builds the processor of a new model: its tokenizer's `characters`, and options of its feature extractor."""
         return cls(DeepSpeechFeatureExtractor(**options), build_character_tokenizer(characters))
 
     def extract(self, samples: Any, sampling_rate: int) -> Tensor:
-        """Turns one utterance into a training row's `input_features` `(frames, bins)`.
-
-        Args:
-            samples: `(samples,)` of floats in [-1, 1].
-            sampling_rate: Samples per second.
-        """
+        """Turns `(samples,)` of floats in [-1, 1] into a training row's `input_features` `(frames, bins)`."""
         features: Tensor = self(samples, sampling_rate=sampling_rate, return_tensors="pt")["input_features"][0]
         return features
 
     def encode(self, transcript: str) -> list[int]:
-        """Turns one transcript into a training row's `labels`; see `encode_transcript`.
-
-        Args:
-            transcript: Raw text.
-        """
+        """Turns one transcript into a training row's `labels`; see `encode_transcript`."""
         return encode_transcript(self.tokenizer, transcript)
 
     def transcribe(self, logits: Tensor, beam_width: int | None = None) -> list[str]:
-        """Turns a model's scores into text, words separated by one space.
+        """Turns a model's scores into one text per row, words separated by one space.
 
         For another decoder, with a language model say, the logits are the model's own.
 
@@ -104,12 +89,6 @@ class DeepSpeechProcessor(ProcessorMixin):
             logits: `(B, T', V)`, padded frames scoring the blank, as the models make them.
             beam_width: Transcripts that prefix beam search keeps after every frame, >= 1; None searches greedily, as
                 all published numbers do.
-
-        Returns:
-            One text per row.
-
-        Raises:
-            ValueError: If `beam_width` is below 1.
         """
         if beam_width is None:
             paths = logits.argmax(dim=-1)
@@ -121,12 +100,3 @@ class DeepSpeechProcessor(ProcessorMixin):
                 self.tokenizer.decode(row, group_tokens=False, clean_up_tokenization_spaces=False) for row in symbols
             ]
         return [" ".join(text.split()) for text in texts]
-
-
-def _pad_labels(labels: list[list[int]]) -> Tensor:
-    """Pads label rows to `(B, longest)` int64."""
-    longest = max(len(row) for row in labels)
-    return torch.tensor([row + [IGNORED_LABEL] * (longest - len(row)) for row in labels], dtype=torch.long)
-
-
-__all__ = ["DeepSpeechProcessor"]

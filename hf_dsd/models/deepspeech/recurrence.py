@@ -32,11 +32,6 @@ class BidirectionalRecurrence(GradientCheckpointingLayer):
 
     With projected inputs x_t the states are: rnn: h_t = min(max(x_t + W h_{t-1}, 0), clip). gru and lstm: torch's
     equations without biases, with gates in the order reset, update, new; and input, forget, output, cell.
-
-    Args:
-        rnn_type: "rnn", "gru" or "lstm".
-        hidden_size: Width H, > 0.
-        relu_clip: Upper bound of the rnn's states, > 0; the other cells have none.
     """
 
     def __init__(self, rnn_type: str, hidden_size: int, relu_clip: float) -> None:
@@ -49,13 +44,9 @@ class BidirectionalRecurrence(GradientCheckpointingLayer):
     # Traced, the loop would be unrolled into one graph node per frame.
     @torch.compiler.disable
     def forward(self, projected: Tensor) -> Tensor:
-        """Returns the sum of both directions' states.
+        """Returns the sum of both directions' states, `(T, B, H)`, of inputs `(T, B, G * H)`.
 
-        Args:
-            projected: `(T, B, G * H)`, exactly zero on padding, which must come after the valid frames.
-
-        Returns:
-            `(T, B, H)`; values on padding mean nothing.
+        Padding must come after the valid frames and be exactly zero; the states on it mean nothing.
         """
         inputs = torch.stack([projected, projected.flip(0)], dim=1)  # (T, D, B, G * H)
         weight = torch.stack([self.weight_hh.t(), self.weight_hh_reverse.t()])  # (D, H, G * H)
@@ -222,6 +213,3 @@ _CELLS: dict[str, type[_Cell]] = {"gru": _GRUCell, "lstm": _LSTMCell}
 def _states_before(states: Tensor) -> Tensor:
     """Returns each step's previous state: `(T, D, B, H)`, zero first."""
     return torch.cat([torch.zeros_like(states[:1]), states[:-1]])
-
-
-__all__ = ["GATES", "BidirectionalRecurrence", "orthogonal_like"]

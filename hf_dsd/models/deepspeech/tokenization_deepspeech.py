@@ -18,13 +18,8 @@ def build_character_tokenizer(characters: str = ALPHABET) -> Wav2Vec2CTCTokenize
     """Builds the tokenizer: the blank (id 0), the word delimiter (id 1), then `characters`: 29 symbols by default.
 
     It is a plain `Wav2Vec2CTCTokenizer`: whoever loads it needs transformers only. It turns any other character into
-    the blank, which the models refuse as a label; use `encode_transcript` for labels.
-
-    Args:
-        characters: The distinct characters of the transcripts, without space and "|"; see `find_characters`.
-
-    Raises:
-        ValueError: If a character comes twice, or is a space or the delimiter, or there is none.
+    the blank, which the models refuse as a label; use `encode_transcript` for labels. The characters, for which there
+    is `find_characters`, are distinct, and none is a space or "|".
     """
     if not characters:
         raise ValueError("characters must not be empty, got ''; give the letters of the transcripts")
@@ -64,18 +59,12 @@ def find_characters(transcripts: Iterable[str]) -> str:
 
 
 def encode_transcript(tokenizer: Any, transcript: str) -> list[int]:
-    """Encodes a transcript as labels: in the vocabulary's case, with single spaces between words.
+    """Encodes a raw transcript as labels: symbol ids without blanks, in the vocabulary's case, one space between words.
 
     Args:
         tokenizer: From `build_character_tokenizer`, or another CTC tokenizer with a word delimiter, such as wav2vec
             2.0's with its upper-case letters.
-        transcript: Raw text.
-
-    Returns:
-        Symbol ids without blanks; none for an empty transcript.
-
-    Raises:
-        ValueError: If the transcript holds characters that the tokenizer does not know.
+        transcript: A ValueError names the characters in it that the tokenizer does not know.
     """
     unknown = unknown_characters(tokenizer, transcript)
     if unknown:

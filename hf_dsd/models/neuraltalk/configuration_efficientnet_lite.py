@@ -13,19 +13,16 @@ from transformers import PreTrainedConfig
 
 @strict
 class EfficientNetLiteConfig(PreTrainedConfig):
-    """Describes an :class:`EfficientNetLiteModel`; the defaults are EfficientNet-Lite0's.
+    """Describes an :class:`EfficientNetLiteModel`; the defaults are EfficientNet-Lite0's, and every number must be > 0.
 
     Args:
-        num_channels: Channels of a picture, > 0.
-        image_size: Height and width of the pictures the network was trained on, in pixels, > 0; others work too.
-        stem_size: Channels after the first convolution, > 0.
-        stages: One `(blocks, kernel size, stride of the first block, expansion, channels)` per stage, each > 0.
-        feature_size: Width of the image vectors, > 0.
-        batch_norm_eps: Added to the variances, > 0.
+        num_channels: Channels of a picture.
+        image_size: Height and width of the pictures the network was trained on, in pixels; others work too.
+        stem_size: Channels after the first convolution.
+        stages: One `(blocks, kernel size, stride of the first block, expansion, channels)` per stage.
+        feature_size: Width of the image vectors.
+        batch_norm_eps: Added to the variances.
         **kwargs: Fields common to every `PreTrainedConfig`.
-
-    Raises:
-        ValueError: If a number is not positive, or a stage has not five.
 
     References:
         Tan and Le, *EfficientNet: Rethinking Model Scaling for Convolutional Neural Networks*, ICML 2019, table 1. The
@@ -63,6 +60,3 @@ class EfficientNetLiteConfig(PreTrainedConfig):
                     f"{tuple(stage)}; leave it out for EfficientNet-Lite0's own"
                 )
         super().__post_init__(**kwargs)
-
-
-__all__ = ["EfficientNetLiteConfig"]

@@ -13,10 +13,11 @@ from transformers import PreTrainedConfig
 
 @strict
 class NeuralTalkConfig(PreTrainedConfig):
-    """Describes a :class:`NeuralTalkForConditionalGeneration`.
+    """Describes a :class:`NeuralTalkForConditionalGeneration`; a ValueError names a field that is out of range.
 
-    The defaults are NeuralTalk's: one LSTM layer of 256, 256-dimensional word and image encodings, dropout 0.5 on
-    both sides, VGG-16 fc7 image vectors (4096) and the 2,537 words of Flickr-8K with four special tokens.
+    The defaults are NeuralTalk's: one LSTM layer of 256, 256-dimensional word and image encodings, dropout 0.5 on both
+    sides, VGG-16 fc7 image vectors (4096) and the 2,537 words of Flickr-8K with four special tokens. Weights cannot be
+    tied.
 
     Args:
         vocab_size: Number of token ids, special tokens included, > 0. Set it to `len(tokenizer)`.
@@ -29,15 +30,11 @@ class NeuralTalkConfig(PreTrainedConfig):
         initializer_range: Weights start uniform in [-initializer_range, initializer_range], > 0.
         encoder_config: Configuration of a frozen image encoder that turns `pixel_values` into image vectors, as an
             object or as its `to_dict()`, kept as the latter; None for a model fed with `image_features` only.
-        unk_token_id: Id of the unknown word, in [0, vocab_size).
-        pad_token_id: Id that fills generated rows after their end, in [0, vocab_size).
-        bos_token_id: Id of the first input word, in [0, vocab_size).
-        eos_token_id: Id of the last target, in [0, vocab_size).
+        unk_token_id: Id of the unknown word, in [0, vocab_size), as all ids.
+        pad_token_id: Id that fills generated rows after their end; it, bos and eos must differ.
+        bos_token_id: Id of the first input word.
+        eos_token_id: Id of the last target.
         **kwargs: Fields common to every `PreTrainedConfig`.
-
-    Raises:
-        ValueError: If a size is not positive, a dropout lies outside [0, 1), a token id outside the vocabulary, two of
-            pad, bos and eos coincide, `encoder_config` names no model type, or weight tying is asked for.
 
     References:
         Karpathy and Fei-Fei, *Deep Visual-Semantic Alignments for Generating Image Descriptions*, CVPR 2015; the
@@ -65,21 +62,12 @@ class NeuralTalkConfig(PreTrainedConfig):
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Checks every field in order, then lets `PreTrainedConfig` read the common ones."""
-        for name in ("vocab_size", "image_feature_size", "hidden_size", "word_embedding_size"):
-            _check_positive(name, getattr(self, name))
+        for name in ("vocab_size", "image_feature_size", "hidden_size", "word_embedding_size", "initializer_range"):
+            if not (value := getattr(self, name)) > 0:
+                raise ValueError(f"{name} must be > 0, got {value!r}; leave it out for NeuralTalk's own value")
         for name in ("encoder_dropout", "decoder_dropout"):
-            _check_dropout(name, getattr(self, name))
-        _check_positive("initializer_range", self.initializer_range)
-        self._check_encoder_config()
-        self._check_token_ids()
-        if self.tie_word_embeddings:
-            raise ValueError(
-                "tie_word_embeddings must be False, got True; leave it out: NeuralTalk's word embedding "
-                "and decoder are two matrices"
-            )
-        super().__post_init__(**kwargs)
-
-    def _check_encoder_config(self) -> None:
+            if not 0 <= (value := getattr(self, name)) < 1:
+                raise ValueError(f"{name} must be in [0, 1), got {value!r}; 0 switches dropout off")
         if isinstance(self.encoder_config, PreTrainedConfig):
             self.encoder_config = self.encoder_config.to_dict()
         if self.encoder_config is not None and not self.encoder_config.get("model_type"):
@@ -87,6 +75,13 @@ class NeuralTalkConfig(PreTrainedConfig):
                 f"encoder_config must name its model_type, got the keys {sorted(self.encoder_config)}; "
                 "pass config.to_dict() of an image model"
             )
+        self._check_token_ids()
+        if self.tie_word_embeddings:
+            raise ValueError(
+                "tie_word_embeddings must be False, got True; leave it out: NeuralTalk's word embedding "
+                "and decoder are two matrices"
+            )
+        super().__post_init__(**kwargs)
 
     def _check_token_ids(self) -> None:
         for name in ("unk_token_id", "pad_token_id", "bos_token_id", "eos_token_id"):
@@ -102,16 +97,3 @@ class NeuralTalkConfig(PreTrainedConfig):
                 f"pad_token_id, bos_token_id and eos_token_id must differ, got {ids[0]}, {ids[1]} and {ids[2]}; "
                 "take the ids from one tokenizer"
             )
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not value > 0:
-        raise ValueError(f"{name} must be > 0, got {value!r}; leave it out for NeuralTalk's own value")
-
-
-def _check_dropout(name: str, value: float) -> None:
-    if not 0 <= value < 1:
-        raise ValueError(f"{name} must be in [0, 1), got {value!r}; 0 switches dropout off")
-
-
-__all__ = ["NeuralTalkConfig"]

@@ -3,8 +3,6 @@
 Shape legend: B pictures, C channels, h and w height and width of a feature map, F width of the image vectors.
 """
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -34,16 +32,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class ConvNorm(nn.Module):
-    """A convolution without bias, a batch norm, and a rectifier clipped at 6 unless `is_linear`.
-
-    Args:
-        config: The batch norm's epsilon.
-        channels: Of the input and of the output.
-        kernel_size: Height and width of the kernel.
-        stride: Of the convolution.
-        groups: As at `nn.Conv2d`; as many as channels makes the convolution depthwise.
-        is_linear: True leaves the rectifier out.
-    """
+    """A convolution without bias, a batch norm, and a rectifier clipped at 6 unless `is_linear`."""
 
     def __init__(
         self,
@@ -66,15 +55,7 @@ class ConvNorm(nn.Module):
 
 
 class InvertedBottleneck(nn.Module):
-    """Widens the maps, filters each by itself, narrows them again, and adds the input where the shapes agree.
-
-    Args:
-        config: The batch norms' epsilon.
-        channels: Of the input and of the output.
-        kernel_size: Of the depthwise convolution, like `stride`.
-        stride: Of the depthwise convolution.
-        expansion: How many times wider the maps are in between; 1 leaves the widening out.
-    """
+    """Widens the maps `expansion` times, filters each by itself, narrows them, and adds the input if shapes agree."""
 
     def __init__(
         self, config: EfficientNetLiteConfig, channels: tuple[int, int], kernel_size: int, stride: int, expansion: int
@@ -95,12 +76,8 @@ class InvertedBottleneck(nn.Module):
 class EfficientNetLiteModel(PreTrainedModel):
     """Turns pictures into image vectors.
 
-    Args:
-        config: The network's sizes.
-
-    References:
-        See `EfficientNetLiteConfig`. Stochastic depth and dropout are left out: the network is here to be read from,
-        not to be trained.
+    Stochastic depth and dropout are left out: the network is here to be read from, not to be trained. transformers' own
+    EfficientNet cannot stand in: it squeezes and excites in every block, and its MobileNetV2 knows 3 x 3 kernels only.
     """
 
     config: EfficientNetLiteConfig
@@ -157,6 +134,3 @@ class EfficientNetLiteModel(PreTrainedModel):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         else:
             super()._init_weights(module)
-
-
-__all__: Sequence[str] = ["EfficientNetLiteModel"]

@@ -9,13 +9,11 @@ V vocabulary. R = B unless `image_index` gives images several captions.
 """
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 from transformers import (
     MODEL_FOR_BACKBONE_MAPPING,
     MODEL_MAPPING,
@@ -27,6 +25,7 @@ from transformers import (
     PreTrainedModel,
 )
 from transformers import initialization as init
+from transformers.loss.loss_utils import fixed_cross_entropy
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.processing_utils import Unpack
 from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
@@ -39,47 +38,28 @@ IGNORED_LABEL = -100
 
 
 class NeuralTalkState(NamedTuple):
-    """The LSTM's memory of an image and the beginning of its caption.
+    """The LSTM's memory of an image and the beginning of its caption."""
 
-    Attributes:
-        hidden: `(1, R, H)`.
-        cell: `(1, R, H)`.
-        words: `(R, T)` int64, the words read so far.
-    """
-
-    hidden: Tensor
-    cell: Tensor
-    words: Tensor
-
-
-@dataclass
-class NeuralTalkModelOutput(ModelOutput):
-    """What `NeuralTalkModel` returns.
-
-    Attributes:
-        last_hidden_state: `(R, T, H)`, the LSTM's output after each word.
-        state: What the LSTM remembers after the last word.
-        hidden_states: The words' embeddings `(R, T, E)` and `last_hidden_state`; only if asked for.
-    """
-
-    last_hidden_state: Tensor | None = None
-    state: NeuralTalkState | None = None
-    hidden_states: tuple[Tensor, ...] | None = None
+    hidden: Tensor  # (1, R, H)
+    cell: Tensor  # (1, R, H)
+    words: Tensor  # (R, T) int64, the words read so far
 
 
 @dataclass
 class NeuralTalkOutput(ModelOutput):
-    """What `NeuralTalkForConditionalGeneration` returns.
+    """What the NeuralTalk models return.
 
     Attributes:
         loss: Scalar, nats per target token; only with `labels`.
         logits: `(R, T, V)`; position t scores the word that follows input word t.
+        last_hidden_state: `(R, T, H)`, the LSTM's output after each word; only of `NeuralTalkModel`.
         state: What the LSTM remembers after the last word; only without `labels`.
-        hidden_states: As at `NeuralTalkModelOutput`.
+        hidden_states: The words' embeddings `(R, T, E)` and the LSTM's output `(R, T, H)`; only if asked for.
     """
 
     loss: Tensor | None = None
     logits: Tensor | None = None
+    last_hidden_state: Tensor | None = None
     state: NeuralTalkState | None = None
     hidden_states: tuple[Tensor, ...] | None = None
 
@@ -98,15 +78,13 @@ class NeuralTalkPreTrainedModel(PreTrainedModel):
     input_modalities = ("image", "text")
     supports_gradient_checkpointing = True
     accepts_loss_kwargs = True
+    _input_embed_layer = "word_embedding"
     # What the DSD paper leaves dense here; regexes searched in parameter names.
     dsd_dense_modules: tuple[str, ...] = (r"(^|\.)word_embedding\.", r"(^|\.)vision_encoder\.")
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Starts weights uniform in +-initializer_range (NeuralTalk's rule) and biases at 0.
-
-        The one departure is a forget gate bias of 1, so that the image, read at step 0, is still there words later.
-        """
+        """Starts weights uniform in +-initializer_range (NeuralTalk's rule) and biases, but the forget gate's, at 0."""
         bound = self.config.initializer_range
         if isinstance(module, NeuralTalkModel):
             init.zeros_(module.feature_mean)
@@ -116,7 +94,10 @@ class NeuralTalkPreTrainedModel(PreTrainedModel):
                 if parameter.dim() > 1:
                     init.uniform_(parameter, -bound, bound)
                 elif name == "bias_ih_l0":
-                    init.copy_(parameter, _forget_gate_one(parameter))
+                    # 1 for the forget gate (torch's order: input, forget, cell, output), so that the image, read at
+                    # step 0, is still there words later.
+                    gates = torch.tensor([0.0, 1.0, 0.0, 0.0]).repeat_interleave(len(parameter) // 4)
+                    init.copy_(parameter, gates.to(parameter))
                 else:
                     init.zeros_(parameter)
         else:
@@ -126,11 +107,7 @@ class NeuralTalkPreTrainedModel(PreTrainedModel):
 class NeuralTalkModel(NeuralTalkPreTrainedModel):
     """Reads an image and the words of its caption; `NeuralTalkForConditionalGeneration` scores the next word.
 
-    Args:
-        config: Sizes, dropout and, optionally, the encoder's configuration.
-
-    Raises:
-        ValueError: If `config.encoder_config` is of no image model that `AutoModel` or `AutoBackbone` can build.
+    A `config.encoder_config` of no image model that `AutoModel` or `AutoBackbone` can build is a ValueError.
     """
 
     def __init__(self, config: NeuralTalkConfig) -> None:
@@ -139,7 +116,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
         # Buffers, so that they travel with the weights: whoever loads the model feeds it raw image vectors.
         self.register_buffer("feature_mean", torch.zeros(config.image_feature_size))
         self.register_buffer("feature_scale", torch.ones(config.image_feature_size))
-        # Saved weights, masks and summaries of runs know the projection by this name.
+        # A projection, not an encoder, but saved weights, masks and summaries of runs know it by this name.
         self.image_encoder = nn.Linear(config.image_feature_size, config.word_embedding_size)
         self.word_embedding = nn.Embedding(config.vocab_size, config.word_embedding_size)
         self.lstm = NeuralTalkLSTM(config.word_embedding_size, config.hidden_size, batch_first=True)
@@ -150,19 +127,6 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
 
     def _add_head(self) -> None:
         """Adds what a model with a head has beyond the body, so that `post_init` starts all weights in one pass."""
-
-    @property
-    def image_projection(self) -> nn.Linear:
-        """The linear layer that turns an image vector into the LSTM's first input."""
-        return self.image_encoder
-
-    def get_input_embeddings(self) -> nn.Embedding:
-        """Returns the word embedding."""
-        return self.word_embedding
-
-    def set_input_embeddings(self, value: nn.Embedding) -> None:
-        """Replaces the word embedding (used by `resize_token_embeddings`)."""
-        self.word_embedding = value
 
     def freeze_vision_encoder(self) -> None:
         """Keeps the image encoder, if there is one, from being trained; the model does so whenever it gets one."""
@@ -178,15 +142,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
 
     @classmethod
     def from_pretrained(cls, *args: Any, **kwargs: Any) -> Any:
-        """Loads a model as `PreTrainedModel.from_pretrained` does; the encoder is frozen again.
-
-        Args:
-            *args: As there, like the next.
-            **kwargs: Options.
-
-        Returns:
-            The model; with `output_loading_info=True` also what was missing.
-        """
+        """Loads a model as `PreTrainedModel.from_pretrained` does, and freezes its encoder again."""
         loaded = super().from_pretrained(*args, **kwargs)
         model = loaded[0] if isinstance(loaded, tuple) else loaded
         model.freeze_vision_encoder()  # transformers makes every loaded parameter require a gradient
@@ -194,27 +150,18 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
 
     @classmethod
     def from_encoder(cls, encoder: PreTrainedModel, **config_fields: Any) -> "NeuralTalkModel":
-        """Builds a new captioner around a trained image encoder, which it copies and freezes.
+        """Builds an untrained captioner around a trained image encoder, which it copies and freezes.
 
         Args:
             encoder: A headless image model, e.g. `AutoModel.from_pretrained("microsoft/resnet-50")`.
             **config_fields: The fields of `NeuralTalkConfig`, except `encoder_config` and `image_feature_size`.
-
-        Returns:
-            A model whose captioning half is freshly initialised.
         """
-        config = NeuralTalkConfig(
-            encoder_config=encoder.config, image_feature_size=_feature_width(encoder), **config_fields
-        )
-        model = cls(config)
-        model.get_submodule("vision_encoder").load_state_dict(encoder.state_dict())
+        model = cls(NeuralTalkConfig(image_feature_size=_feature_width(encoder), **config_fields))
+        model.set_vision_encoder(encoder)
         return model
 
     def set_vision_encoder(self, encoder: PreTrainedModel) -> None:
-        """Gives a captioner of image vectors an encoder, which it copies and freezes; the rest stays as it is.
-
-        Args:
-            encoder: A headless image model whose vectors the captioner was trained on.
+        """Gives a captioner the headless image model whose vectors it was trained on, which it copies and freezes.
 
         Raises:
             ValueError: If the encoder's vectors are not `config.image_feature_size` wide.
@@ -231,13 +178,9 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
 
     @torch.no_grad()
     def encode_images(self, pixel_values: Tensor) -> Tensor:
-        """Turns pixels into image vectors with the frozen encoder.
+        """Turns pixels `(B, channels, height, width)`, prepared as the frozen encoder expects, into vectors `(B, F)`.
 
-        Args:
-            pixel_values: `(B, channels, height, width)`, prepared as the encoder expects.
-
-        Returns:
-            `(B, F)`: the encoder's pooled output, or the spatial mean of its last feature map.
+        They are the encoder's pooled output, or the spatial mean of its last feature map.
 
         Raises:
             ValueError: If the model has no encoder, or its width is not `config.image_feature_size`.
@@ -259,14 +202,9 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
     def standardize_features(self, features: Tensor) -> None:
         """Makes the model read image vectors as `(features - mean) / standard deviation`, per dimension.
 
-        Call it once before training. Average-pooled convolutional features are positive and of very different sizes;
-        standardised, the image projection learns several times faster.
-
-        Args:
-            features: `(images, F)` vectors of the training images, at least 2.
-
-        Raises:
-            ValueError: If there are fewer than 2 vectors or they have another width.
+        Call it once before training, with the vectors `(images, F)` of at least 2 training images; another shape is a
+        ValueError. Average-pooled convolutional features are positive and of very different sizes; standardised, the
+        image projection learns several times faster.
         """
         if features.dim() != 2 or len(features) < 2 or features.shape[1] != self.config.image_feature_size:
             raise ValueError(
@@ -286,28 +224,16 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
         image_index: Tensor | None = None,
         state: NeuralTalkState | None = None,
         **kwargs: Unpack[TransformersKwargs],
-    ) -> NeuralTalkModelOutput:
-        """Reads the image, unless `state` says that it has been read, and then the words.
+    ) -> NeuralTalkOutput:
+        """Reads the image, unless `state` says that it has been read, and then the words `(R, T)`.
 
-        Args:
-            input_ids: `(R, T)` int64, words.
-            image_features: `(B, F)` image vectors, any float type. Read only when `state` is None.
-            pixel_values: `(B, channels, height, width)` instead of `image_features`, for the frozen encoder.
-            image_index: `(R,)` int64, the image row of each word row; None means that row i describes image i.
-            state: What the LSTM remembers of the image and the words already read.
-            **kwargs: `output_hidden_states`; what else transformers passes to every model is ignored.
-
-        Returns:
-            The LSTM's output after each word, and its state after the last.
-
-        Raises:
-            ValueError: If there is no image for a new caption, both kinds of image, image vectors of another width, or
-                not one image per row.
+        The other arguments, and what is refused, are those of `NeuralTalkForConditionalGeneration`.
         """
         embeddings = self.word_embedding(input_ids)  # (R, T, E)
         if state is None:
-            features = self._standardized(self._image_vectors(image_features, pixel_values))  # (B, F)
-            image = _match_rows(self.image_projection(features), len(input_ids), image_index)  # (R, E)
+            features = self._image_vectors(image_features, pixel_values)  # (B, F)
+            features = (features - self.feature_mean) / self.feature_scale
+            image = _match_rows(self.image_encoder(features), len(input_ids), image_index)  # (R, E)
             inputs = torch.cat([image.unsqueeze(1), embeddings], dim=1)  # (R, 1 + T, E)
             hidden, (last_hidden, cell) = self.lstm(self.encoder_dropout(inputs), None)
             hidden, words = hidden[:, 1:], input_ids  # (R, T, H)
@@ -316,7 +242,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
             hidden, (last_hidden, cell) = self.lstm(self.encoder_dropout(embeddings), memory)  # (R, T, H)
             words = torch.cat([state.words, input_ids], dim=1)
         wants_states = kwargs.get("output_hidden_states") or self.config.output_hidden_states
-        return NeuralTalkModelOutput(
+        return NeuralTalkOutput(
             last_hidden_state=hidden,
             state=NeuralTalkState(last_hidden, cell, words),
             hidden_states=(embeddings, hidden) if wants_states else None,
@@ -338,11 +264,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
                 f"image_features must have shape (images, image_feature_size={expected}), got {tuple(features.shape)}; "
                 "set image_feature_size in NeuralTalkConfig"
             )
-        return features.to(self.image_projection.weight.dtype)
-
-    def _standardized(self, features: Tensor) -> Tensor:
-        standardized: Tensor = (features - self.feature_mean) / self.feature_scale
-        return standardized
+        return features.to(self.image_encoder.weight.dtype)
 
 
 class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
@@ -352,12 +274,6 @@ class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
     NeuralTalk's beam search unless told otherwise: 5 beams, at most 20 tokens, the sum of log-probabilities as score.
     Pass `num_beams=1` for greedy search, with `do_sample=True` for sampling. (In NeuralTalk's own code unfinished
     captions can push a finished one out of the beam; here they cannot. On Flickr-8K the two give the same captions.)
-
-    Args:
-        config: Sizes, dropout, token ids and, optionally, the encoder's configuration.
-
-    Raises:
-        ValueError: If `config.encoder_config` is of no image model that `AutoModel` or `AutoBackbone` can build.
     """
 
     # A recurrent state cannot be rolled back: this refuses assisted decoding, which would read every caption anew.
@@ -439,7 +355,8 @@ class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
         """Writes one caption per image row; see `GenerationMixin.generate` for the decoding options.
 
         Args:
-            inputs: `(B, T)` int64 prompt starting with `<s>`; None starts from `<s>` alone.
+            inputs: `(B, T)` int64 prompt starting with `<s>`; None starts from `<s>` alone. Prompts of different
+                lengths are a ValueError: an LSTM would read their padding.
             generation_config: A `GenerationConfig` to use in place of the model's own.
             **kwargs: `image_features` or `pixel_values` as in `forward`, and the decoding options. `labels` and
                 `image_index` are ignored: an evaluation batch can be passed whole.
@@ -447,9 +364,6 @@ class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
         Returns:
             `(B, length)` int64 token ids from `<s>` on, rows padded with `pad_token_id`; or the output object that
             `return_dict_in_generate=True` asks for.
-
-        Raises:
-            ValueError: If no image is given, or prompts of different lengths are padded into one batch.
         """
         mask = kwargs.pop("attention_mask", None)
         if mask is not None and not bool(mask.all()):
@@ -468,16 +382,7 @@ class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
     def prepare_inputs_for_generation(
         self, input_ids: Tensor, next_sequence_length: int | None = None, **kwargs: Any
     ) -> dict[str, Any]:
-        """Prepares one step of `generate()`: the last word and the state, or the whole caption where there is none.
-
-        Args:
-            input_ids: `(R, T)` int64, the captions so far.
-            next_sequence_length: What transformers would read; the state decides here.
-            **kwargs: The image vectors, the state and the options.
-
-        Returns:
-            The arguments of `forward`.
-        """
+        """Prepares one step of `generate()`: the last word and the state, or the whole caption where there is none."""
         state: NeuralTalkState | None = kwargs.pop("state", None)
         # Which outputs come back as inputs, and in the beams' new order, follows lists inside transformers that change
         # from version to version. A state that has not read just these words is dropped, and the image read again:
@@ -535,7 +440,8 @@ class NeuralTalkForConditionalGeneration(NeuralTalkModel, GenerationMixin):
         else:
             logits = self.decoder(hidden)
             scores, targets = logits.flatten(0, 1), labels.flatten()  # (R * T, V), (R * T,)
-        return _caption_loss(scores, targets, num_items_in_batch), logits
+        loss: Tensor = fixed_cross_entropy(scores.float(), targets, num_items_in_batch, ignore_index=IGNORED_LABEL)
+        return loss, logits
 
 
 def _build_vision_encoder(config: NeuralTalkConfig) -> PreTrainedModel | None:
@@ -575,9 +481,8 @@ def pool_features(output: Any) -> Tensor:
         return pooled.flatten(1)  # (B, F, 1, 1) for convnets -> (B, F)
     maps = output.get("feature_maps")
     last: Tensor = maps[-1] if maps else output.last_hidden_state
-    return (
-        last.mean(dim=1) if last.dim() == 3 else last.flatten(2).mean(dim=2)
-    )  # (B, tokens, F) or (B, F, h, w) -> (B, F)
+    # (B, tokens, F) or (B, F, h, w) -> (B, F)
+    return last.mean(dim=1) if last.dim() == 3 else last.flatten(2).mean(dim=2)
 
 
 def _match_rows(image: Tensor, rows: int, image_index: Tensor | None) -> Tensor:
@@ -591,27 +496,3 @@ def _match_rows(image: Tensor, rows: int, image_index: Tensor | None) -> Tensor:
             "image_index says which image each row of labels describes"
         )
     return image
-
-
-def _caption_loss(scores: Tensor, targets: Tensor, num_items_in_batch: Tensor | int | None) -> Tensor:
-    """Cross-entropy of `(N, V)` scores: summed over `num_items_in_batch` if given, else averaged over the targets."""
-    if num_items_in_batch is None:
-        return F.cross_entropy(scores.float(), targets, ignore_index=IGNORED_LABEL)
-    return F.cross_entropy(scores.float(), targets, ignore_index=IGNORED_LABEL, reduction="sum") / num_items_in_batch
-
-
-def _forget_gate_one(bias: Tensor) -> Tensor:
-    """Returns an LSTM bias that is 1 for the forget gate and 0 elsewhere."""
-    size = len(bias) // 4  # torch's order is input, forget, cell, output
-    values = torch.zeros_like(bias)
-    values[size : 2 * size] = 1.0
-    return values
-
-
-__all__: Sequence[str] = [
-    "NeuralTalkForConditionalGeneration",
-    "NeuralTalkModel",
-    "NeuralTalkOutput",
-    "NeuralTalkPreTrainedModel",
-    "NeuralTalkState",
-]

@@ -17,7 +17,7 @@ SPECIAL_TOKENS = (UNK_TOKEN, PAD_TOKEN, BOS_TOKEN, EOS_TOKEN)
 
 
 def build_caption_tokenizer(captions: Iterable[str], min_count: int = 5) -> PreTrainedTokenizerFast:
-    """Builds the tokenizer of the words seen at least `min_count` times.
+    """Builds the tokenizer of the words seen at least `min_count` times in raw training captions.
 
     Text is lower-cased, letters of any script with their marks and digits are kept, other characters removed (so
     "t-shirt" is the word "tshirt") and words are split at spaces; removed symbols that are no punctuation are counted
@@ -25,12 +25,7 @@ def build_caption_tokenizer(captions: Iterable[str], min_count: int = 5) -> PreT
     special tokens `<unk> <pad> <s> </s>`, then words by falling count, equal counts in alphabetical order. On
     Flickr-8K's 30,000 training captions that is 2,537 words; NeuralTalk's 2,538 counts the end token too.
 
-    Args:
-        captions: Training captions, raw text.
-        min_count: Occurrences a word needs to get an id, >= 1.
-
-    Returns:
-        A tokenizer that puts `<s>` before a text (a prompt for `generate()`); `encode_caption` makes training targets.
+    The tokenizer puts `<s>` before a text (a prompt for `generate()`); `encode_caption` makes training targets.
 
     Raises:
         ValueError: If `min_count` is below 1 or no word reaches it.
@@ -69,17 +64,10 @@ def build_caption_tokenizer(captions: Iterable[str], min_count: int = 5) -> PreT
 
 
 def encode_caption(tokenizer: PreTrainedTokenizerFast, caption: str) -> list[int]:
-    """Encodes a caption as training targets: its known words, then `</s>`.
+    """Encodes a raw caption as training targets: its known words, then `</s>`, which is always there.
 
     Unknown words are dropped, as NeuralTalk drops them: a target `<unk>` would teach the model to write it, and the
     sentence without its rare word is usually still a sentence. There is no `<s>`: the model adds it to its inputs.
-
-    Args:
-        tokenizer: From `build_caption_tokenizer`, or one loaded from its files.
-        caption: Raw text.
-
-    Returns:
-        Token ids, at least the end token.
     """
     special = set(tokenizer.all_special_ids)
     ids = tokenizer(caption, add_special_tokens=False)["input_ids"]
@@ -117,6 +105,3 @@ def _caption_normalizer() -> normalizers.Normalizer:
             normalizers.Replace(Regex(r"[^\p{L}\p{M}\p{N} ]+\p{M}*|(?<![^ ])\p{M}+"), ""),
         ]
     )
-
-
-__all__ = ["build_caption_tokenizer", "encode_caption"]
