@@ -77,7 +77,11 @@ def _run_script(words: list[str], folder: str, environment: dict[str, str], *des
             os.dup2(descriptor, number)
         os.chdir(folder)
         os.environ |= environment
-        sys.argv = words[next(index for index, word in enumerate(words) if word.endswith(".py")) :]
+        sys.argv = words[
+            next(
+                index for index, word in enumerate(words) if word.endswith(".py") and not word.endswith("guardian.py")
+            ) :
+        ]
         runpy.run_path(sys.argv[0], run_name="__main__")
         code = 0
     except BaseException:

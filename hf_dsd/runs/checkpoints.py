@@ -170,10 +170,10 @@ def remove_litter(folder: Path) -> None:
 
 
 def finish_rotation(folder: Path, resumed_from: Path | None, limit: int | None, best: str | None) -> None:
-    """Removes older checkpoints that a killed process had still to remove, or had half removed.
+    """Removes older checkpoints that a killed process had still to remove, and newer ones that it was still writing.
 
-    Where a newer one than the run goes on from was not written to its end, the next save does so: before it, the newest
-    one must not be taken for a whole one.
+    The run writes the latter anew. Left there, one would count as the newest, and the Trainer, which goes by numbers,
+    would remove the whole ones for it.
 
     Args:
         folder: The run's.
@@ -181,8 +181,14 @@ def finish_rotation(folder: Path, resumed_from: Path | None, limit: int | None, 
         limit: `save_total_limit`.
         best: The checkpoint of the best evaluation, which stays.
     """
-    newest = sort_checkpoints(output_dir=str(folder))[-1:]
-    if resumed_from is not None and [Path(path).resolve() for path in newest] == [resumed_from.resolve()]:
+    checkpoints = [Path(path).resolve() for path in sort_checkpoints(output_dir=str(folder))]
+    if resumed_from is None or resumed_from.resolve() not in checkpoints:
+        return
+    newer = checkpoints[checkpoints.index(resumed_from.resolve()) + 1 :]
+    for path in newer:
+        if read_trainer_state(path) is None:  # what the Trainer writes last
+            shutil.rmtree(path)
+    if not any(path.exists() for path in newer):
         rotate_checkpoints(str(folder), limit, best)
 
 
