@@ -29,9 +29,9 @@ class TextScorer:
         ids: Name of each example, in the order of the evaluation rows.
         references: Normalised reference texts of each example.
         decode: From a Trainer's predictions to one normalised text per example.
-        score: From the texts, and the predictions if given, to the scores, with interval and signature; see
-            `score_captions`, `score_transcripts`, `score_labels`.
+        score: From the texts to the scores, with interval and signature; see `score_captions`, `score_transcripts`.
         clusters: What each example has in common with others, such as its speaker; None where nobody knows.
+        score_predictions: From a Trainer's predictions to more scores, which the texts do not tell; None for none.
 
     Raises:
         ValueError: If there is not one id, or one cluster, per example.
@@ -42,8 +42,9 @@ class TextScorer:
     ids: Sequence[str]
     references: Sequence[Sequence[str]]
     decode: Callable[[Any], list[str]]
-    score: Callable[..., Mapping[str, Any]]
+    score: Callable[[Sequence[str]], Mapping[str, Any]]
     clusters: Sequence[str] | None = None
+    score_predictions: Callable[[Any], Mapping[str, Any]] | None = None
 
     def __post_init__(self) -> None:
         for name, values in (("ids", self.ids), ("clusters", self.clusters)):
@@ -70,7 +71,7 @@ def caption_scorer(
     """
     normalized = normalize_references(tokenizer, references)
 
-    def score(texts: Sequence[str], predictions: Any = None) -> Mapping[str, Any]:
+    def score(texts: Sequence[str]) -> Mapping[str, Any]:
         scores = score_captions(texts, normalized, n_bootstrap=N_BOOTSTRAP)
         penalty = scores["brevity_penalty"]  # a factor: counting again would give the same
         return {**scores, "bleu4_without_penalty": scores["bleu4"] / penalty if penalty else 0.0}
@@ -100,7 +101,7 @@ def transcript_scorer(
     def decode(predictions: Any) -> list[str]:
         return [normalize_transcript(text) for text in decode_paths(tokenizer, predictions)]
 
-    def score(texts: Sequence[str], predictions: Any = None) -> Mapping[str, Any]:
+    def score(texts: Sequence[str]) -> Mapping[str, Any]:
         return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, decoding="greedy", skipped=skipped)
 
     texts = [[normalize_transcript(text)] for text in references]
@@ -110,7 +111,7 @@ def transcript_scorer(
 def label_scorer(
     class_names: Sequence[str], ids: Sequence[str], labels: Sequence[int], *, with_f1: bool = False
 ) -> TextScorer:
-    """Scores a classifier by its top-1 error, and by its top-5 error where predictions of `ranked_labels` are given.
+    """Scores a classifier by its top-1 error, and its predictions, of `ranked_labels`, by the top-5 error.
 
     All have a 95 % interval; the texts are the names of the best classes.
 
@@ -128,13 +129,16 @@ def label_scorer(
         check_labels(best, len(class_names))
         return [class_names[label] for label in best]
 
-    def score(texts: Sequence[str], predictions: Any = None) -> Mapping[str, Any]:
+    def score(texts: Sequence[str]) -> Mapping[str, Any]:
         scores = score_labels(texts, references, n_bootstrap=N_BOOTSTRAP)
-        if with_f1:
-            scores |= score_f1(texts, references, n_bootstrap=N_BOOTSTRAP)
-        ranked = {} if predictions is None else ranked_errors(predictions, labels)
-        for name in ranked.keys() - scores.keys():
-            scores |= rate_of_errors(name, error_counts(ranked[name]), N_BOOTSTRAP)
+        return scores | score_f1(texts, references, n_bootstrap=N_BOOTSTRAP) if with_f1 else scores
+
+    def score_predictions(predictions: Any) -> Mapping[str, Any]:
+        scores: dict[str, Any] = {}
+        for name, wrong in ranked_errors(predictions, labels).items():
+            if name != "error":  # which the texts tell
+                scores |= rate_of_errors(name, error_counts(wrong), N_BOOTSTRAP)
         return scores
 
-    return TextScorer("error", False, ids, [[name] for name in references], decode, score)
+    names = [[name] for name in references]
+    return TextScorer("error", False, ids, names, decode, score, score_predictions=score_predictions)

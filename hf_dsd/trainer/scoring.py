@@ -57,7 +57,9 @@ def _score_model(trainer: DSDMixin, dataset: Dataset[Any], scorer: TextScorer, s
 
     def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
         texts[:] = scorer.decode(evaluation.predictions)
-        scores.update(scorer.score(texts, evaluation.predictions))
+        scores.update(scorer.score(texts))
+        if (more := getattr(scorer, "score_predictions", None)) is not None:
+            scores.update(more(evaluation.predictions))
         return {name: value for name, value in scores.items() if isinstance(value, int | float)}
 
     trainer.compute_metrics = compute_metrics

@@ -9,7 +9,6 @@ The Trainer's loop, with the places where DSD acts; `Lifecycle` does the work, `
         optimizer.step()
         on_optimizer_step         DSDTrainer.optimizer_step(): W <- W * Mask
         on_step_end               at a phase's last step: ask for an evaluation, save the phase's model
-                                  (at an epoch's last step too, so that an evaluation always precedes a checkpoint)
         evaluate, save            the weights already carry their zeros; the masks are saved beside the optimizer
 
 `on_optimizer_step` fires once per optimizer step, so nothing here divides by `gradient_accumulation_steps`.

@@ -47,7 +47,7 @@ def test_the_label_among_the_five_best_is_no_top_5_error() -> None:
     assert found == pytest.approx({"error": 6 / 7, "error_top5": 2 / 7})
     scorer = label_scorer([f"class {n}" for n in range(7)], [str(n) for n in range(70)], labels)
     texts = scorer.decode(ranked)
-    scores = scorer.score(texts, ranked)
+    scores = {**scorer.score(texts), **scorer.score_predictions(ranked)}
     assert texts == ["class 0"] * 70
     assert (scores["error"], scores["error_top5"]) == pytest.approx((6 / 7, 2 / 7))
     low, high = scores["error_top5_ci"]

@@ -26,7 +26,7 @@ def word_scorer() -> TextScorer:
         [f"row {i}" for i in range(len(ROWS))],
         [[text] for text in references],
         lambda logits: [WORDS[i] for i in np.argmax(logits, axis=-1)],
-        lambda texts, predictions: score_transcripts(list(texts), references, n_bootstrap=20),
+        lambda texts: score_transcripts(list(texts), references, n_bootstrap=20),
     )
 
 
@@ -64,7 +64,7 @@ def test_a_scorer_that_fails_leaves_the_trainer_as_it_was(tmp_path):
     trainer = make_trainer(tmp_path)
     trainer.compute_metrics = own = lambda evaluation: {"mine": 1.0}
     trainer.train()
-    scorer = dataclasses.replace(word_scorer(), score=lambda texts, predictions: 1 / 0)
+    scorer = dataclasses.replace(word_scorer(), score=lambda texts: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         score_phases(trainer, ROWS, scorer)
     assert trainer.compute_metrics is own
