@@ -40,7 +40,6 @@ IGNORED = [
     ("run_speech_recognition_ctc", {"data_dir": "x", "dataset_config_name": "c"}, "dataset_config_name belongs to"),
     ("run_speech_recognition_ctc", {"resample": True}, "resample belongs to data_dir, got True with no source"),
     ("run_image_classification", {"data_dir": "x", "image_column": "img"}, "image_column belongs to dataset_name"),
-    ("run_image_classification", {"dataset_name": "x", "shapes": 5}, "shapes belongs to the set that is made"),
     ("run_clm", {"train_file": "x", "text_column": "words"}, "text_column belongs to dataset_name"),
     ("run_clm", {"validation_file": "x"}, "validation_file belongs to train_file"),
     (

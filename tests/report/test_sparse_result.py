@@ -44,7 +44,7 @@ def test_the_page_restores_no_weight(out: Path) -> None:
     page = out / "seed-1" / "dsd" / "report.html"
     assert "TinyLSTM: dense, sparse" in page.read_text(encoding="utf-8")
     weights = section(page, "weights")
-    assert "(3) at the end of phase-1-sparse. All to one scale" in weights
+    assert "(3) at the end of phase-1-sparse. All have one scale" in weights
     assert "The run ends with this sparse phase: its pruned weights stay at zero." in weights
     assert "D 3 → S 50% 4 steps" in page.read_text(encoding="utf-8")
 
