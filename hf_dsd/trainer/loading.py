@@ -49,7 +49,8 @@ def restore_weights_(trainer: Trainer, folder: str | os.PathLike[str], model: nn
         ValueError: If the weights are not this model's.
     """
     path = Path(folder)
-    if not any(any(path.rglob(pattern)) for pattern in ("*.safetensors", "*model*.bin", "*.distcp")):
+    patterns = ("*.safetensors", "*model*.bin", "*.distcp")
+    if not any(file.is_file() for pattern in patterns for file in path.rglob(pattern)):
         raise FileNotFoundError(f"{path} holds no weights: restore them, or train the phase again")
     _check_adapter(trainer.model, path)
     if not has_weights(path) or _holds_fsdp_files(path) or _loads_its_own_way(trainer):
