@@ -13,7 +13,7 @@ PYTHON_OLDEST ?= $(firstword $(shell python3.10 -c 'import sys; print(sys.execut
 OLDEST := .venv-oldest/bin
 VISION := .venv-vision/bin
 VISION_EXTRAS := test,vision,timm
-VISION_TESTS := $(addprefix tests/,vision engine models metrics trainer)
+VISION_TESTS := $(addprefix tests/,vision engine models metrics $(addprefix trainer/test_trainer,.py _equivalence.py _resume.py))
 OLDEST_TESTS := $(addprefix tests/,engine trainer runs models metrics data)
 
 # Also what builds the package and others is pinned: pip from 25.3 on reads the second variable for that.
