@@ -17,7 +17,7 @@ from scripts import ROOT, run
 from hf_dsd.cli import app
 from hf_dsd.trainer.script_arguments import parse_arguments
 
-PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md"]
+PAGES = [ROOT / "README.md", ROOT / "examples" / "README.md", ROOT / "model_cards" / "evidence" / "README.md"]
 TOOLS = ("hf-dsd", "accelerate", "python", ".venv/bin/python", "pip", "make", "pytest")
 
 
