@@ -66,7 +66,7 @@ def print_tables(scores: Scores, sizes: list[int]) -> None:
 
 
 def draw_figure(scores: Scores, sizes: list[int]) -> None:
-    figure = Figure(figsize=(6.4, 4), layout="constrained")
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
     axes = figure.add_subplot()
     axes.axhline(0, color="0.6", linewidth=1)
     for rival, marker in RIVALS.items():
@@ -81,7 +81,7 @@ def draw_figure(scores: Scores, sizes: list[int]) -> None:
             axes.scatter(excess, gain, marker=marker, edgecolors=color, facecolors=filled, label=label)
     axes.set_xlabel("how far the dense run overfits: validation loss at its end above its best")
     axes.set_ylabel("DSD's gain, test BLEU-4")
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(FOLDER / "flickr8k-small.png", dpi=110)
 
 

@@ -68,6 +68,9 @@ def check_hf_dsd(words: list[str]) -> None:
 def check_script(words: list[str]) -> None:
     """The file is there and, where it is an example, takes these options."""
     script, *options = words
+    if script == "-c":
+        compile(*options, filename="page", mode="exec")
+        return
     assert Path(script).is_file()
     if script.startswith("examples/") and options:
         module = runpy.run_path(script)
