@@ -90,10 +90,7 @@ class DataArguments:
         default=None,
         metadata={"help": "Images to train on: drawn from the data's, or so many scenes. Default: all, 1500."},
     )
-    train_size_seed: int | None = field(
-        default=None,
-        metadata={"help": "Which of the data's images; a smaller set is a part of a larger one. Default: seed."},
-    )
+    train_size_seed: int = field(default=0, metadata={"help": "Which ones; a smaller set is a part of a larger one."})
     min_count: int = field(default=5, metadata={"help": "Words seen less often are left out of the vocabulary."})
 
 
@@ -148,13 +145,11 @@ def load_pictures(arguments: DataArguments, encoder: ImageEncoder | None, needs_
     )
 
 
-def load_data(
-    arguments: DataArguments, seed: int = 42, encoder: ImageEncoder | None = None, needs_test: bool = True
-) -> CaptionData:
+def load_data(arguments: DataArguments, encoder: ImageEncoder | None = None, needs_test: bool = True) -> CaptionData:
     source = chosen_source(arguments, {"feature_columns": "data_dir", **dict.fromkeys(PICTURE_OPTIONS, "image_dir")})
-    size, size_seed = arguments.train_size, arguments.train_size_seed
-    if size_seed is not None and (source is None or size is None):
-        raise ValueError(f"train_size_seed {size_seed} draws a part of data_dir or the like: give both, or neither")
+    size, seed = arguments.train_size, arguments.train_size_seed
+    if seed and (source is None or size is None):
+        raise ValueError(f"train_size_seed {seed} draws a part of data_dir or the like: give both, or leave it out")
     if source is None:
         sizes = DEFAULT_SPLIT_SIZES if size is None else {**DEFAULT_SPLIT_SIZES, "train": size}
         return make_scenes(sizes).data
@@ -164,7 +159,7 @@ def load_data(
         data = load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
     else:
         data = load_caption_dataset(arguments.dataset_name)
-    return data if size is None else data.with_train_size(size, seed if size_seed is None else size_seed)
+    return data if size is None else data.with_train_size(size, seed)
 
 
 def load_processor(model_path: str | None, data: CaptionData, min_count: int) -> NeuralTalkProcessor:
@@ -185,7 +180,7 @@ def main() -> None:
     if data_arguments.image_dir is not None:
         encoder = load_image_encoder(data_arguments.image_encoder, training_arguments.device)
     with training_arguments.main_process_first(desc="making the image vectors"):
-        data = load_data(data_arguments, training_arguments.seed, encoder, training_arguments.do_predict)
+        data = load_data(data_arguments, encoder, training_arguments.do_predict)
     processor = load_processor(model_arguments.model_path, data, data_arguments.min_count)
     tokenizer = processor.tokenizer
     encode = partial(encode_caption, tokenizer)

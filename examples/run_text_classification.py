@@ -67,9 +67,7 @@ class DataArguments:
         default=None,
         metadata={"help": "Sentences to train on: drawn from the data's, or so many reviews. Default: all."},
     )
-    train_size_seed: int | None = field(
-        default=None, metadata={"help": "Which of the data's; a smaller set is a part of a larger one. Default: seed."}
-    )
+    train_size_seed: int = field(default=0, metadata={"help": "Which ones; a smaller set is a part of a larger one."})
 
 
 @dataclass
@@ -89,12 +87,12 @@ class TrainingArguments(DSDTrainingArguments):
     logging_steps: float = 50
 
 
-def load_sentences(arguments: DataArguments, seed: int = 42) -> DatasetDict:
+def load_sentences(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation", and "test" where there is one, with the columns "text" and "label"."""
     source = chosen_source(arguments, {"dataset_config_name": "dataset_name"})
-    size, size_seed = arguments.train_size, arguments.train_size_seed
-    if size_seed is not None and (source is None or size is None):
-        raise ValueError(f"train_size_seed {size_seed} draws a part of data_dir or dataset_name: give both, or neither")
+    size, seed = arguments.train_size, arguments.train_size_seed
+    if seed and (source is None or size is None):
+        raise ValueError(f"train_size_seed {seed} draws a part of data_dir or dataset_name: give both, or leave it out")
     if source is None:
         drawn = make_reviews({"train": 600 if size is None else size, "validation": 200, "test": 200})
         features = Features({"text": Value("string"), "label": ClassLabel(names=list(OPINIONS))})
@@ -113,8 +111,7 @@ def load_sentences(arguments: DataArguments, seed: int = 42) -> DatasetDict:
         parts = splits["train"].train_test_split(test_size=0.1, seed=0, stratify_by_column="label")
         splits |= {"train": parts["train"], "validation": parts["test"]}
     if size is not None:
-        rows = draw_rows(size, len(splits["train"]), seed if size_seed is None else size_seed)
-        splits["train"] = splits["train"].select(rows)
+        splits["train"] = splits["train"].select(draw_rows(size, len(splits["train"]), seed))
     return DatasetDict(splits)
 
 
@@ -177,7 +174,7 @@ def main() -> None:
     set_seed(training_arguments.seed)
 
     with training_arguments.main_process_first(desc="reading the sentences"):
-        texts = load_sentences(data_arguments, training_arguments.seed)
+        texts = load_sentences(data_arguments)
         tokenizer = load_tokenizer(model_arguments, texts["train"])
         encode = {"truncation": True, "max_length": model_arguments.max_length}
         rows = texts.map(lambda batch: tokenizer(batch["text"], **encode), batched=True, remove_columns="text")
