@@ -58,14 +58,14 @@ def test_the_hub_reads_every_card(folder: Path) -> None:
 
 def test_every_folder_has_both_files() -> None:
     cards = sorted(path.parent for path in CARDS.glob("*/README.md"))
-    assert cards == FOLDERS
+    assert [folder for folder in cards if folder.name != "evidence"] == FOLDERS  # which is about no model
 
 
 def test_the_table_of_all_results_is_rendered_from_them(tmp_path: Path) -> None:
     text = (CARDS / "README.md").read_text(encoding="utf-8")
     written = refresh_card(shutil.copytree(CARDS, tmp_path / "cards"))
     assert text == written[-1].read_text(encoding="utf-8"), "run: hf-dsd card model_cards"
-    assert [line.count("](") for line in text.splitlines()].count(1) == len(FOLDERS)
+    assert [line.startswith("| [") for line in text.splitlines()].count(True) == len(FOLDERS)
 
 
 def test_a_run_without_a_control_says_so(tmp_path: Path) -> None:
