@@ -170,7 +170,7 @@ def remove_litter(folder: Path) -> None:
 
 
 def finish_rotation(folder: Path, resumed_from: Path | None, limit: int | None, best: str | None) -> None:
-    """Removes older checkpoints that a killed process had still to remove, and newer ones that it was still writing.
+    """Removes older checkpoints that a killed process had still to remove, and newer ones that are not whole.
 
     The run writes the latter anew. Left there, one would count as the newest, and the Trainer, which goes by numbers,
     would remove the whole ones for it.
@@ -186,7 +186,7 @@ def finish_rotation(folder: Path, resumed_from: Path | None, limit: int | None, 
         return
     newer = checkpoints[checkpoints.index(resumed_from.resolve()) + 1 :]
     for path in newer:
-        if read_trainer_state(path) is None:  # what the Trainer writes last
+        if defect(path) is not None:
             shutil.rmtree(path)
     if not any(path.exists() for path in newer):
         rotate_checkpoints(str(folder), limit, best)

@@ -15,6 +15,7 @@ EARLY_FOLDER = "early-stop"
 """Where that model is kept while the run trains, in its folder and in each checkpoint."""
 
 SCORE_FILE = re.compile(r"(?P<split>[^/\\]+?)_(?P<phase>phase-(?P<index>\d+)-[a-z]+(?:-[a-z]+)?)\.json")
+_PHASE_FOLDER = re.compile(r"phase-\d+-(dense|sparse)(-[a-z]+)?(-\d+)?")
 _SEED_FOLDER = re.compile(r"seed-(\d+)")
 
 
@@ -70,11 +71,17 @@ def check_links(folder: Path) -> None:
 
     The folder itself may be a link, and a checkpoint, which is only resumed from, may be one. A summary, scores,
     figures, a phase's folder or a file in it that is a link to somewhere else is a ValueError, and so is a phase's
-    folder that must not be read.
+    folder that must not be read, or a file in its place.
     """
     root = folder.resolve()
     for path in folder.glob("phase-*"):
-        if path.is_symlink() or not path.is_dir():  # where a link leads to is looked at below, and not before
+        if path.is_symlink():  # where it leads to is looked at below, and not before
+            continue
+        if not path.is_dir():
+            if _PHASE_FOLDER.fullmatch(path.name):
+                raise ValueError(
+                    f"{path} is no folder, and a phase's model belongs there: restore it, or remove the file"
+                )
             continue
         try:
             os.scandir(path).close()

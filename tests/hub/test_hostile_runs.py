@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections import Counter
@@ -366,3 +367,16 @@ except SystemExit as end:
     assert not end.code, end.code
 print(json.dumps(opened))
 """
+
+
+def test_a_file_in_the_place_of_a_phase_is_named(tmp_path: Path, run: Path) -> None:
+    """Left out in silence, the card would speak of fewer models than the run made."""
+    shutil.rmtree(run / "phase-0-dense")
+    (run / "phase-0-dense").write_text("x")
+    for command in (
+        ["publish", str(run), "--repo_id", "me/x", "--dry-run"],
+        ["card", str(tmp_path), "--run", str(run)],
+    ):
+        done = CliRunner().invoke(app, command)
+        assert done.exit_code != 0
+        assert "phase-0-dense is no folder" in " ".join(done.output.split())

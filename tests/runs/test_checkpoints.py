@@ -303,3 +303,16 @@ def test_what_is_in_the_place_of_a_checkpoint_is_named_before_the_run(tmp_path: 
     damage(tmp_path / "checkpoint-5")
     with pytest.raises(ValueError, match=r"checkpoint-5 is no folder, .*: remove it$"):
         find_checkpoint(asked, tmp_path)
+
+
+def test_a_damaged_checkpoint_does_not_stop_the_run_that_passes_it_over(tmp_path: Path) -> None:
+    """A link to itself can neither be read nor written."""
+    make_trainer(tmp_path, **RUN | {"save_steps": 5}).train()
+    (tmp_path / "checkpoint-10" / "scheduler.pt").unlink()
+    (tmp_path / "checkpoint-10" / "scheduler.pt").symlink_to("scheduler.pt")
+    shutil.rmtree(tmp_path / "checkpoint-12")
+    again = make_trainer(tmp_path, **RUN | {"save_steps": 5})
+    again.train(resume_from_checkpoint=True)
+    assert again.resumed_from == tmp_path / "checkpoint-5"
+    assert last_whole_checkpoint(tmp_path).endswith("checkpoint-12")
+    assert (tmp_path / "checkpoint-10" / "scheduler.pt").is_file()
