@@ -156,7 +156,9 @@ def test_pictures_are_prepared_as_timm_does(pictures, tmp_path, mode, resized):
     settings = {"input_size": [3, 16, 16], "crop_pct": 0.5, "crop_mode": mode, "interpolation": "bicubic"}
     processor = build_timm_processor({**settings, "mean": (0.5, 0.25, 0.0), "std": (0.5, 1.0, 2.0)})
     processor.save_pretrained(tmp_path)
-    found = AutoImageProcessor.from_pretrained(tmp_path)(images=pictures[:1], return_tensors="pt")["pixel_values"][0]
+    found = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")(images=pictures[:1], return_tensors="pt")[
+        "pixel_values"
+    ][0]
     picture = pictures[0].resize(resized, Image.Resampling.BICUBIC)
     left, top = (resized[0] - 16) // 2, (resized[1] - 16) // 2
     pixels = torch.from_numpy(np.asarray(picture.crop((left, top, left + 16, top + 16))) / 255).float()

@@ -136,7 +136,9 @@ def load_image_encoder(
             raise ValueError(f"image_encoder must carry an encoder, got the captioner {name} without; name its encoder")
     else:
         model = _load_image_model(name, getattr(config, "vision_config", config))
-    processor = AutoImageProcessor.from_pretrained(name)
+    processor = AutoImageProcessor.from_pretrained(
+        name, backend="pil"
+    )  # as the captioner loads it: torchvision resizes otherwise
     if timm_settings := getattr(processor, "data_config", None):
         processor = build_timm_processor(timm_settings)
     return ImageEncoder(name, model.float().to(device).eval(), processor)
