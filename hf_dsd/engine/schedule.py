@@ -98,9 +98,13 @@ class Schedule:
         checked = check_learning_rates(learning_rates, len(lengths), f"{prefix}learning_rates")
         rates = [None] * len(lengths) if checked is None else checked
         ends = list(accumulate(map(int, lengths)))
-        spans = zip((PhaseKind.DENSE, PhaseKind.SPARSE) * len(ends), [0, *ends], ends, rates, strict=False)
-        fractions = [sparsities[index // 2] if index % 2 else 0.0 for index in range(len(ends))]
-        return cls(tuple(Phase(i, *span[:3], fractions[i], span[3]) for i, span in enumerate(spans)))
+        phases = []
+        for index, (start, end, rate) in enumerate(zip([0, *ends], ends, rates, strict=False)):
+            if index % 2:
+                phases.append(Phase(index, PhaseKind.SPARSE, start, end, sparsities[index // 2], rate))
+            else:
+                phases.append(Phase(index, PhaseKind.DENSE, start, end, 0.0, rate))
+        return cls(tuple(phases))
 
     @classmethod
     def from_epochs(

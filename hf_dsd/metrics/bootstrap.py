@@ -1,5 +1,8 @@
 """Confidence intervals by resampling: draw the images or utterances of a test set again, with replacement."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,3 +59,22 @@ def percentile_interval(samples: Scores, confidence: float = 0.95) -> Scores:
         raise ValueError(f"confidence must be in (0, 1), got {confidence!r}; 0.95 is customary")
     tail = (1.0 - confidence) / 2.0
     return np.quantile(samples, [tail, 1.0 - tail], axis=0)
+
+
+def score_with_interval(
+    name: str, score: Callable[[Statistics], Scores], statistics: Statistics, n_bootstrap: int, seed: int
+) -> dict[str, Any]:
+    """One score of a split under its name and, of resamples, its 95 % interval under `name_ci`.
+
+    Args:
+        name: Key of the score.
+        score: From (..., counts) sums to (...) scores.
+        statistics: (rows, counts).
+        n_bootstrap: Number of resamples; 0 leaves the interval out.
+        seed: Seed of the draws.
+    """
+    scores: dict[str, Any] = {name: float(score(statistics.sum(axis=0)))}
+    if n_bootstrap:
+        samples = score(bootstrap_totals(statistics, n_bootstrap, seed))
+        scores[f"{name}_ci"] = [float(bound) for bound in percentile_interval(samples)]
+    return scores

@@ -1,10 +1,11 @@
 """Macro F1 of a classifier: the mean over the classes of 2 TP / (2 TP + FP + FN), a fraction."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
+from .bootstrap import Scores, Statistics, score_with_interval
 from .checked_metric import check_pairs
 
 
@@ -31,15 +32,11 @@ def macro_f1(totals: Statistics) -> Scores:
 
 def score_f1(
     predictions: Sequence[str], references: Sequence[str], *, n_bootstrap: int = 0, seed: int = 0
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """`f1` of a split and, with resamples, its 95 % interval `f1_ci`.
 
     Raises:
         ValueError: If the two differ in length, or are empty.
     """
     statistics = f1_statistics(predictions, references)
-    scores: dict[str, object] = {"f1": float(macro_f1(statistics.sum(axis=0)))}
-    if n_bootstrap:
-        samples = macro_f1(bootstrap_totals(statistics, n_bootstrap, seed))
-        scores["f1_ci"] = [float(bound) for bound in percentile_interval(samples)]
-    return scores
+    return score_with_interval("f1", macro_f1, statistics, n_bootstrap, seed)

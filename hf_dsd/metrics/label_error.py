@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from transformers import EvalPrediction
 
-from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
+from .bootstrap import Scores, Statistics, score_with_interval
 from .checked_metric import check_pairs, signature
 
 TOP = 5
@@ -108,18 +108,9 @@ def score_labels(
         `error` and `accuracy` (fractions), `error_ci`, `examples` and `signature`.
     """
     statistics = label_statistics(predictions, references)
-    scores = rate_of_errors("error", statistics, n_bootstrap, seed)
+    scores = score_with_interval("error", label_error, statistics, n_bootstrap, seed)
     return scores | {
         "accuracy": 1 - scores["error"],  # which the Hub knows
         "examples": len(statistics),
         "signature": signature(top=1, bs=n_bootstrap, seed=seed),
     }
-
-
-def rate_of_errors(name: str, statistics: Statistics, n_bootstrap: int, seed: int = 0) -> dict[str, Any]:
-    """A rate under its name and, of resamples, its 95 % interval under `name_ci`; arguments as at `score_labels`."""
-    scores: dict[str, Any] = {name: float(label_error(statistics.sum(axis=0)))}
-    if n_bootstrap:
-        samples = label_error(bootstrap_totals(statistics, n_bootstrap, seed))
-        scores[f"{name}_ci"] = [float(bound) for bound in percentile_interval(samples)]
-    return scores

@@ -8,10 +8,11 @@ from typing import Any
 from transformers import PreTrainedTokenizerBase
 
 from .bleu import score_captions
+from .bootstrap import score_with_interval
 from .caption_metrics import decode_captions, normalize_references
 from .ctc_metrics import decode_paths
 from .f1 import score_f1
-from .label_error import check_labels, error_counts, ranked_errors, rate_of_errors, score_labels
+from .label_error import check_labels, error_counts, label_error, ranked_errors, score_labels
 from .wer import check_transcripts, score_transcripts
 from .words import normalize_transcript
 
@@ -137,7 +138,7 @@ def label_scorer(
         scores: dict[str, Any] = {}
         for name, wrong in ranked_errors(predictions, labels).items():
             if name != "error":  # which the texts tell
-                scores |= rate_of_errors(name, error_counts(wrong), N_BOOTSTRAP)
+                scores |= score_with_interval(name, label_error, error_counts(wrong), N_BOOTSTRAP, seed=0)
         return scores
 
     names = [[name] for name in references]
