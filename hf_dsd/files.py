@@ -114,3 +114,9 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     if old.is_symlink() or old.is_file():
         old.unlink()
     shutil.rmtree(old, ignore_errors=True)
+
+
+def copy_folder_whole(source: Path, folder: Path) -> None:
+    """Copies a folder's files, without links to the source's: whoever writes there again must not change the copy."""
+    with folder_written_whole(folder) as partial:
+        shutil.copytree(source, partial)

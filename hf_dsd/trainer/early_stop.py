@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_dsd.engine.schedule import Schedule
-from hf_dsd.files import folder_written_whole
+from hf_dsd.files import copy_folder_whole
 from hf_dsd.runs.folder import EARLY, EARLY_FOLDER
 
 from .phase_monitor import PhaseMonitor
@@ -40,7 +40,7 @@ class EarlyStop:
     def save(self, checkpoint: Path) -> None:
         """Puts the kept model into a checkpoint, so that a run goes on from any of them."""
         if self.monitor.best is not None and self._writes:
-            _copy(self._folder, checkpoint / EARLY_FOLDER)
+            copy_folder_whole(self._folder, checkpoint / EARLY_FOLDER)
 
     def load(self, checkpoint: Path, state: dict[str, Any] | None) -> None:
         """Takes the model and the monitor's `state` back from a checkpoint.
@@ -55,7 +55,7 @@ class EarlyStop:
             )
         self.monitor.load_state_dict(state)
         if state["best"] is not None and self._writes:
-            _copy(checkpoint / EARLY_FOLDER, self._folder)
+            copy_folder_whole(checkpoint / EARLY_FOLDER, self._folder)
 
     def finish(self, schedule: Schedule) -> dict[str, Any] | None:
         """Names the kept model after the last phase of a run that has ended, and says which evaluation it is.
@@ -68,13 +68,8 @@ class EarlyStop:
             return None
         last = schedule.phases[-1].name
         if self._writes:
-            _copy(self._folder, self._folder.with_name(f"{last}-{EARLY}"))
+            copy_folder_whole(self._folder, self._folder.with_name(f"{last}-{EARLY}"))
             shutil.rmtree(self._folder)
         step = self.monitor.best_step
         phase = schedule.phase_at(max(step - 1, 0)).name
         return {"phase": phase, "step": step, "metric": self.monitor.metric, "value": self.monitor.best}
-
-
-def _copy(source: Path, target: Path) -> None:
-    with folder_written_whole(target) as partial:
-        shutil.copytree(source, partial)

@@ -16,7 +16,7 @@ from torch import nn
 from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.optimizer_state import forget_optimizer_state_
 from hf_dsd.engine.schedule import Phase
-from hf_dsd.files import folder_written_whole
+from hf_dsd.files import copy_folder_whole, folder_written_whole
 from hf_dsd.runs.folder import best_folder, has_finished, kept_checkpoint
 
 from .early_stop import EarlyStop
@@ -239,8 +239,7 @@ class Lifecycle:
             return
         self.host.wait()  # each rank writes a part
         if self.host.writes:
-            with folder_written_whole(self._kept_folder) as partial:
-                shutil.copytree(source, partial)  # no links: a resumed run may write the same checkpoint again
+            copy_folder_whole(source, self._kept_folder)
 
     def write_summary(self) -> None:
         """Writes `dsd_summary.json`."""

@@ -6,7 +6,7 @@ A recipe is YAML or JSON, one key per option, as `HfArgumentParser` has it. Opti
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NoReturn
@@ -58,11 +58,13 @@ def parse_arguments(*classes: type, arguments: Sequence[str] | None = None) -> t
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = _Parser(classes, usage="%(prog)s [RECIPE.yaml | RECIPE.json] [--OPTION VALUE ...]")
     known = sorted({action.dest for action in parser._actions})
+    options = given
     if given and is_recipe(given[0]):
-        for key in read_recipe(given[0]):
+        recipe = read_recipe(given[0])
+        for key in recipe:
             if key not in known:
                 raise ValueError(f"{given[0]} has {key!r}, which is no option of this script{_nearest(key, known)}")
-    options = expand_recipe(given)
+        options = _written_out(recipe) + given[1:]
     if arguments is None:
         sys.argv[1:] = options
     try:
@@ -85,8 +87,7 @@ def expand_recipe(arguments: Sequence[str]) -> list[str]:
     """
     if not arguments or not is_recipe(arguments[0]):
         return list(arguments)
-    written = [_option(key, value) for key, value in read_recipe(arguments[0]).items() if value is not None]
-    return [word for option in written for word in option] + list(arguments[1:])
+    return _written_out(read_recipe(arguments[0])) + list(arguments[1:])
 
 
 def expand_script(words: Sequence[str]) -> list[str]:
@@ -122,6 +123,11 @@ def read_recipe(path: str) -> dict[str, Any]:
     if not isinstance(read, dict):
         raise ValueError(f"the recipe {path} must hold options, such as sparsity: 0.5, got {type(read).__name__}")
     return {str(key).replace("-", "_"): value for key, value in read.items()}
+
+
+def _written_out(recipe: Mapping[str, Any]) -> list[str]:
+    """A recipe as words of a command line; None leaves an option's default."""
+    return [word for key, value in recipe.items() if value is not None for word in _option(key, value)]
 
 
 def _option(key: str, value: Any) -> list[str]:
