@@ -44,7 +44,7 @@ def load_captions(data_dir: str | Path, *, feature_columns: str | None = None) -
         remedy = "check the path, or give pictures and their captions as image_dir and captions"
         if matlab := next(folder.glob("*.mat"), None):
             remedy += f", or save what scipy.io.loadmat reads of {matlab.name} as {FEATURES_FILE}, one row per image"
-        raise FileNotFoundError(f"data_dir {str(folder)!r} lacks {', '.join(missing)}: {remedy}")
+        raise FileNotFoundError(f"data_dir {str(folder)!r} lacks {', '.join(missing)}; {remedy}")
     image_ids = _read_image_ids(folder / IMAGE_IDS_FILE)
     features = _read_features(folder / FEATURES_FILE, feature_columns)
     if len(features) != len(image_ids):
