@@ -121,7 +121,7 @@ def validation_bleu(accelerator: Accelerator, model: nn.Module, dataset, tokeniz
     model.train()
     normalize = tokenizer_normalizer(tokenizer)
     texts = [normalize(caption) for _, caption in sorted(gather_object(captions))]
-    references = [[normalize(text) for text in image] for image in dataset.references]
+    references = [[words for text in image if (words := normalize(text))] for image in dataset.references]
     return BLEU().compute(predictions=texts, references=references)["bleu4"]
 
 

@@ -1,17 +1,17 @@
 """A comparison from Python: the caller builds the trainers, one after the other in this process."""
 
+from __future__ import annotations
+
 import os
 import traceback
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rich.console import Console
-from transformers import set_seed
 
 from hf_dsd.runs.run import finished_models
-from hf_dsd.trainer.trainer import DSDMixin
 
 from .arguments import as_arguments
 from .arms import BASELINE, Arm, plan_arms
@@ -21,7 +21,10 @@ from .iterative import Recipe
 from .jobs import Job, Training, locked, run_jobs
 from .recipe import factory_recipe, note_call, plan_jobs
 
-MakeTrainer = Callable[[dict[str, Any], str, int], DSDMixin]
+if TYPE_CHECKING:
+    from hf_dsd.trainer.trainer import DSDMixin
+
+MakeTrainer: TypeAlias = "Callable[[dict[str, Any], str, int], DSDMixin]"
 
 
 def compare(
@@ -120,6 +123,8 @@ def _train(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], obje
     checkpoint = job.checkpoint()
     if job.shared_checkpoint() is None:  # this arm trains the first phase for the others
         options["keep_phase_checkpoints"] = [0]
+    from transformers import set_seed  # with half of transformers; a table of runs that are done needs none of it
+
     set_seed(job.seed)
     trainer = make_trainer(options, str(job.folder), job.seed)
     ignored = [name for name, value in options.items() if not _arrived(trainer.args, name, value)]

@@ -16,18 +16,25 @@ give equal masks on every rank, device and host, and nothing is broadcast. Masks
 already do: replicas have drifted apart, which a broadcast of the masks would hide. `check_agreement` then stops them.
 """
 
+from __future__ import annotations
+
 import hashlib
+import sys
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.device_mesh import DeviceMesh
-from torch.distributed.fsdp import FSDPModule, FullyShardedDataParallel
-from torch.distributed.tensor import DTensor, Replicate, Shard
 from torch.nn.parallel import DistributedDataParallel
+
+if TYPE_CHECKING:
+    from torch.distributed.device_mesh import DeviceMesh
+    from torch.distributed.tensor import DTensor
+
+_FSDP = "torch.distributed.fsdp"
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,21 @@ class Layout:
 WHOLE = Layout()
 
 
+def is_dtensor(tensor: object) -> TypeGuard[DTensor]:
+    """True for a DTensor."""
+    return isinstance(tensor, _loaded("torch.distributed.tensor", "DTensor"))
+
+
+def own_class(module: nn.Module) -> type:
+    """A module's class, without the one that `fully_shard` derives from it."""
+    return next(cls for cls in type(module).__mro__ if not issubclass(cls, _loaded(_FSDP, "FSDPModule")))
+
+
+def _loaded(module: str, name: str) -> Any:
+    """A class for `isinstance`; `()` while its module, half a second to load, is not: it has no objects then."""
+    return getattr(sys.modules.get(module), name, ())
+
+
 def layout_of(parameter: Tensor) -> Layout:
     """How a parameter is laid out; as `WHOLE` if it is a plain tensor.
 
@@ -93,8 +115,10 @@ def layout_of(parameter: Tensor) -> Layout:
         ValueError: If it is laid out in another way than by `fully_shard` over its first dimension, with or without
             replicas.
     """
-    if not isinstance(parameter, DTensor):
+    if not is_dtensor(parameter):
         return Layout(device=parameter.device)
+    from torch.distributed.tensor import Replicate, Shard
+
     mesh, replicas = parameter.device_mesh, []
     shard_dims: list[int] = []
     for dim, placement in enumerate(parameter.placements):
@@ -134,7 +158,7 @@ def _sharded(
 
 def local_part(tensor: Tensor) -> Tensor:
     """What this rank holds of a tensor, as a view: writing to it in place changes the tensor."""
-    return tensor.to_local() if isinstance(tensor, DTensor) else tensor
+    return tensor.to_local() if is_dtensor(tensor) else tensor
 
 
 def reshard_(model: nn.Module) -> None:
@@ -144,7 +168,7 @@ def reshard_(model: nn.Module) -> None:
     modules then show the gathered copies. Does nothing to a model that is not sharded.
     """
     for module in model.modules():
-        if isinstance(module, FSDPModule):
+        if isinstance(module, _loaded(_FSDP, "FSDPModule")):
             module.reshard()
 
 
@@ -159,7 +183,7 @@ def replicas_of(model: nn.Module) -> dist.ProcessGroup | None:
 
 def is_flattened(model: nn.Module) -> bool:
     """True for FSDP1, which flattens weights into vectors that no layer's mask fits."""
-    return any(isinstance(module, FullyShardedDataParallel) for module in model.modules())
+    return any(isinstance(module, _loaded(_FSDP, "FullyShardedDataParallel")) for module in model.modules())
 
 
 def check_agreement(

@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributed.fsdp import FSDPModule
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from .random_states import kept_random_states
+from .sharding import own_class
 
 # DDP wraps only the root, so a submodule that happens to be called `module` deeper down keeps its name.
 WRAPPED = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
@@ -132,8 +132,7 @@ def _hollow(model: nn.Module, shapes: Mapping[int, tuple[int, ...]]) -> tuple[nn
     original: dict[int, int] = {}
     modules = list(model.modules())
     for module in modules:
-        plain = next(cls for cls in type(module).__mro__ if not issubclass(cls, FSDPModule))
-        copies[id(module)] = object.__new__(plain)
+        copies[id(module)] = object.__new__(own_class(module))
         for name, value in [*module._parameters.items(), *module._buffers.items(), *vars(module).items()]:
             if isinstance(value, Tensor) and id(value) not in copies:
                 copy = torch.empty(shapes.get(id(value), value.shape), dtype=value.dtype, device="meta")

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 
 from .masks import apply_masks_, blocks_of, build_mask, count_revived, like_memory_of, pack_mask, unpack_mask
 from .optimizer_state import clear_masked_state_
 from .selection import prune_count
-from .sharding import layout_of, local_part, reshard_
+from .sharding import is_dtensor, layout_of, local_part, reshard_
 from .targets import Target, canonical_name
 
 
@@ -140,7 +139,7 @@ def not_finite(model: nn.Module, replicas: dist.ProcessGroup | None = None) -> l
     """
     reshard_(model)
     parameters = dict(model.named_parameters())
-    is_split = any(isinstance(p, DTensor) or hasattr(p, "ds_tensor") for p in parameters.values())
+    is_split = any(is_dtensor(p) or hasattr(p, "ds_tensor") for p in parameters.values())
     parts = {canonical_name(name): local_part(getattr(p, "ds_tensor", p)) for name, p in parameters.items()}
     floats = {name: part for name, part in parts.items() if part.is_floating_point()}
     if not floats:

@@ -7,8 +7,6 @@ from pathlib import PurePath
 from typing import Any
 
 import transformers
-from transformers.modelcard import TASK_MAPPING
-from transformers.pipelines import SUPPORTED_TASKS
 from transformers.utils import CONFIG_NAME
 
 import hf_dsd.models
@@ -225,6 +223,9 @@ def _phase(record: Mapping[str, Any], per_epoch: int | None) -> RecipePhase:
 
 def _task(class_name: str) -> str | None:
     """The pipeline for a class of transformers; None where this version has none (any more)."""
+    from transformers.modelcard import TASK_MAPPING  # with half of the Trainer
+    from transformers.pipelines import SUPPORTED_TASKS
+
     for task, mapping in TASK_MAPPING.items():
         for names in mapping.values():
             if class_name in ([names] if isinstance(names, str) else names) and task in SUPPORTED_TASKS:

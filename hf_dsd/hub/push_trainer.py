@@ -1,16 +1,19 @@
 """`trainer.push_to_hub()`: a finished run's revisions from the trainer that has just trained it."""
 
+from __future__ import annotations
+
 import logging
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from huggingface_hub import HfApi
 from rich.console import Console
 
-from hf_dsd.trainer.trainer import DSDMixin
-
 from .publish import publish
 from .repository import who_am_i
+
+if TYPE_CHECKING:
+    from hf_dsd.trainer.trainer import DSDMixin
 
 logger = logging.getLogger(__name__)
 _OF_THE_CARD = ("license", "language", "dataset")

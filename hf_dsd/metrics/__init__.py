@@ -1,13 +1,18 @@
 """Scores as evaluation hooks: BLEU for captions, WER for speech."""
 
-from .bleu import BLEU, bleu_from_statistics, bleu_statistics, brevity_penalty, ngram_precisions, score_captions
+import typing as _typing
+
+from .bleu import bleu_from_statistics, bleu_statistics, brevity_penalty, ngram_precisions, score_captions
 from .bootstrap import bootstrap_totals, percentile_interval
 from .caption_metrics import caption_metrics, tokenizer_normalizer
 from .ctc_metrics import argmax_logits, ctc_metrics, decode_paths
 from .label_error import LABEL_COLUMNS, label_error, label_metrics, label_statistics, ranked_labels, score_labels
 from .text_scorer import N_BOOTSTRAP, TextScorer, caption_scorer, label_scorer, transcript_scorer
-from .wer import WER, WER_COLUMNS, error_rates, score_transcripts, wer_statistics
+from .wer import WER_COLUMNS, error_rates, score_transcripts, wer_statistics
 from .words import TEXT_NORMALIZERS, normalize_caption, normalize_transcript
+
+if _typing.TYPE_CHECKING:
+    from .evaluate_metrics import BLEU, WER
 
 __all__ = [
     "BLEU",
@@ -43,3 +48,15 @@ __all__ = [
     "transcript_scorer",
     "wer_statistics",
 ]
+
+
+def __getattr__(name: str) -> _typing.Any:
+    if name not in ("BLEU", "WER"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import evaluate_metrics  # brings `evaluate` and `datasets`, a second to load
+
+    return globals().setdefault(name, getattr(evaluate_metrics, name))
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

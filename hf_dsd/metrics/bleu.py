@@ -1,4 +1,4 @@
-"""Corpus BLEU-1 to BLEU-4 of captions, comparable with `multi-bleu.perl -lc`, as an `evaluate` metric.
+"""Corpus BLEU-1 to BLEU-4 of captions, comparable with `multi-bleu.perl -lc`.
 
 The counts of a corpus are the sums of its sentences' counts, so a resample or a swap between two systems costs an
 addition.
@@ -11,19 +11,14 @@ References:
 from collections.abc import Sequence
 from typing import Any
 
-import datasets
-import evaluate
 import numpy as np
 import sacrebleu
 
 from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
-from .checked_metric import CheckedMetric, check_pairs, metric_info, signature
+from .conventions import check_pairs, signature
 
 MAX_ORDER = 4
 """Longest n-gram counted, in words."""
-
-_DESCRIPTION = "Corpus BLEU-1..4, lower-cased, split at white space, no smoothing, any number of references per text."
-_CITATION = "Papineni et al., BLEU: a Method for Automatic Evaluation of Machine Translation, ACL 2002."
 
 
 def check_captions(predictions: Sequence[str], references: Sequence[Sequence[str]]) -> None:
@@ -41,45 +36,6 @@ def check_captions(predictions: Sequence[str], references: Sequence[Sequence[str
         for index, text in enumerate(texts):
             if not isinstance(text, str):
                 raise TypeError(f"references[{row}][{index}] must be a str, got {text!r:.80}; remove it or convert it")
-
-
-class BLEU(CheckedMetric):
-    """Corpus BLEU-1..4 on the 0..100 scale: `BLEU().compute(predictions=[str], references=[[str, ...]])`.
-
-    Text is lower-cased and split at white space, nothing else: normalise both sides the same way before. The numbers
-    equal Moses' `multi-bleu.perl -lc` on ASCII text to every digit it prints; any number of references per prediction.
-
-    `compute` takes, besides `predictions` and `references`:
-        brevity_penalty: False leaves the penalty out, as the copy of the script that NeuralTalk ships does. Default
-            True.
-        n_bootstrap: Resamples of the images for a 95 % percentile interval; 0 (default) computes none.
-        seed: Seed of the resamples, at least 0. Default 0.
-
-    and returns a dict:
-        bleu1, bleu2, bleu3, bleu4: Cumulative geometric means, [0, 100]; 0 from the first order without a match.
-        bleu1_ci ... bleu4_ci: [low, high], only if `n_bootstrap` > 0.
-        precisions: Precision of each order 1..4 by itself, [0, 100].
-        brevity_penalty: The factor applied, [0, 1]; 1 where it is left out.
-        hyp_length, ref_length: Words in the predictions and in the closest references (of two equally close: shorter).
-        signature: How the number was made, in sacrebleu's style; print it beside the number.
-
-    Wrong shapes raise before anything is stored: TypeError for a string where a list belongs, ValueError for empty
-    lists, different lengths, and a negative `n_bootstrap` or `seed`.
-    """
-
-    check = staticmethod(check_captions)
-
-    def _info(self) -> evaluate.MetricInfo:
-        return metric_info(BLEU, _DESCRIPTION, _CITATION, datasets.Sequence(datasets.Value("string")))
-
-    def _compute(
-        self,
-        predictions: Sequence[str],
-        references: Sequence[Sequence[str]],
-        brevity_penalty: bool = True,
-        **options: int,
-    ) -> dict[str, Any]:
-        return score_captions(predictions, references, with_brevity_penalty=brevity_penalty, **options)
 
 
 def score_captions(

@@ -1,14 +1,18 @@
 """BLEU while a captioner trains: a `compute_metrics` for Trainers that generate at evaluation."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 from .bleu import score_captions
 from .words import normalize_caption
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction, PreTrainedTokenizerBase
 
 logger = logging.getLogger(__name__)
 

@@ -1,14 +1,19 @@
 """WER while a CTC model trains: `compute_metrics` and `preprocess_logits_for_metrics` for a Trainer."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import EvalPrediction, PreTrainedTokenizerBase, ProcessorMixin
 
 from .wer import score_transcripts
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction, PreTrainedTokenizerBase, ProcessorMixin
 
 _TRAINER_PADDING = -100
 _RATES = ("wer", "cer")

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .bootstrap import Scores, Statistics, score_with_interval
-from .checked_metric import check_pairs
+from .conventions import check_pairs
 
 
 def f1_statistics(predictions: Sequence[str], references: Sequence[str]) -> Statistics:

@@ -3,16 +3,20 @@
 The paper's tables give top-1 and top-5 error.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
-from transformers import EvalPrediction
 
 from .bootstrap import Scores, Statistics, score_with_interval
-from .checked_metric import check_pairs, signature
+from .conventions import check_pairs, signature
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction
 
 TOP = 5
 """How many classes count for the second error."""

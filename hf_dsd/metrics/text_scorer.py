@@ -1,11 +1,11 @@
 """Scores of a whole split, example by example: what a published number and a paired test are made of."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
-
-from transformers import PreTrainedTokenizerBase
+from typing import TYPE_CHECKING, Any
 
 from .bleu import score_captions
 from .bootstrap import score_with_interval
@@ -15,6 +15,9 @@ from .f1 import score_f1
 from .label_error import check_labels, error_counts, label_error, ranked_errors, score_labels
 from .wer import check_transcripts, score_transcripts
 from .words import normalize_transcript
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 N_BOOTSTRAP = 1000
 """Resamples behind every published 95 % interval."""

@@ -1,4 +1,4 @@
-"""Word and character error rate of transcripts, as an `evaluate` metric.
+"""Word and character error rate of transcripts.
 
 The counts of a test set are the sums of its utterances' counts, so a resample or a swap between two systems costs an
 addition.
@@ -8,21 +8,17 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-import datasets
-import evaluate
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
 from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
-from .checked_metric import CheckedMetric, check_pairs, metric_info, signature
+from .conventions import check_pairs, signature
 from .words import normalize_transcript
 
 WER_COLUMNS = ("substitutions", "insertions", "deletions", "words", "character_errors", "characters")
 """Columns of `wer_statistics`; `words` and `characters` are the references', spaces between words included."""
 
 _EDITS = ("replace", "insert", "delete")  # in the order of the first columns
-_DESCRIPTION = "Word and character error rate, lower-cased, without punctuation but apostrophes, words split at spaces."
-_CITATION = "Morris, Maier and Green, From WER and RIL to MER and WIL, Interspeech 2004."
 
 
 def check_transcripts(predictions: Sequence[str], references: Sequence[str]) -> None:
@@ -31,43 +27,6 @@ def check_transcripts(predictions: Sequence[str], references: Sequence[str]) -> 
     for row, text in enumerate(references):
         if not isinstance(text, str):
             raise TypeError(f"references[{row}] must be a str, got {text!r:.80}; give one reference each")
-
-
-class WER(CheckedMetric):
-    """Word error rate as a fraction: `WER().compute(predictions=[str], references=[str])`.
-
-    Both sides go through `normalize_transcript`: case, punctuation (but apostrophes) and white space never count. Rates
-    are those of the whole set, errors over reference words, not the mean over utterances.
-
-    `compute` takes, besides `predictions` and `references`:
-        n_bootstrap: Resamples of the utterances for a 95 % percentile interval; 0 (default) computes none.
-        seed: Seed of the resamples, at least 0. Default 0.
-        decoding: How the predictions were made, for the signature, for example "greedy". Default: not stated.
-        skipped: Utterances of the set that could not be used and were left out, for the signature. Default 0.
-
-    and returns a dict:
-        wer, cer: Word and character error rate, at least 0; above 1 where more is inserted than spoken. Spaces between
-            words are characters.
-        wer_ci, cer_ci: [low, high], only if `n_bootstrap` > 0.
-        substitutions, insertions, deletions: Word errors of the alignment with the fewest.
-        words: Words of the references.
-        signature: How the number was made, in sacrebleu's style; print it beside the number.
-
-    An empty prediction counts its reference's words as deletions, an empty reference its prediction's words as
-    insertions. If all references are empty, `wer` is the number of insertions (0 if all predictions are empty too),
-    as jiwer's; `words` is then 0.
-
-    Wrong shapes raise before anything is stored: TypeError for a string where a list belongs and for entries that are
-    not strings, ValueError for empty lists, different lengths, and a negative `n_bootstrap` or `seed`.
-    """
-
-    check = staticmethod(check_transcripts)
-
-    def _info(self) -> evaluate.MetricInfo:
-        return metric_info(WER, _DESCRIPTION, _CITATION, datasets.Value("string"))
-
-    def _compute(self, predictions: Sequence[str], references: Sequence[str], **options: Any) -> dict[str, Any]:
-        return score_transcripts(predictions, references, **options)
 
 
 def score_transcripts(

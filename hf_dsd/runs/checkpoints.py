@@ -13,12 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints, sort_checkpoints
-
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json_object, write_json
 
+from .folder import CHECKPOINT_PREFIX, TRAINER_STATE_NAME, checkpoints_in
 from .weights import has_weights
 
 logger = logging.getLogger(__name__)
@@ -42,7 +40,7 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
         FileNotFoundError: If there is no such checkpoint.
         ValueError: If the one that was named is damaged or was not written to its end, or one's place is no folder's.
     """
-    for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
+    for path in Path(output_dir).glob(f"{CHECKPOINT_PREFIX}-[0-9]*"):
         if not path.is_dir():  # the Trainer would fail there, hours later
             raise ValueError(f"{path} is no folder, and the run writes its checkpoints there: remove it")
     if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
@@ -61,7 +59,7 @@ def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
     transformers' own `get_last_checkpoint` would take them and fail, or worse, train on with what is there. Without
     one, or without the folder, it raises a FileNotFoundError.
     """
-    folders = [Path(folder) for folder in reversed(sort_checkpoints(output_dir=str(output_dir)))]
+    folders = checkpoints_in(Path(output_dir))[::-1]
     for folder in folders:
         wrong = defect(folder)
         if wrong is None:
@@ -102,7 +100,7 @@ def defect(checkpoint: Path) -> str | None:
     if state is None:
         return f"{TRAINER_STATE_NAME} is missing or no JSON object"
     step, name = state.get("global_step"), checkpoint.name
-    if type(step) is not int or (name.startswith(f"{PREFIX_CHECKPOINT_DIR}-") and not name.endswith(f"-{step}")):
+    if type(step) is not int or (name.startswith(f"{CHECKPOINT_PREFIX}-") and not name.endswith(f"-{step}")):
         return f"{TRAINER_STATE_NAME} has global_step {step!r}"
     if not (checkpoint / FILE_LIST_NAME).is_file():
         return _defect_without_list(checkpoint)
@@ -164,7 +162,7 @@ def _digest(file: Path) -> str:
 def remove_litter(folder: Path) -> None:
     """Removes what killed processes of a run left half-written in its folder, or in a checkpoint's."""
     own = [f".{kind}*.partial" for kind in ("phase-", "early-", "dsd_")]
-    for pattern in (*own, f"{PREFIX_CHECKPOINT_DIR}-*/.dsd_*.partial"):
+    for pattern in (*own, f"{CHECKPOINT_PREFIX}-*/.dsd_*.partial"):
         for path in folder.glob(pattern):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
@@ -181,7 +179,9 @@ def finish_rotation(folder: Path, resumed_from: Path | None, limit: int | None, 
         limit: `save_total_limit`.
         best: The checkpoint of the best evaluation, which stays.
     """
-    checkpoints = [Path(path).resolve() for path in sort_checkpoints(output_dir=str(folder))]
+    from transformers.trainer_utils import rotate_checkpoints  # two seconds, which commands that only read do without
+
+    checkpoints = [path.resolve() for path in checkpoints_in(folder)]
     if resumed_from is None or resumed_from.resolve() not in checkpoints:
         return
     newer = checkpoints[checkpoints.index(resumed_from.resolve()) + 1 :]

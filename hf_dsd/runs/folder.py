@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 SUMMARY_FILE_NAME = "dsd_summary.json"
+# The Trainer's own two names: to import them from transformers costs two seconds, in commands that only read.
+TRAINER_STATE_NAME = "trainer_state.json"
+CHECKPOINT_PREFIX = "checkpoint"
 AVERAGES = ("ema", "swa")
 """Averages of the last phase's weights, saved as `phase-2-dense-ema`: `ema` is exponential, `swa` counts all alike."""
 EARLY = "early"
@@ -15,6 +18,7 @@ EARLY_FOLDER = "early-stop"
 """Where that model is kept while the run trains, in its folder and in each checkpoint."""
 
 SCORE_FILE = re.compile(r"(?P<split>[^/\\]+?)_(?P<phase>phase-(?P<index>\d+)-[a-z]+(?:-[a-z]+)?)\.json")
+_CHECKPOINT_FOLDER = re.compile(rf"{CHECKPOINT_PREFIX}-(\d+)")
 _PHASE_FOLDER = re.compile(r"phase-\d+-(dense|sparse)(-[a-z]+)?(-\d+)?")
 _SEED_FOLDER = re.compile(r"seed-(\d+)")
 
@@ -59,6 +63,13 @@ def best_steps(folder: Path, phase: str) -> list[int]:
     """Steps of the best evaluations that lie in a run's folder, of this run or of an earlier one, in order."""
     steps = [path.name.rpartition("-")[2] for path in folder.glob(f"{phase}-best-*")]
     return sorted(int(step) for step in steps if step.isdigit())
+
+
+def checkpoints_in(folder: Path) -> list[Path]:
+    """The checkpoints of a run, whole or not, from the first step to the last."""
+    found = [path for path in folder.glob(f"{CHECKPOINT_PREFIX}-*") if path.is_dir()]
+    steps = {path: match for path in found if (match := _CHECKPOINT_FOLDER.fullmatch(path.name))}
+    return sorted(steps, key=lambda path: int(steps[path][1]))
 
 
 def kept_checkpoint(folder: Path, phase: str) -> Path:

@@ -8,9 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import sort_checkpoints
-
 from hf_dsd.engine.mask_file import STATE_FILE_NAME, read_state_file
 from hf_dsd.files import read_json_object
 
@@ -19,10 +16,12 @@ from .folder import (
     AVERAGES,
     EARLY,
     SUMMARY_FILE_NAME,
+    TRAINER_STATE_NAME,
     Place,
     best_folder,
     best_steps,
     check_links,
+    checkpoints_in,
     has_finished,
     phase_name,
     place_of,
@@ -339,7 +338,7 @@ def _check_identity(folder: Path, summary: Mapping[str, Any], place: Place) -> N
 
 def _newest_checkpoint(folder: Path, run: str | None) -> Path | None:
     """The newest whole checkpoint that is not known to be another run's."""
-    newest_first = map(Path, reversed(sort_checkpoints(output_dir=str(folder))))
+    newest_first = reversed(checkpoints_in(folder))
     return next((path for path in newest_first if read_trainer_state(path) is not None and _is_of(path, run)), None)
 
 

@@ -53,10 +53,16 @@ def test_captions_without_a_known_word_are_skipped_and_counted(caplog):
         training = CaptionTrainingSet(data, encode)
         evaluation = CaptionEvaluationSet(data, encode, split="train")
     assert [row["labels"] for row in training] == [[1, 2, 0], [3, 0]]
-    assert evaluation.references == [["a dog"], ["cat"]]
+    assert [row["labels"] for row in evaluation] == [[[1, 2, 0]], [[3, 0]]]
     assert [record.getMessage() for record in caplog.records] == [
         "skipped 3 caption(s) that encode to no word before the end token"
     ] * 2
+
+
+def test_references_do_not_depend_on_the_vocabulary():
+    split = CaptionSplit(["p"], [0], [["zebra", "a dog"]])
+    evaluation = CaptionEvaluationSet(CaptionData(torch.zeros(1, 1), {"train": split}), encode, split="train")
+    assert evaluation.references == [["zebra", "a dog"]]  # "zebra" is no word of `encode`
 
 
 def test_nothing_to_learn_from_is_an_error():

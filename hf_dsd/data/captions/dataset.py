@@ -132,11 +132,11 @@ class CaptionData:
         return replace(self, splits={**self.splits, "train": part})
 
 
-def _encode_captions(split: CaptionSplit, encode: Encode) -> list[list[tuple[str, list[int]]]]:
+def _encode_captions(split: CaptionSplit, encode: Encode) -> list[list[list[int]]]:
     """Encodes every caption once; those with no word before the end id are left out and counted in one log line."""
     encoded, skipped = [], 0
     for captions in split.captions:
-        kept = [(caption, ids) for caption in captions if len(ids := encode(caption)) > 1]
+        kept = [ids for caption in captions if len(ids := encode(caption)) > 1]
         skipped += len(captions) - len(kept)
         encoded.append(kept)
     if skipped:
@@ -165,7 +165,7 @@ class CaptionTrainingSet(Dataset[dict[str, Any]]):
         self._rows = [
             (feature_row, ids)
             for feature_row, captions in zip(chosen.feature_rows, _encode_captions(chosen, encode), strict=True)
-            for _, ids in captions
+            for ids in captions
         ]
         if not self._rows:
             raise ValueError(f"captions of split {split!r} must encode to words, got none that does; check encode")
@@ -186,7 +186,7 @@ class CaptionTrainingSet(Dataset[dict[str, Any]]):
 class CaptionEvaluationSet(Dataset[dict[str, Any]]):
     """One row per image: `{"image_features": (dims,) float32, "labels": list[list[int]]}`, all its captions.
 
-    Captions that encode to no word before the end id are skipped, with their count in one log line.
+    The labels leave out captions that encode to no word before the end id, with their count in one log line.
 
     Args:
         data: Features and captions.
@@ -195,7 +195,8 @@ class CaptionEvaluationSet(Dataset[dict[str, Any]]):
 
     Attributes:
         images: Name of each row's image.
-        references: Raw captions of each row, the same as in its labels.
+        references: Raw captions of each row, all of them: what a model is scored against must not depend on which
+            words it knows.
 
     Raises:
         ValueError: If the split is missing, or an image has no caption with a word.
@@ -206,12 +207,15 @@ class CaptionEvaluationSet(Dataset[dict[str, Any]]):
         encoded = _encode_captions(chosen, encode)
         for image, captions in zip(chosen.images, encoded, strict=True):
             if not captions:
-                raise ValueError(f"captions of {image!r} must encode to words, got none that does; remove the image")
+                raise ValueError(
+                    f"captions of {image!r} must encode to words, got none that does; remove the image, or take more "
+                    "words into the vocabulary"
+                )
         self._features = data.features
         self._feature_rows = chosen.feature_rows
-        self._labels = [[ids for _, ids in captions] for captions in encoded]
+        self._labels = encoded
         self.images: list[str] = chosen.images
-        self.references: list[list[str]] = [[caption for caption, _ in captions] for captions in encoded]
+        self.references: list[list[str]] = [list(captions) for captions in chosen.captions]
 
     def __len__(self) -> int:
         return len(self._labels)

@@ -1,10 +1,7 @@
-"""What the metrics of `evaluate` here have in common: wrong shapes are refused before they are stored."""
+"""What all scores here have in common: wrong shapes are refused before they are counted, and a signature says how."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
-
-import datasets
-import evaluate
 
 
 def check_pairs(predictions: Sequence[Any], references: Sequence[Any], unit: str, remedy: str) -> None:
@@ -33,32 +30,6 @@ def check_pairs(predictions: Sequence[Any], references: Sequence[Any], unit: str
         )
     if len(predictions) == 0:
         raise ValueError("predictions must not be empty, got 0; a score of nothing is undefined")
-
-
-class CheckedMetric(evaluate.Metric):
-    """A metric whose inputs go through `check` first: Arrow would turn wrong shapes into its own errors, or letters."""
-
-    check: Callable[[Sequence[Any], Sequence[Any]], None]
-
-    def add(self, *, prediction: Any = None, reference: Any = None, **kwargs: Any) -> None:
-        """Stores one prediction with its reference until `compute()`; raises what `check_pairs` raises."""
-        type(self).check([prediction], [reference])
-        super().add(prediction=prediction, reference=reference, **kwargs)
-
-    def add_batch(self, *, predictions: Any = None, references: Any = None, **kwargs: Any) -> None:
-        """Stores a batch until `compute()`, whose own texts pass through here too; raises what `check_pairs` raises."""
-        type(self).check(predictions, references)
-        super().add_batch(predictions=list(predictions), references=list(references), **kwargs)
-
-
-def metric_info(metric: type, description: str, citation: str, references: Any) -> evaluate.MetricInfo:
-    """What `evaluate` shows of a metric of texts, and stores them as; its class's docstring says how to use it."""
-    return evaluate.MetricInfo(
-        description=description,
-        citation=citation,
-        inputs_description=metric.__doc__ or "",
-        features=datasets.Features({"predictions": datasets.Value("string"), "references": references}),
-    )
 
 
 def signature(**fields: object) -> str:
