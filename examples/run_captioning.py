@@ -148,8 +148,6 @@ def load_pictures(arguments: DataArguments, encoder: ImageEncoder | None, needs_
 def load_data(arguments: DataArguments, encoder: ImageEncoder | None = None, needs_test: bool = True) -> CaptionData:
     source = chosen_source(arguments, {"feature_columns": "data_dir", **dict.fromkeys(PICTURE_OPTIONS, "image_dir")})
     size, seed = arguments.train_size, arguments.train_size_seed
-    if seed and (source is None or size is None):
-        raise ValueError(f"train_size_seed {seed} draws a part of data_dir or the like: give both, or leave it out")
     if source is None:
         sizes = DEFAULT_SPLIT_SIZES if size is None else {**DEFAULT_SPLIT_SIZES, "train": size}
         return make_scenes(sizes).data

@@ -117,8 +117,6 @@ def load_pictures(arguments: DataArguments) -> DatasetDict:
     of_hub = ("dataset_config_name", "image_column", "label_column")
     source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | {"class_names": "data_dir"})
     size, seed = arguments.train_size, arguments.train_size_seed
-    if seed and (source is None or size is None):
-        raise ValueError(f"train_size_seed {seed} draws a part of data_dir or dataset_name: give both, or leave it out")
     if source is None:
         size = 1500 if size is None else size
         sizes = {"train": size, **dict.fromkeys(("validation", "test"), max(size // 5, 1))}

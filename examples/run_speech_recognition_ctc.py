@@ -148,7 +148,7 @@ class SpeechTrainer(DSDTrainer):
 
 # What only sets with files of their own can have; digits are clean, and at a rate and with splits of their own.
 OF_FILES = ("audio_column", "text_column", "train_split", "validation_split", "test_split", "validation_share")
-OF_FILES += ("test_share", "split_seed", "train_size_seed", "text_normalizer", "resample", "skip_bad_examples")
+OF_FILES += ("test_share", "split_seed", "text_normalizer", "resample", "skip_bad_examples")
 
 
 def load_data(arguments: DataArguments, sampling_rate: int, used: list[str], required: list[str]) -> SpeechData:
@@ -161,8 +161,6 @@ def load_data(arguments: DataArguments, sampling_rate: int, used: list[str], req
         return make_spoken_digits({split: sizes[split] for split in used}).data
     if arguments.text_normalizer not in TEXT_NORMALIZERS:
         raise ValueError(f"text_normalizer must be one of {list(TEXT_NORMALIZERS)}, got {arguments.text_normalizer!r}")
-    if seed and size is None:
-        raise ValueError(f"train_size_seed {seed} draws a part of the training split: give train_size, or leave it out")
     shares = {"validation": arguments.validation_share, "test": arguments.test_share}  # never trained on, used or not
     shares = {split: share for split, share in shares.items() if share is not None}
     names = {split: getattr(arguments, f"{split}_split") for split in used}

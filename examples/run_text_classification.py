@@ -91,8 +91,6 @@ def load_sentences(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation", and "test" where there is one, with the columns "text" and "label"."""
     source = chosen_source(arguments, {"dataset_config_name": "dataset_name"})
     size, seed = arguments.train_size, arguments.train_size_seed
-    if seed and (source is None or size is None):
-        raise ValueError(f"train_size_seed {seed} draws a part of data_dir or dataset_name: give both, or leave it out")
     if source is None:
         drawn = make_reviews({"train": 600 if size is None else size, "validation": 200, "test": 200})
         features = Features({"text": Value("string"), "label": ClassLabel(names=list(OPINIONS))})

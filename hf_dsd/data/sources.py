@@ -19,7 +19,8 @@ def chosen_source(arguments: Any, only_with: Mapping[str, str | None]) -> str | 
         The name of the source's field; None for the set that is made on the spot.
 
     Raises:
-        ValueError: If two sources are named, or a field that belongs to another source was changed.
+        ValueError: If two sources are named, a field that belongs to another source was changed, or there is a
+            `train_size_seed` and nothing to draw from.
     """
     named = [name for name in SOURCES if getattr(arguments, name, None) is not None]
     if len(named) > 1:
@@ -34,4 +35,9 @@ def chosen_source(arguments: Any, only_with: Mapping[str, str | None]) -> str | 
             raise ValueError(
                 f"{field.name} {belongs}, got {value!r} with {source or 'no source'}, which ignores it; leave one out"
             )
+    seed = getattr(arguments, "train_size_seed", 0)
+    if seed and (source is None or arguments.train_size is None):
+        raise ValueError(
+            f"train_size_seed {seed} draws a part of a training split: name a source and a train_size, or leave it out"
+        )
     return source
