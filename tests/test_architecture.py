@@ -221,8 +221,23 @@ def test_no_file_is_in_a_circle():
     assert sorted(str(file.relative_to(PACKAGE)) for file in waiting) == []
 
 
-@pytest.mark.parametrize("module", ["hf_dsd.engine.dsd", "hf_dsd.engine.zero_weights", "hf_dsd.files"])
-def test_the_engine_needs_neither_transformers_nor_datasets(module):
-    code = f"import sys, {module}; print([name for name in ('transformers', 'datasets') if name in sys.modules])"
+ENGINE = ("transformers", "datasets", "torch.distributed.tensor")  # the last takes half a second
+READERS = ("transformers.trainer", "datasets", "evaluate", "peft")
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"),
+    [
+        ("hf_dsd.engine.dsd", ENGINE),
+        ("hf_dsd.engine.zero_weights", ENGINE),
+        ("hf_dsd.files", (*ENGINE, "torch")),
+        ("hf_dsd.runs.run", READERS),
+        ("hf_dsd.compare", READERS),
+        ("hf_dsd.report.page", READERS),
+        ("hf_dsd.hub", READERS),
+    ],
+)
+def test_what_takes_seconds_to_load_is_loaded_by_who_needs_it(module, unwanted):
+    code = f"import sys, {module}; print([name for name in {unwanted} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"

@@ -109,7 +109,7 @@ def main() -> None:
                 times.append(own / 5)
             low, median, high = min(ratios[1:]), statistics.median(ratios[1:]), max(ratios[1:])
             print(
-                f"hidden {hidden}, {'grouped' if grouped else 'random '} batches: {min(times[1:]) * 1e3:6.0f} ms a step, "
+                f"hidden {hidden}, {'grouped' if grouped else 'random '} batches: {min(times[1:]) * 1e3:6.0f} ms, "
                 f"ours / packed {median:.2f} ({low:.2f} .. {high:.2f})",
                 flush=True,
             )
