@@ -8,7 +8,8 @@ References:
     <https://aclanthology.org/P02-1040>`_, 2002, section 2.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -93,17 +94,46 @@ def bleu_statistics(predictions: Sequence[str], references: Sequence[Sequence[st
         ValueError: If a list is empty, or the two differ in length.
     """
     check_captions(predictions, references)
+    counter = _counter()
+    scores = [counter.sentence_score(text, list(of)) for text, of in zip(predictions, references, strict=True)]
+    return np.array([_counts(score) for score in scores], dtype=np.int64)
+
+
+def corpus_counter(references: Sequence[Sequence[str]]) -> Callable[[Sequence[str]], Statistics]:
+    """From predictions to the (10,) sums of `bleu_statistics`; the references' n-grams are counted once, at first use.
+
+    For scores that are wanted again and again, each time a captioner is evaluated.
+    """
+
+    @cache
+    def counter() -> sacrebleu.BLEU:
+        longest = max(map(len, references))
+        # One text of each image; sacrebleu passes over those that are None.
+        streams = [[texts[n] if n < len(texts) else None for texts in references] for n in range(longest)]
+        return _counter(references=streams)
+
+    def count(predictions: Sequence[str]) -> Statistics:
+        check_captions(predictions, references)
+        return np.array(_counts(counter().corpus_score(predictions, None)), dtype=np.int64)
+
+    return count
+
+
+def _counter(**options: Any) -> sacrebleu.BLEU:
     # effective_order only silences a warning about sentence scores; the counts do not depend on it.
-    counter = sacrebleu.BLEU(
+    return sacrebleu.BLEU(
         lowercase=True,
         force=True,
         tokenize="none",
         smooth_method="none",
         max_ngram_order=MAX_ORDER,
         effective_order=True,
+        **options,
     )
-    scores = [counter.sentence_score(text, list(of)) for text, of in zip(predictions, references, strict=True)]
-    return np.array([[score.sys_len, score.ref_len, *score.counts, *score.totals] for score in scores], dtype=np.int64)
+
+
+def _counts(score: sacrebleu.metrics.bleu.BLEUScore) -> list[int]:
+    return [score.sys_len, score.ref_len, *score.counts, *score.totals]
 
 
 def brevity_penalty(totals: Statistics) -> Scores:

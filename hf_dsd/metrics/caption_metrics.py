@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .bleu import score_captions
+from .bleu import bleu_from_statistics, brevity_penalty, corpus_counter
 from .words import normalize_caption
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def caption_metrics(
         in [0, 1] and `caption_length`, the mean length of the predictions in words.
     """
     normalized = normalize_references(tokenizer, references)
+    count = corpus_counter(normalized)
 
     def compute_metrics(evaluation: EvalPrediction) -> dict[str, float]:
         texts = decode_captions(tokenizer, evaluation.predictions)
@@ -57,9 +58,12 @@ def caption_metrics(
                 f"predictions must have one row per image with references, got {len(texts)} predictions and "
                 f"{len(normalized)} reference lists; build caption_metrics with the references of this split"
             )
-        result = score_captions(texts, normalized)
-        names = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty")
-        return {**{name: result[name] for name in names}, "caption_length": result["hyp_length"] / len(texts)}
+        totals = count(texts)
+        scores = {f"bleu{order}": float(score) for order, score in enumerate(bleu_from_statistics(totals), 1)}
+        return scores | {
+            "brevity_penalty": float(brevity_penalty(totals)),
+            "caption_length": int(totals[0]) / len(texts),
+        }
 
     return compute_metrics
 

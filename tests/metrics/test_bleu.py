@@ -13,6 +13,7 @@ from hf_dsd.metrics import (
     percentile_interval,
     score_captions,
 )
+from hf_dsd.metrics.bleu import corpus_counter
 
 # Every expected number is counted by hand from the words in its row.
 CASES = [
@@ -198,3 +199,12 @@ def test_thousand_resamples_of_thousand_images_are_quick():
 def test_confidence_outside_its_range_is_refused(confidence):
     with pytest.raises(ValueError, match=r"confidence must be in \(0, 1\), got"):
         percentile_interval(np.zeros((5, 4)), confidence)
+
+
+def test_counted_references_give_the_same_sums_each_time():
+    references = [["A dog runs home", "the dog"], ["a cat"], ["two men sit there", "men sit", "Men sit down"]]
+    count = corpus_counter(references)
+    for predictions in (["a dog runs", "a cat sits", "two men sit down"], ["", "dog", "men"]):
+        assert count(predictions).tolist() == bleu_statistics(predictions, references).sum(axis=0).tolist()
+    with pytest.raises(ValueError, match="one entry per image, got 1 and 3"):
+        count(["a dog"])
