@@ -9,8 +9,12 @@ The paper's networks are there by name, from torchvision (`pip install 'hf-dsd[v
 
     python examples/run_image_classification.py examples/recipes/vgg16.yaml --data_dir imagenet --output_dir runs/vgg16
 
-`--model_name` is any classifier of torchvision or timm. `--data_dir` may hold the four IDX files of MNIST or
-Fashion-MNIST, zipped or not, instead.
+`--model_name` is any classifier of torchvision or timm. The paper began with published networks: a file of them is the
+first dense phase, whose length then is 0, and a head of other classes is drawn anew:
+
+    --model_name resnet18 --pretrained_weights resnet18-f37072fd.pth --phase_epochs 0 15 15
+
+`--data_dir` may hold the four IDX files of MNIST or Fashion-MNIST, zipped or not, instead.
 
 With folders of pictures, `data/train/CLASS/*.jpg` and `data/validation/CLASS/*.jpg` (and `data/test`), and a trained
 model as the first dense phase (its length is 0):
@@ -33,7 +37,6 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
     ResNetConfig,
-    ViTImageProcessorPil,
     default_data_collator,
     set_seed,
 )
@@ -50,7 +53,7 @@ from hf_dsd.data import (
     make_shape_pictures,
 )
 from hf_dsd.metrics import TextScorer, label_metrics, label_scorer, ranked_labels
-from hf_dsd.models import build_image_processor, build_named_classifier
+from hf_dsd.models import build_image_processor, build_named_classifier, load_pretrained_weights
 from hf_dsd.runs.scores import PhaseScores
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
@@ -65,6 +68,10 @@ class ModelArguments:
     config_name: str | None = field(default=None, metadata={"help": "Random weights of this configuration."})
     model_name: str | None = field(
         default=None, metadata={"help": "Random weights of this network of torchvision or timm, such as vgg16."}
+    )
+    pretrained_weights: str | None = field(
+        default=None,
+        metadata={"help": "With --model_name: a file of its library's own weights, .pth or .safetensors; see above."},
     )
     image_size: int = field(default=64, metadata={"help": "Height and width; a model's own processor knows better."})
     resize_size: int | None = field(
@@ -149,10 +156,12 @@ def load_pictures(arguments: DataArguments) -> DatasetDict:
 
 
 def build_model(arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:
-    names = ("model_name_or_path", "config_name", "model_name")
-    given = [name for name in names if getattr(arguments, name) is not None]
-    if len(given) > 1 or (arguments.resize_size is not None and given != ["model_name"]):
-        raise ValueError(f"one of {', '.join(names)} names the model, resize_size goes with model_name; got {given}")
+    names, beside = ("model_name_or_path", "config_name", "model_name"), ("resize_size", "pretrained_weights")
+    given = [name for name in (*names, *beside) if getattr(arguments, name) is not None]
+    if len({*given} & {*names}) > 1 or ({*given} & {*beside} and "model_name" not in given):
+        raise ValueError(
+            f"one of {', '.join(names)} names the model, {' and '.join(beside)} go with model_name; got {given}"
+        )
     labels = {
         "num_labels": len(class_names),
         "id2label": dict(enumerate(class_names)),
@@ -163,7 +172,13 @@ def build_model(arguments: ModelArguments, class_names: list[str]) -> PreTrained
             arguments.model_name_or_path, **labels, ignore_mismatched_sizes=True
         )
     if arguments.model_name is not None:
-        return build_named_classifier(arguments.model_name, class_names)
+        model = build_named_classifier(arguments.model_name, class_names)
+        if arguments.pretrained_weights is not None:
+            drawn = load_pretrained_weights(model, arguments.pretrained_weights)
+            print(
+                f"{arguments.pretrained_weights} is read; drawn anew for {len(class_names)} classes: {drawn or 'none'}"
+            )
+        return model
     if arguments.config_name is not None:
         config = AutoConfig.from_pretrained(arguments.config_name, **labels)
     else:
@@ -175,10 +190,7 @@ def build_model(arguments: ModelArguments, class_names: list[str]) -> PreTrained
 def build_processor(arguments: ModelArguments, config: PreTrainedConfig) -> Any:
     if arguments.model_name_or_path is not None:  # with Pillow's resize, also where torchvision is installed
         return AutoImageProcessor.from_pretrained(arguments.model_name_or_path, backend="pil")
-    if arguments.model_name is not None:
-        return build_image_processor(config, arguments.image_size, arguments.resize_size)
-    size = {"height": arguments.image_size, "width": arguments.image_size}
-    return ViTImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    return build_image_processor(config, arguments.image_size, arguments.resize_size)
 
 
 def build_scorer(class_names: list[str], split: str, labels: list[int]) -> TextScorer:

@@ -9,6 +9,7 @@ from transformers import (
     AutoModelForImageClassification,
     AutoModelForImageTextToText,
     AutoProcessor,
+    PilBackend,
 )
 
 from hf_dsd.models.deepspeech import (
@@ -43,9 +44,9 @@ from hf_dsd.models.neuraltalk import (
 from hf_dsd.models.torchvision import (
     TorchvisionConfig,
     TorchvisionForImageClassification,
-    TorchvisionImageProcessor,
     build_image_processor,
     build_named_classifier,
+    load_pretrained_weights,
 )
 
 AutoConfig.register(NeuralTalkConfig.model_type, NeuralTalkConfig)
@@ -68,8 +69,8 @@ for _config in (DeepSpeechConfig, DeepSpeech2Config):
 
 AutoConfig.register(TorchvisionConfig.model_type, TorchvisionConfig)
 AutoModelForImageClassification.register(TorchvisionConfig, TorchvisionForImageClassification)
-AutoImageProcessor.register(
-    TorchvisionConfig, image_processor_classes=dict.fromkeys(("pil", "torchvision"), TorchvisionImageProcessor)
+AutoImageProcessor.register(  # of which transformers otherwise says, without torchvision, that torchvision replaces it
+    TorchvisionConfig, image_processor_classes=dict.fromkeys(("pil", "torchvision"), PilBackend)
 )
 
 __all__ = [
@@ -91,7 +92,6 @@ __all__ = [
     "NeuralTalkProcessor",
     "TorchvisionConfig",
     "TorchvisionForImageClassification",
-    "TorchvisionImageProcessor",
     "attach_image_encoder",
     "build_caption_tokenizer",
     "build_character_tokenizer",
@@ -102,5 +102,6 @@ __all__ = [
     "encode_transcript",
     "find_characters",
     "load_image_encoder",
+    "load_pretrained_weights",
     "unknown_characters",
 ]

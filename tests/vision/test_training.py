@@ -1,4 +1,4 @@
-"""The paper's small networks under DSD; the large ones: tests/benchmarks/check_vision_networks.py."""
+"""The paper's networks under DSD; resuming the large ones: tests/benchmarks/check_vision_networks.py."""
 
 import json
 import re
@@ -9,19 +9,37 @@ import numpy as np
 import pytest
 import torch
 from families import check
-from networks import SMALL, family
+from networks import LARGE, PARAMETERS, build, classifies, family, pictures
 from PIL import Image
 from safetensors.torch import load_file
 from scripts import ROOT, run
+from tiny import arguments
 from transformers import pipeline
+
+from hf_dsd import DSDTrainer
 
 SCRIPT = ROOT / "examples" / "run_image_classification.py"
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_exact_zeros_and_resumes_in_every_phase(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", sorted({*PARAMETERS} - {*LARGE}))
+def test_exact_zeros_resumes_and_pipelines_in_every_phase(name: str, tmp_path: Path) -> None:
     found = check(family(name), tmp_path)
     assert found == dict.fromkeys(found, True)
+    assert classifies(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_large_networks_have_exact_zeros_and_pipelines_in_every_phase(name: str, tmp_path: Path) -> None:
+    """Without checkpoints, which are gigabytes: check_vision_networks.py resumes from them."""
+    options = {"phase_steps": [1, 1, 1], "optim": "sgd", "learning_rate": 1e-3, "remove_unused_columns": False}
+    trainer = DSDTrainer(build(name), arguments(tmp_path, **options), train_dataset=pictures())
+    trainer.train()
+    trainer.load_phase("phase-1-sparse")
+    weights = dict(trainer.model.named_parameters())
+    layers = [layer for layer in trainer.summary.phases[1]["layers"] if layer["pruned"]]
+    assert [int((weights[layer["name"]] == 0).sum()) for layer in layers] == [layer["pruned"] for layer in layers]
+    assert layers
+    assert classifies(tmp_path)
 
 
 @pytest.fixture

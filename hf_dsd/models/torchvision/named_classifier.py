@@ -4,14 +4,23 @@ import difflib
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
 
-from transformers import AutoModelForImageClassification, PreTrainedModel, TimmWrapperConfig
-from transformers.image_utils import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
-from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
+from transformers import (
+    AutoModelForImageClassification,
+    PilBackend,
+    PreTrainedConfig,
+    PreTrainedModel,
+    TimmWrapperConfig,
+)
+from transformers.image_utils import (
+    IMAGENET_DEFAULT_MEAN,
+    IMAGENET_DEFAULT_STD,
+    IMAGENET_STANDARD_MEAN,
+    IMAGENET_STANDARD_STD,
+    PILImageResampling,
+)
 
 from .configuration_torchvision import TorchvisionConfig
-from .image_processing_torchvision import TorchvisionImageProcessor
 from .modeling_torchvision import TorchvisionForImageClassification, classifier_names, torchvision_models
 
 TIMM = "timm/"
@@ -47,11 +56,14 @@ def build_named_classifier(name: str, class_names: Sequence[str]) -> PreTrainedM
     )
 
 
-def build_image_processor(config: Any, image_size: int, resize_size: int | None = None) -> ViTImageProcessorPil:
+def build_image_processor(config: PreTrainedConfig, image_size: int, resize_size: int | None = None) -> PilBackend:
     """What prepares pictures as the network's own library does: its mean and deviation; Pillow resizes.
 
+    transformers finds the class by the name in the folder, with torchvision and without: for `ViTImageProcessorPil` it
+    takes another class beside torchvision, whose resize gives other pixels than the network was trained with.
+
     Args:
-        config: Of a model from `build_named_classifier`.
+        config: Of a model from `build_named_classifier`, or of any other, which gets pixels in [-1, 1].
         image_size: Height and width of the network's input, in pixels.
         resize_size: Length of the picture's shorter side before the middle is cut out, at least `image_size` (256 for
             224); None squeezes the whole picture into the input.
@@ -62,20 +74,29 @@ def build_image_processor(config: Any, image_size: int, resize_size: int | None 
     if resize_size is not None and resize_size < image_size:
         raise ValueError(f"resize_size must be at least image_size ({image_size}), got {resize_size}; enlarge it")
     square = {"height": image_size, "width": image_size}
-    size = square if resize_size is None else {"shortest_edge": resize_size}
-    if isinstance(config, TorchvisionConfig):
-        kind, known = TorchvisionImageProcessor, torchvision_models().get_model_weights(config.architecture)
-        known = known.DEFAULT.transforms()
-    else:
-        kind, known = ViTImageProcessorPil, import_module("timm").get_pretrained_cfg(config.architecture)
-    return kind(
+    mean, deviation = _mean_and_deviation(config)
+    return PilBackend(
         do_convert_rgb=True,
-        size=size,
+        do_resize=True,
+        size=square if resize_size is None else {"shortest_edge": resize_size},
+        resample=PILImageResampling.BILINEAR,
         do_center_crop=resize_size is not None,
         crop_size=square,
-        image_mean=list(getattr(known, "mean", IMAGENET_DEFAULT_MEAN)),
-        image_std=list(getattr(known, "std", IMAGENET_DEFAULT_STD)),
+        do_rescale=True,
+        do_normalize=True,
+        image_mean=list(mean),
+        image_std=list(deviation),
     )
+
+
+def _mean_and_deviation(config: PreTrainedConfig) -> tuple[Sequence[float], Sequence[float]]:
+    if isinstance(config, TorchvisionConfig):
+        known = torchvision_models().get_model_weights(config.architecture).DEFAULT.transforms()
+    elif isinstance(config, TimmWrapperConfig):
+        known = import_module("timm").get_pretrained_cfg(config.architecture)
+    else:
+        return IMAGENET_STANDARD_MEAN, IMAGENET_STANDARD_STD
+    return getattr(known, "mean", IMAGENET_DEFAULT_MEAN), getattr(known, "std", IMAGENET_DEFAULT_STD)
 
 
 def _known_names(name: str) -> dict[str, set[str]]:
