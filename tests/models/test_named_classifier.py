@@ -6,9 +6,9 @@ Where they are, conftest.py leaves this file out; tests/vision has the rest.
 from pathlib import Path
 
 import pytest
-from transformers import AutoConfig, AutoImageProcessor, AutoModelForImageClassification
+from transformers import AutoConfig, AutoModelForImageClassification
 
-from hf_dsd.models import TorchvisionConfig, TorchvisionImageProcessor, build_named_classifier
+from hf_dsd.models import TorchvisionConfig, build_named_classifier
 
 
 def test_the_error_names_both_extras() -> None:
@@ -20,13 +20,10 @@ def test_the_error_names_both_extras() -> None:
     )
 
 
-def test_configuration_and_processor_need_no_torchvision(tmp_path: Path) -> None:
+def test_the_configuration_needs_no_torchvision(tmp_path: Path) -> None:
     TorchvisionConfig(architecture="vgg16", id2label={0: "cat", 1: "dog"}).save_pretrained(tmp_path)
-    TorchvisionImageProcessor(size={"height": 8, "width": 8}).save_pretrained(tmp_path)
     config = AutoConfig.from_pretrained(tmp_path)
     assert (type(config), config.architecture, config.id2label) == (TorchvisionConfig, "vgg16", {0: "cat", 1: "dog"})
-    processor = AutoImageProcessor.from_pretrained(tmp_path)
-    assert (type(processor), processor.size["height"]) == (TorchvisionImageProcessor, 8)
     with pytest.raises(ImportError, match=r"^torchvision is not installed, .*; pip install 'hf-dsd\[vision\]'$"):
         AutoModelForImageClassification.from_config(config)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, PreTrainedModel, pipeline
+from transformers import AutoImageProcessor, PilBackend, PreTrainedModel, pipeline
 
-from hf_dsd.models import TorchvisionImageProcessor, build_image_processor, build_named_classifier
+from hf_dsd.models import build_image_processor, build_named_classifier
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_folder_alone_gives_the_same_pixels_and_the_pipeline_the_same_scores(
     processor.save_pretrained(tmp_path)
     loaded = AutoImageProcessor.from_pretrained(tmp_path)  # torchvision is installed, and not taken for it
     pixels = processor(picture, return_tensors="pt")["pixel_values"]
-    assert type(loaded) is TorchvisionImageProcessor
+    assert type(loaded) is PilBackend
     assert torch.equal(loaded(picture, return_tensors="pt")["pixel_values"], pixels)
     found = {each["label"]: each["score"] for each in pipeline("image-classification", str(tmp_path))(picture)}
     with torch.no_grad():
@@ -60,10 +60,10 @@ def test_a_network_of_timm_has_its_own_weights_and_keeps_its_classes(picture: Im
     assert drawn == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)  # He's, not transformers' 0.02
     model.save_pretrained(tmp_path)
     build_image_processor(model.config, 64).save_pretrained(tmp_path)
-    processor = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
+    processor = AutoImageProcessor.from_pretrained(tmp_path)
     known = timm.get_pretrained_cfg("resnet18")
     assert (tuple(processor.image_mean), tuple(processor.image_std)) == (known.mean, known.std)
-    classify = pipeline("image-classification", str(tmp_path), image_processor=processor)
+    classify = pipeline("image-classification", str(tmp_path))
     assert classify.model.config.id2label == {0: "cat", 1: "dog", 2: "fox"}
     with torch.no_grad():
         scores = model(processor(picture, return_tensors="pt")["pixel_values"]).logits.softmax(dim=-1)[0].tolist()

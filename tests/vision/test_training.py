@@ -5,12 +5,11 @@ import re
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+import torchvision
 from families import check
 from networks import LARGE, PARAMETERS, build, classifies, family, pictures
-from PIL import Image
 from safetensors.torch import load_file
 from scripts import ROOT, run
 from tiny import arguments
@@ -42,20 +41,6 @@ def test_large_networks_have_exact_zeros_and_pipelines_in_every_phase(name: str,
     assert classifies(tmp_path)
 
 
-@pytest.fixture
-def folders(tmp_path: Path) -> Path:
-    """Red, green and blue pictures by class and split."""
-    random = np.random.default_rng(0)
-    for split, count in (("train", 8), ("validation", 2), ("test", 4)):
-        for channel, name in enumerate(("red", "green", "blue")):
-            (tmp_path / "data" / split / name).mkdir(parents=True)
-            for number in range(count):
-                pixels = random.integers(0, 80, (48, 64, 3), dtype=np.uint8)
-                pixels[..., channel] += 150
-                Image.fromarray(pixels).save(tmp_path / "data" / split / name / f"{number}.png")
-    return tmp_path / "data"
-
-
 def train(folders: Path, out: Path, *more: str) -> str:
     options = "--model_name squeezenet1_1 --image_size 32 --resize_size 40 --augment crop --phase_steps 4 3 3"
     options += " --sparsity 0.3 --optim sgd --optim_args momentum=0.9 --phase_learning_rates 1e-2 1e-2 1e-3 --seed 1"
@@ -64,6 +49,21 @@ def train(folders: Path, out: Path, *more: str) -> str:
     cache = str(folders.parent / "cache")
     places = ["--data_dir", folders, "--output_dir", out]
     return run(sys.executable, SCRIPT, *places, *options.split(), *more, HF_DATASETS_CACHE=cache)
+
+
+def test_a_published_file_is_the_first_phase_of_a_run(folders: Path, tmp_path: Path) -> None:
+    """With hardly a learning rate: what the sparse phase keeps is torchvision's, what it prunes is the smallest."""
+    published = torchvision.models.squeezenet1_1(num_classes=7).state_dict()
+    torch.save(published, tmp_path / "squeezenet1_1.pth")
+    more = "--phase_steps 0 1 1 --phase_learning_rates 1e-12 1e-12 1e-12 --do_predict false --save_strategy no"
+    text = train(folders, tmp_path / "run", "--pretrained_weights", str(tmp_path / "squeezenet1_1.pth"), *more.split())
+    assert "drawn anew for 3 classes: ['classifier.1.weight', 'classifier.1.bias']" in text
+    sparse = load_file(tmp_path / "run" / "phase-1-sparse" / "model.safetensors")
+    for name in ("features.0.weight", "features.12.expand3x3.weight"):
+        weight, found = published[name], sparse[f"network.{name}"]
+        smallest = weight.abs().flatten().kthvalue(max(round(0.3 * weight.numel()), 1)).values
+        kept = weight * (weight.abs() > smallest) if name != "features.0.weight" else weight
+        torch.testing.assert_close(found, kept, rtol=0, atol=1e-9)
 
 
 def test_the_script_trains_a_network_by_name_and_resumes_amid_an_epoch(folders: Path, tmp_path: Path) -> None:
