@@ -172,7 +172,7 @@ def test_a_card_s_recipe_is_the_command_of_its_numbers(path):
     script = runpy.run_path(str(ROOT / "examples" / command[0]))
     classes = [script[f"{kind}Arguments"] for kind in ("Model", "Data", "Training")]
     of_run = ["--output_dir", "x", "--seed", "1", "--data_dir", "d", "--keep_phase_checkpoints", "0"]
-    of_run += ["--save_total_limit", "1"]  # what is the run's and not the recipe's
+    of_run += ["--save_total_limit", "1", "--resume_from_checkpoint", "c"]  # what is the run's and not the recipe's
     read, recorded = (parse_arguments(*classes, arguments=[*a, *of_run]) for a in ([str(path)], command[1:]))
     assert _values(read) == _values(recorded)
 
