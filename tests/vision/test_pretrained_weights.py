@@ -51,14 +51,20 @@ def test_a_head_of_other_classes_stays_as_it_was_drawn(name: str, head: list[str
 
 
 def test_googlenet_shifts_its_input_as_torchvision_does_with_published_weights(tmp_path: Path) -> None:
-    theirs = torchvisions("googlenet", init_weights=True, transform_input=True)
+    theirs, pixels = torchvisions("googlenet", init_weights=True, transform_input=True), torch.randn(4, 3, 64, 64)
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # else the signal is lost on its way: the layers are drawn small
+    theirs.train()(pixels)
+    theirs.eval()
     model = build_named_classifier("googlenet", FIVE).eval()
     load_pretrained_weights(model, saved(theirs, tmp_path / "net.pth"))
     model.save_pretrained(tmp_path / "folder")
     loaded = AutoModelForImageClassification.from_pretrained(tmp_path / "folder")
-    pixels = torch.randn(2, 3, 64, 64)
     for ours in (model, loaded):
         assert torch.equal(ours(pixels).logits, theirs(pixels))
+    theirs.transform_input = False
+    assert not torch.allclose(model(pixels).logits, theirs(pixels), atol=1e-2)
 
 
 def test_timms_file_and_one_of_an_old_torch_are_read(tmp_path: Path) -> None:
