@@ -1,5 +1,6 @@
 """The `hf-dsd` command."""
 
+import shlex
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
@@ -62,8 +63,14 @@ def demo(
     from .demo import captioning_task, run_demo, speech_task
 
     make_task = {DemoTask.CAPTIONING: captioning_task, DemoTask.SPEECH: speech_task}[task]
-    with errors_end_command({ValueError: 2, RuntimeError: 2, FileNotFoundError: 1}):
-        run_demo(make_task(), output_dir or Path(f"runs/demo-{task.value}"))
+    folder = output_dir or Path(f"runs/demo-{task.value}")
+    try:
+        with errors_end_command({ValueError: 2, RuntimeError: 2, FileNotFoundError: 1}):
+            run_demo(make_task, folder)
+    except KeyboardInterrupt:
+        again = escape(shlex.join(["hf-dsd", "demo", "--task", task.value, "--output-dir", str(folder)]))
+        Console().print(f"stopped: {again} goes on with the run that was at work", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 @app.command("inspect")
