@@ -60,8 +60,11 @@ def demo(
     output_dir: Annotated[Path | None, typer.Option(help="Folder of the runs; default: runs/demo-TASK.")] = None,
 ) -> None:
     """Train DSD and its equal-budget dense control on a small embedded set, and compare them."""
+    from transformers.utils import logging
+
     from .demo import captioning_task, run_demo, speech_task
 
+    logging.disable_progress_bar()  # of saving the phases' models
     make_task = {DemoTask.CAPTIONING: captioning_task, DemoTask.SPEECH: speech_task}[task]
     folder = output_dir or Path(f"runs/demo-{task.value}")
     try:

@@ -1,5 +1,6 @@
 """The captioning demo: NeuralTalk describes scenes that the code draws itself."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,7 @@ from .task import DemoTask
 
 # Few enough that the first dense phase converges and overfits: the state that the paper starts from.
 SPLIT_SIZES = {"train": 300, "validation": 100, "test": 120}
+SEEDS = (0, 1, 2, 3, 4)
 RECIPE: dict[str, Any] = {
     "phase_epochs": [12, 8, 6],
     "phase_learning_rates": [4e-3, 2e-3, 4e-4],
@@ -37,11 +39,12 @@ RECIPE: dict[str, Any] = {
 }
 
 
-def captioning_task(sizes: dict[str, int] | None = None, **recipe: Any) -> DemoTask:
+def captioning_task(sizes: dict[str, int] | None = None, seeds: Sequence[int] = SEEDS, **recipe: Any) -> DemoTask:
     """Drawn scenes, an LSTM captioner, and BLEU.
 
     Args:
         sizes: Number of scenes by split; None takes `SPLIT_SIZES`.
+        seeds: Of the runs.
         recipe: Training arguments in place of those of `RECIPE`.
     """
     scenes = make_scenes(SPLIT_SIZES if sizes is None else sizes, most_groups=1)
@@ -83,5 +86,6 @@ def captioning_task(sizes: dict[str, int] | None = None, **recipe: Any) -> DemoT
         lambda example, text: mark_caption(text, scenes.scenes[example.id]),
         "hf-dsd compare --arms dense early dsd --out runs/mine -- examples/run_captioning.py --image_dir PICTURES "
         "--captions FILE --phase_epochs 20 12 8 --sparsity 0.8",
-        pictures=scenes.image,
+        seeds,
+        scenes.image,
     )

@@ -187,13 +187,13 @@ def test_images_are_drawn_again_by_name(scenes):
 def test_features_tell_colors_and_shapes(scenes):
     """What makes a caption learnable: a linear readout of 400 pictures, judged on the other 120."""
     assert isinstance(scenes.data, CaptionData)
-    assert scenes.data.features.shape == (520, 170)
+    assert scenes.data.features.shape == (520, 173)
     train = scenes.data.features[:400]
-    features = (scenes.data.features - train.mean(dim=0)) / train.std(dim=0).clamp_min(1e-3) / 170**0.5
+    features = (scenes.data.features - train.mean(dim=0)) / train.std(dim=0).clamp_min(1e-3) / 173**0.5
 
     def readout(present: list[bool]) -> torch.Tensor:
         x, y = features[:400], torch.tensor(present)[:400].float()
-        weights = torch.linalg.solve(x.T @ x + 3 * torch.eye(170), x.T @ (y - y.mean()))
+        weights = torch.linalg.solve(x.T @ x + 3 * torch.eye(173), x.T @ (y - y.mean()))
         return features[400:] @ weights
 
     everything = list(scenes.scenes.values())
@@ -218,7 +218,7 @@ def test_the_best_outline_is_the_drawn_one(shape):
     scene = Scene((ShapeGroup(shape, "blue", "large", 2),), "light", None, "left", (3,))
     pixels = torch.from_numpy(np.array(draw_scene(scene))).permute(2, 0, 1)[None]
     features = extract_features(pixels)[0]
-    fits, places = features[: 8 * 14].reshape(8, 14), features[8 * 14 : 8 * 17].reshape(8, 3)
+    fits, places = features[: 8 * 17].reshape(8, 17)[:, :14], features[: 8 * 17].reshape(8, 17)[:, 14:]
     blue = COLORS.index("blue")
     assert int(fits[blue, :6].argmax()) == SHAPES.index(shape)
     assert int(fits[blue, 6:11].argmax()) in (2, 3)  # 9.5 pixels, or the square that is as large as a circle of 13

@@ -20,7 +20,7 @@ from hf_dsd.demo.speech import mark_transcript
 
 FEW = {"train": 60, "validation": 8, "test": 12}
 MODELS = ("first dense phase", "dense control", "stopped early", "sparse", "DSD")
-few_captions = partial(captioning_task, FEW, phase_epochs=[2, 1, 1], sparsity=0.5)
+few_captions = partial(captioning_task, FEW, (0,), phase_epochs=[2, 1, 1], sparsity=0.5)
 
 
 def run(make_task: Callable[[], DemoTask], folder: Path) -> tuple[Comparison, str]:

@@ -65,6 +65,8 @@ _SAID: dict[str, tuple[str, object]] = {
 }
 """What a word says of a group: field and value."""
 
+_PLACE_SAID = {"center": "middle", **{place: place for place in _PLACE_WORDS}}
+
 
 class NounPhrase(NamedTuple):
     """Words for a group and whether a verb after them is plural."""
@@ -86,15 +88,17 @@ def write_captions(scene: Scene) -> list[str]:
 
 
 def mark_caption(caption: str, scene: Scene) -> list[tuple[str, bool]]:
-    """The words of a caption and whether each is wrong of the scene: a number, size, colour or shape.
+    """The words of a caption and whether each is wrong of the scene: a number, size, colour, shape or place.
 
     Each is judged by the group of the colour that is said with it; if there is none, the colour is wrong, and the rest
-    is judged by the group that it fits best. Places and backgrounds are not judged.
+    is judged by the group that it fits best. The place is judged where there is one group; backgrounds never are.
     """
     words = caption.split()
     wrong: set[int] = set()
     said: dict[int, tuple[str, object]] = {}  # of the group that is being named: place of a word -> field and value
     for index, word in enumerate(words):
+        if len(scene.groups) == 1 and _PLACE_SAID.get(word, scene.place) != scene.place:
+            wrong.add(index)
         if word not in _SAID:
             said = said if word == "of" else {}  # "a pair of"
             continue

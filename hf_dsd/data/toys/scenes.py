@@ -29,7 +29,7 @@ class SceneSet:
     """Drawn scenes, ready to train on.
 
     Attributes:
-        data: Image vectors (images, 170) float32, as `scene_features` makes them, and captions. Images are named
+        data: Image vectors (images, 173) float32, as `scene_features` makes them, and captions. Images are named
             "split/number".
         scenes: What is in each image, by its name.
     """
