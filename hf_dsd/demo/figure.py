@@ -39,7 +39,7 @@ def _write_captions(axes: Axes, lines: Sequence[Sequence[tuple[str, bool]]]) -> 
     top = 1.0
     for words in lines:
         text = " ".join(f"[{word}]" if wrong else word for word, wrong in words)
-        folded = textwrap.wrap(text, 50, subsequent_indent="    ")
+        folded = textwrap.wrap(text, 58, subsequent_indent="    ")
         color = _WRONG if any(wrong for _, wrong in words) else _RIGHT
         axes.text(0, top, "\n".join(folded), color=color, fontsize=8.5, va="top", transform=axes.transAxes)
         top -= 0.095 * len(folded)

@@ -67,36 +67,27 @@ def run_demo(make_task: Callable[[], DemoTask], output_dir: Path, console: Conso
     A demo that was interrupted goes on with the first run that has not finished.
     """
     console = console or Console()
-
-    def say(text: str) -> None:
-        console.print(text, highlight=False, soft_wrap=True)
-
+    say = partial(console.print, highlight=False, soft_wrap=True)  # paths and commands are copied
     say("[bold]1 of 3[/bold] Making the data.")
     task = make_task()
     say("[bold]2 of 3[/bold] Training; what has been trained before is kept.")
     make_trainer = partial(_make_speaking_trainer, task.make_trainer, console)
-    score = partial(_score, task, console)
-    comparison = compare(make_trainer, ARMS, task.seeds, output_dir, score=score, console=console)
+    comparison = compare(
+        make_trainer, ARMS, task.seeds, output_dir, score=partial(_score, task, console), console=console
+    )
     say("[bold]3 of 3[/bold] Writing the report.")
     models = scored_models(read_runs(output_dir))
     shown = chosen_examples(next(iter(models.values()))[0].examples)
     texts = {example.id: _texts(task, example, models) for example in shown}
+    places = [f"The runs are in {output_dir}.", f"The report is in {write_report(output_dir)}."]
     if task.pictures is not None:
         path = draw_captioned_scenes(list(map(task.pictures, texts)), list(texts.values()), output_dir / "captions.png")
-    report = write_report(output_dir)
-
+        places.append(f"The captioned pictures are in {path}.")
     for name, lines in texts.items():
-        say(f"\n[bold]{escape(name)}[/bold]")
-        for line in lines:
-            say(f"  {_in_markup(line)}")
-    say("\nIn [red]\\[brackets][/red]: what is wrong. People make mistakes, too.")
-    console.print(_table(task, models))
-    say(f"The runs are in {escape(str(output_dir))}.")
-    if task.pictures is not None:
-        say(f"The captioned pictures are in {escape(str(path))}.")
-    say(f"The report is in {escape(str(report))}.")
-    say(f"\n[bold]{escape(verdict_text(comparison))}[/bold]")
-    say(f"\nNow your own: {escape(task.own_data)}")
+        say(f"\n[bold]{escape(name)}[/bold]", *map(_in_markup, lines), sep="\n  ")
+    say("\nIn [red]\\[brackets][/red]: what is wrong. People make mistakes, too.", _table(task, models), sep="\n")
+    say(*map(escape, places), sep="\n")
+    say(f"\n[bold]{escape(verdict_text(comparison))}[/bold]\n\nNow your own: {escape(task.own_data)}")
     return comparison
 
 
