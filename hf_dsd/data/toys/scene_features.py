@@ -60,7 +60,8 @@ def extract_features(images: Tensor) -> Tensor:
         paints, greys = maps[:, : len(COLORS)], maps[:, len(COLORS) :]
         there = paints.sum(dim=(2, 3)) > _LEAST_PAINT
         said = paints.new_zeros(*there.shape, len(SHAPES) + len(_RADII) + _MOST + 3)
-        said[there] = torch.cat([_find_shapes(paints[there]), _find_middle(paints[there])], dim=1)
+        if there.any():  # a transform of nothing is an error
+            said[there] = torch.cat([_find_shapes(paints[there]), _find_middle(paints[there])], dim=1)
         grid = functional.adaptive_avg_pool2d(paints.sum(dim=1), GRID)
         parts = [said, said.sum(dim=1), grid, greys.mean(dim=(2, 3))]
         vectors.append(torch.cat([part.flatten(1) for part in parts], dim=1))
