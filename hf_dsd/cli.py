@@ -1,5 +1,6 @@
 """The `hf-dsd` command."""
 
+import shlex
 from enum import Enum
 from importlib.metadata import version
 from pathlib import Path
@@ -59,11 +60,20 @@ def demo(
     output_dir: Annotated[Path | None, typer.Option(help="Folder of the runs; default: runs/demo-TASK.")] = None,
 ) -> None:
     """Train DSD and its equal-budget dense control on a small embedded set, and compare them."""
+    from transformers.utils import logging
+
     from .demo import captioning_task, run_demo, speech_task
 
+    logging.disable_progress_bar()  # of saving the phases' models
     make_task = {DemoTask.CAPTIONING: captioning_task, DemoTask.SPEECH: speech_task}[task]
-    with errors_end_command({ValueError: 2, RuntimeError: 2, FileNotFoundError: 1}):
-        run_demo(make_task(), output_dir or Path(f"runs/demo-{task.value}"))
+    folder = output_dir or Path(f"runs/demo-{task.value}")
+    try:
+        with errors_end_command({ValueError: 2, RuntimeError: 2, FileNotFoundError: 1}):
+            run_demo(make_task, folder)
+    except KeyboardInterrupt:
+        again = escape(shlex.join(["hf-dsd", "demo", "--task", task.value, "--output-dir", str(folder)]))
+        Console().print(f"stopped: {again} goes on with the run that was at work", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None
 
 
 @app.command("inspect")

@@ -1,5 +1,6 @@
 """The speech demo: DeepSpeech 2 in small hears strings of digits that the code speaks itself."""
 
+from difflib import SequenceMatcher
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ RECIPE: dict[str, Any] = {
     "sparsity": 0.5,
     "per_device_train_batch_size": 16,
     "per_device_eval_batch_size": 40,
+    "eval_strategy": "epoch",
     "logging_steps": 50,
+    "disable_tqdm": True,
     "save_strategy": "no",
     "report_to": [],
 }
@@ -72,7 +75,22 @@ def speech_task(sizes: dict[str, int] | None = None, **recipe: Any) -> DemoTask:
 
     utterances = sets["test"].utterances
     names, transcripts = [row.name for row in utterances], [row.transcript for row in utterances]
-    return DemoTask(make_trainer, sets["test"], transcript_scorer(processor.tokenizer, names, transcripts))
+    return DemoTask(
+        make_trainer,
+        sets["test"],
+        transcript_scorer(processor.tokenizer, names, transcripts),
+        lambda example, text: mark_transcript(text, example.references[0]),
+        "hf-dsd compare --arms dense early dsd --out runs/mine -- examples/run_speech_recognition_ctc.py "
+        "--data_dir RECORDINGS --phase_epochs 12 5 4 --sparsity 0.5",
+    )
+
+
+def mark_transcript(text: str, spoken: str) -> list[tuple[str, bool]]:
+    """The words of a transcript and whether each is wrong; a word that is missing is a wrong `...`."""
+    words, marked = text.split(), list[tuple[str, bool]]()
+    for kind, _, _, start, end in SequenceMatcher(None, spoken.split(), words, autojunk=False).get_opcodes():
+        marked += [(word, kind != "equal") for word in words[start:end]] or [("...", True)]
+    return marked
 
 
 def _read(data: SpeechData, processor: DeepSpeechProcessor, time_stride: int, split: str) -> SpeechDataset:

@@ -5,9 +5,9 @@ import pytest
 import torch
 
 from hf_dsd.data import CaptionData, Scene, SceneSet, ShapeGroup, draw_scene, make_scenes
-from hf_dsd.data.toys.scene_captions import write_captions
+from hf_dsd.data.toys.scene_captions import mark_caption, write_captions
 from hf_dsd.data.toys.scene_content import COLORS, PLACES, RELATIONS, SHAPES, sample_scene
-from hf_dsd.data.toys.scene_features import color_palette, extract_features, filter_bank, whiten
+from hf_dsd.data.toys.scene_features import extract_features
 
 RED, BLUE = (211, 47, 47), (48, 98, 206)
 
@@ -178,60 +178,102 @@ def test_the_same_seed_gives_the_same_set_and_the_test_split_does_not_depend_on_
 
 def test_images_are_drawn_again_by_name(scenes):
     pictures = torch.from_numpy(np.stack([np.asarray(scenes.image(f"train/{row}")) for row in range(400)]))
-    features = whiten(extract_features(pictures.permute(0, 3, 1, 2)), slice(0, 400))
+    features = extract_features(pictures.permute(0, 3, 1, 2))
     assert torch.allclose(features, scenes.data.features[:400], atol=1e-4)
     with pytest.raises(ValueError, match="name must be an image of this set, got 'train/400'; for example 'train/0'"):
         scenes.image("train/400")
 
 
-def test_features_are_scaled_over_the_training_split(scenes):
+def test_features_tell_colors_and_shapes(scenes):
+    """What makes a caption learnable: a linear readout of 400 pictures, judged on the other 120."""
     assert isinstance(scenes.data, CaptionData)
-    train = scenes.data.features[scenes.data.split("train").feature_rows]
-    assert scenes.data.features.shape == (520, 688)
-    assert float(scenes.data.features.abs().max()) <= 4.0
-    assert float(train.mean(dim=0).abs().max()) < 0.15  # 0 but for the clipping
-    assert 0.85 < float(train.std()) <= 1.0  # 1 but for the clipping
+    assert scenes.data.features.shape == (520, 173)
+    train = scenes.data.features[:400]
+    features = (scenes.data.features - train.mean(dim=0)) / train.std(dim=0).clamp_min(1e-3) / 173**0.5
+
+    def readout(present: list[bool]) -> torch.Tensor:
+        x, y = features[:400], torch.tensor(present)[:400].float()
+        weights = torch.linalg.solve(x.T @ x + 3 * torch.eye(173), x.T @ (y - y.mean()))
+        return features[400:] @ weights
+
+    everything = list(scenes.scenes.values())
+    found = {
+        (color, shape): readout([any((g.color, g.shape) == (color, shape) for g in s.groups) for s in everything])
+        for color in COLORS
+        for shape in SHAPES
+    }
+    groups = [(row, group) for row, scene in enumerate(everything[400:]) for group in scene.groups]
+    named = [max(SHAPES, key=lambda shape: found[g.color, shape][row]) == g.shape for row, g in groups]
+    colors = [max(COLORS, key=lambda c: max(found[c, shape][row] for shape in SHAPES)) for row in range(120)]
+    assert np.mean(named) > 0.85
+    assert (
+        np.mean([color in {g.color for g in s.groups} for color, s in zip(colors, everything[400:], strict=True)])
+        > 0.95
+    )
 
 
-def test_whitening_by_hand():
-    # Columns x, x, y with x and y uncorrelated: the pair has variance 2 in one direction, y has 1, so they are divided
-    # by sqrt(2 + 1) and sqrt(1 + 1), then all by sqrt((1/3 + 1/3 + 1/2) / 3). The last row is no reference.
-    x, y = torch.tensor([1.0, 1.0, -1.0, -1.0, 2.0]), torch.tensor([1.0, -1.0, 1.0, -1.0, 0.0])
-    features = torch.stack([5 + 2 * x, 1 + x, 3 * y], dim=1)
-    unit = (7 / 18) ** 0.5
-    expected = torch.stack([x / 3**0.5 / unit, x / 3**0.5 / unit, y / 2**0.5 / unit], dim=1)
-    assert torch.allclose(whiten(features, slice(0, 4)), expected, atol=1e-5)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_best_outline_is_the_drawn_one(shape):
+    """The features' layout: for each paint 6 outlines, 5 radii and 3 places; its amount and middle follow."""
+    scene = Scene((ShapeGroup(shape, "blue", "large", 2),), "light", None, "left", (3,))
+    pixels = torch.from_numpy(np.array(draw_scene(scene))).permute(2, 0, 1)[None]
+    features = extract_features(pixels)[0]
+    fits, places = features[: 8 * 17].reshape(8, 17)[:, :14], features[: 8 * 17].reshape(8, 17)[:, 14:]
+    blue = COLORS.index("blue")
+    assert int(fits[blue, :6].argmax()) == SHAPES.index(shape)
+    assert int(fits[blue, 6:11].argmax()) in (2, 3)  # 9.5 pixels, or the square that is as large as a circle of 13
+    assert fits[blue, 12] > 0.5 > fits[blue, 13]  # two shapes, not three
+    assert -0.8 < places[blue, 1] < -0.2  # on the left
+    empty = [COLORS.index(color) for color in ("red", "green", "yellow", "orange", "brown")]
+    assert fits[empty].eq(0).all()
+    assert places[empty].eq(0).all()
 
 
-def test_features_tell_colors_well_and_shapes_poorly(scenes):
-    """What makes the set hard but learnable: a linear readout of 400 pictures, judged on the other 120."""
-    features = scenes.data.features / scenes.data.dims**0.5
-
-    def ranking_accuracy(field: str, value: str) -> float:
-        present = torch.tensor([any(getattr(g, field) == value for g in s.groups) for s in scenes.scenes.values()])
-        train, target = features[:400], present[:400].float()
-        weights = torch.linalg.solve(train.T @ train + 3 * torch.eye(688), train.T @ (target - target.mean()))
-        scores = features[400:] @ weights
-        return float((scores[present[400:]][:, None] > scores[~present[400:]][None]).float().mean())
-
-    colors = np.mean([ranking_accuracy("color", color) for color in COLORS])
-    shapes = np.mean([ranking_accuracy("shape", shape) for shape in SHAPES])
-    assert colors > 0.9
-    assert 0.52 < shapes < 0.8
+def test_an_even_picture_shows_one_grey_and_no_shape():
+    white = extract_features(torch.full((1, 3, 64, 64), 230, dtype=torch.uint8))[0]
+    assert white[:150].abs().max() < 0.01
+    assert float(white[-1]) > 0.95
 
 
-def test_filters_have_unit_norm_and_do_not_see_even_areas():
-    bank = filter_bank()
-    assert bank.shape == (128, 27, 5, 5)
-    assert torch.allclose(bank.flatten(1).norm(dim=1), torch.ones(128))
-    assert float(bank.sum(dim=(2, 3)).abs().max()) < 1e-5
+def test_scenes_of_one_group():
+    scenes = make_scenes({"train": 30, "validation": 5}, most_groups=1)
+    assert {len(scene.groups) for scene in scenes.scenes.values()} == {1}
+    for most, message in ((0, "most_groups must be 1, 2 or 3, got 0"), (1, "split_sizes must sum to 720 at most")):
+        with pytest.raises(ValueError, match=message):
+            make_scenes({"train": 721}, most_groups=most)
 
 
-def test_an_even_picture_is_mostly_one_palette_color():
-    white = extract_features(torch.full((1, 3, 64, 64), 255, dtype=torch.uint8))
-    cells = white[0, : 27 * 16].reshape(27, 16)
-    assert color_palette()[26].tolist() == pytest.approx([0.8] * 3)
-    assert (cells[26] > 0.9).all()
+RED_DISC = ShapeGroup("circle", "red", "large", 1)
+BOXES = ShapeGroup("square", "purple", "small", 2)
+
+
+@pytest.mark.parametrize(
+    ("caption", "wrong"),
+    [
+        ("a picture of a big red disc to the left of a pair of tiny violet boxes", []),
+        ("three red circles next to purple squares", ["three"]),
+        ("a green circle and two small purple diamonds", ["green", "diamonds"]),
+        ("a tiny red square on a dark background", ["tiny", "square"]),
+        ("something in the middle of the picture", []),
+    ],
+    ids=["right", "number", "color and shape", "size and shape", "nothing said"],
+)
+def test_mistakes_of_captions_are_found(caption, wrong):
+    scene = Scene((RED_DISC, BOXES), "light", "left", None, (0,))
+    marked = mark_caption(caption, scene)
+    assert " ".join(word for word, _ in marked) == caption
+    assert [word for word, is_wrong in marked if is_wrong] == wrong
+
+
+def test_only_slips_are_wrong_in_what_people_write(scenes):
+    """8 % of the noun phrases have a slip, and a caption has about two."""
+    marked = [
+        any(wrong for _, wrong in mark_caption(caption, scenes.scenes[name]))
+        for split in scenes.data.splits.values()
+        for name, captions in zip(split.images, split.captions, strict=True)
+        for caption in captions
+    ]
+    assert 0.10 < np.mean(marked) < 0.18
 
 
 @pytest.mark.parametrize(

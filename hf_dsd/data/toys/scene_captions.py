@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from .scene_content import OPPOSITE, SIDES, Scene, ShapeGroup
+from .scene_content import COLORS, OPPOSITE, SHAPES, SIDES, Scene, ShapeGroup
 
 CAPTIONS_PER_SCENE = 5
 
@@ -28,6 +28,7 @@ _SIMILAR = {
     "yellow": "orange", "green": "blue", "square": "diamond", "diamond": "square", "star": "cross", "cross": "star",
     "circle": "square", "triangle": "diamond",
 }  # fmt: skip
+_COUNTS = {1: ("a", "an"), 2: ("two", "pair"), 3: ("three", "several")}
 _RELATION_WORDS = {
     "left": ("left of", "to the left of", "on the left side of"),
     "right": ("right of", "to the right of", "on the right side of"),
@@ -47,6 +48,26 @@ _PLACE_WORDS = {
 }
 
 
+def _plural(noun: str) -> str:
+    return noun + ("es" if noun[-1] in "sx" else "s")
+
+
+_SAID: dict[str, tuple[str, object]] = {
+    **{word: ("count", count) for count, words in _COUNTS.items() for word in words},
+    **{word: ("size", size) for size, words in _SIZE_WORDS.items() for word in words},
+    **{word: ("color", color) for color in COLORS for word in _COLOR_WORDS.get(color, (color,))},
+    **{
+        form: ("shape", shape)
+        for shape in SHAPES
+        for noun in _SHAPE_WORDS.get(shape, (shape,))
+        for form in (noun, _plural(noun))
+    },
+}
+"""What a word says of a group: field and value."""
+
+_PLACE_SAID = {"center": "middle", **{place: place for place in _PLACE_WORDS}}
+
+
 class NounPhrase(NamedTuple):
     """Words for a group and whether a verb after them is plural."""
 
@@ -64,6 +85,30 @@ def write_captions(scene: Scene) -> list[str]:
         if len(captions) == CAPTIONS_PER_SCENE:
             break
     return list(captions)
+
+
+def mark_caption(caption: str, scene: Scene) -> list[tuple[str, bool]]:
+    """The words of a caption and whether each is wrong of the scene: a number, size, colour, shape or place.
+
+    Each is judged by the group of the colour that is said with it; if there is none, the colour is wrong, and the rest
+    is judged by the group that it fits best. The place is judged where there is one group; backgrounds never are.
+    """
+    words = caption.split()
+    wrong: set[int] = set()
+    said: dict[int, tuple[str, object]] = {}  # of the group that is being named: place of a word -> field and value
+    for index, word in enumerate(words):
+        if len(scene.groups) == 1 and _PLACE_SAID.get(word, scene.place) != scene.place:
+            wrong.add(index)
+        if word not in _SAID:
+            said = said if word == "of" else {}  # "a pair of"
+            continue
+        said = {at: found for at, found in said.items() if found[0] != _SAID[word][0]}  # "a pair": not one
+        said[index] = _SAID[word]
+        if _SAID[word][0] == "shape":  # the noun: the phrase ends here
+            own = [group for group in scene.groups if ("color", group.color) in said.values()] or scene.groups
+            wrong |= min(({at for at, (name, is_) in said.items() if getattr(g, name) != is_} for g in own), key=len)
+            said = {}
+    return [(word, index in wrong) for index, word in enumerate(words)]
 
 
 def _pick(random: np.random.RandomState, words: tuple[str, ...]) -> str:
@@ -86,8 +131,7 @@ def _name(group: ShapeGroup, random: np.random.RandomState) -> NounPhrase:
         article = "an" if adjectives[0][0] in "aeiou" else "a"
         return NounPhrase(" ".join([article, *adjectives, noun]), plural=False)
     number = _pick(random, _NUMBER_WORDS[group.count])
-    ending = "es" if noun[-1] in "sx" else "s"
-    return NounPhrase(" ".join([number, *adjectives, noun + ending]), plural=number != "a pair of")
+    return NounPhrase(" ".join([number, *adjectives, _plural(noun)]), plural=number != "a pair of")
 
 
 def _write_single(scene: Scene, template: int, random: np.random.RandomState) -> str:

@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from .scene_content import OPPOSITE, SIDES, Scene, ShapeGroup
@@ -17,7 +18,7 @@ _RADIUS = {"small": 5.5, "large": 10.0}
 _PIXEL_NOISE = 14.0  # standard deviation, in grey levels of 0..255
 _SPECKS = 4  # at most
 
-_RGB = {
+PAINTS = {
     "red": (211, 47, 47),
     "green": (56, 152, 68),
     "blue": (48, 98, 206),
@@ -27,6 +28,8 @@ _RGB = {
     "pink": (242, 142, 178),
     "brown": (118, 80, 54),
 }
+"""Colour -> red, green and blue in grey levels of 0..255, before tint, shade and noise."""
+
 _BACKGROUND_RGB = {
     "light": ((232, 230, 222), (232, 230, 222)),
     "dark": ((44, 46, 54), (44, 46, 54)),
@@ -138,17 +141,27 @@ def _draw_shape(
 ) -> None:
     tint = random.normal(0, 9, size=3)
     red, green, blue = (
-        int(np.clip(channel + shift, 0, 255)) for channel, shift in zip(_RGB[group.color], tint, strict=True)
+        int(np.clip(channel + shift, 0, 255)) for channel, shift in zip(PAINTS[group.color], tint, strict=True)
     )
     tilt = math.radians(random.uniform(-9, 9))
-    points = [
+    pen.polygon(_corners(group.shape, center, radius, tilt), fill=(red, green, blue))
+
+
+def _corners(shape: str, center: tuple[float, float], radius: float, tilt: float = 0.0) -> _Points:
+    return [
         (
             _SCALE * (center[0] + radius * (x * math.cos(tilt) - y * math.sin(tilt))),
             _SCALE * (center[1] + radius * (x * math.sin(tilt) + y * math.cos(tilt))),
         )
-        for x, y in _OUTLINES[group.shape]
+        for x, y in _OUTLINES[shape]
     ]
-    pen.polygon(points, fill=(red, green, blue))
+
+
+def draw_outline(shape: str, radius: float) -> NDArray[np.float64]:
+    """The upright shape in the middle of an empty picture: (64, 64), the share of each pixel that it covers."""
+    canvas = Image.new("L", (IMAGE_SIZE * _SCALE, IMAGE_SIZE * _SCALE))
+    ImageDraw.Draw(canvas).polygon(_corners(shape, (IMAGE_SIZE / 2, IMAGE_SIZE / 2), radius), fill=255)
+    return np.asarray(canvas.reduce(_SCALE), dtype=np.float64) / 255
 
 
 def _ring(*radii: float) -> _Points:

@@ -1,89 +1,101 @@
-"""Fixed image vectors of small pictures: which palette colours lie where, and what random filters see in them.
+"""Fixed image vectors of small pictures: which outlines fit each paint, how large, how often, and where.
 
-They stand in for the frozen network of a real captioner, without a download and without training: good enough to
-caption from, poor enough that a captioner prefers to learn its pictures by heart.
+They stand in for the trained and frozen network of a real captioner, without a download and without training. The
+filters are made for these pictures, their paints and their outlines, as a network trained on them would have found
+them; they are shown pixels alone, never the content of a scene.
 """
 
-import itertools
+from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from .scene_content import COLORS, SHAPES
+from .scene_drawing import IMAGE_SIZE, PAINTS, draw_outline
+
 GRID = 4
-FILTERS = 128
-_LEVELS = (-0.8, 0.0, 0.8)  # of each colour channel in [-1, 1]
-PALETTE_SIZE = len(_LEVELS) ** 3
-
-_COLOR_WIDTH = 0.35  # a pixel belongs to palette colours within about this distance
-_KERNEL = 5
-_COLORS_PER_FILTER = 3
-_THRESHOLD = 0.05  # about one standard deviation of a filter's response
-_LARGEST = 4.0  # standard deviations
-_FILTER_SEED = 20170424
-_BATCH = 256
+_GREYS = ((44, 46, 54), (118, 118, 118), (175, 180, 180), (230, 230, 222))  # backgrounds and scratches
+_PAINT_WIDTH = 0.16  # a pixel belongs to paints within about this distance, of channels in [-1, 1]
+_RADII = (5.0, 6.5, 9.5, 13.0, 20.0)  # pixels
+_LEAST_PAINT = 10.0  # a paint with less of it than this, in pixels, is not in the picture
+_FAINT = 1.0  # added to the norm of what an outline is laid on
+_SHARPNESS = 30.0  # of the choice between outlines that fit nearly as well
+_NEAR = 9  # pixels: fits nearer to a better one are of the same shape
+_MOST = 3  # shapes of one paint that are told apart
+_BATCH = 8
 
 
-def color_palette() -> Tensor:
-    """The corners, edges, faces and centre of a cube in colour space: (27, 3) float32 in [-1, 1]."""
-    return torch.tensor(list(itertools.product(_LEVELS, repeat=3)), dtype=torch.float32)
+@cache
+def _outlines() -> tuple[Tensor, Tensor]:
+    """Transforms of every kind of shape at every radius, and of the windows that they are compared in.
 
-
-def filter_bank() -> Tensor:
-    """Random patterns over the palette's maps, each of three colours; blind to even areas.
-
-    (filters, 27, 5, 5) float32, each of unit norm and of mean zero per colour; the same on every machine.
+    (6, 5, 64, 33) complex64, of filters of unit norm and mean 0 over their window, and (5, 64, 33), centred at [0, 0].
     """
-    random = np.random.RandomState(_FILTER_SEED)  # numpy has frozen its stream for good (NEP 19)
-    filters = np.zeros((FILTERS, PALETTE_SIZE, _KERNEL, _KERNEL))
-    for pattern in filters:
-        colors = random.permutation(PALETTE_SIZE)[:_COLORS_PER_FILTER]
-        values = random.normal(size=(_COLORS_PER_FILTER, _KERNEL, _KERNEL))
-        values -= values.mean(axis=(1, 2), keepdims=True)
-        pattern[colors] = values / np.linalg.norm(values)
-    return torch.from_numpy(filters).float()
+    across = np.abs(np.arange(IMAGE_SIZE) + 0.5 - IMAGE_SIZE / 2)
+    reach = np.maximum(across[:, None], across)
+    windows = np.stack([reach <= 1.2 * radius + 1 for radius in _RADII]).astype(np.float32)
+    drawn = np.stack([[draw_outline(shape, radius) for radius in _RADII] for shape in SHAPES])
+    even = (drawn * windows).sum(axis=(2, 3), keepdims=True) / windows.sum(axis=(1, 2))[:, None, None]
+    filters = (drawn - even) * windows
+    filters /= np.linalg.norm(filters, axis=(2, 3), keepdims=True)
+    at_corner = [torch.from_numpy(np.fft.ifftshift(found, axes=(-2, -1))).float() for found in (filters, windows)]
+    return torch.fft.rfft2(at_corner[0]).conj(), torch.fft.rfft2(at_corner[1]).conj()
 
 
 def extract_features(images: Tensor) -> Tensor:
-    """Describes pictures by palette colours in each cell of a 4 x 4 grid, and by mean and maximum of each filter.
+    """Describes pictures: what is said of each of the eight paints, the same whatever the paint, and what lies around.
 
-    From (images, 3, height, width) uint8, height and width at least 32, to (images, 688) float32, at least 0, not
-    standardised.
+    Of a paint: how well each of the six outlines fits, in competition, how well each of five radii and each of the best
+    three places do, how much of it there is, and how far its middle is to the right and below. Fits are correlations,
+    at least 0. What is not in the picture is 0 throughout. Then the sums of all this over the paints, how much paint
+    lies in each cell of a 4 x 4 grid, and how much of each of four greys the picture has.
+
+    From (images, 3, 64, 64) uint8 to (images, 173) float32, in about [-3, 3], not standardised.
     """
-    palette, bank = color_palette(), filter_bank()
-    # softmax over -|pixel - color|^2 / (2 width^2): the |pixel|^2 term is common to all colours and cancels.
-    weight = (palette / _COLOR_WIDTH**2)[:, :, None, None]
-    bias = -palette.square().sum(dim=1) / (2 * _COLOR_WIDTH**2)
     vectors = []
     for first in range(0, len(images), _BATCH):
-        pixels = functional.avg_pool2d(images[first : first + _BATCH].float() / 127.5 - 1.0, 2)
-        colors = functional.conv2d(pixels, weight, bias).softmax(dim=1)
-        seen = (functional.conv2d(colors, bank, stride=2, padding=_KERNEL // 2) - _THRESHOLD).relu()
-        cells = functional.adaptive_avg_pool2d(colors, GRID).flatten(1)
-        vectors.append(torch.cat([cells, seen.mean(dim=(2, 3)), seen.amax(dim=(2, 3))], dim=1))
+        maps = _paint_maps(images[first : first + _BATCH])
+        paints, greys = maps[:, : len(COLORS)], maps[:, len(COLORS) :]
+        there = paints.sum(dim=(2, 3)) > _LEAST_PAINT
+        said = paints.new_zeros(*there.shape, len(SHAPES) + len(_RADII) + _MOST + 3)
+        if there.any():  # a transform of nothing is an error
+            said[there] = torch.cat([_find_shapes(paints[there]), _find_middle(paints[there])], dim=1)
+        grid = functional.adaptive_avg_pool2d(paints.sum(dim=1), GRID)
+        parts = [said, said.sum(dim=1), grid, greys.mean(dim=(2, 3))]
+        vectors.append(torch.cat([part.flatten(1) for part in parts], dim=1))
     return torch.cat(vectors)
 
 
-def whiten(features: Tensor, reference_rows: slice) -> Tensor:
-    """Standardises the columns and takes most of their correlation away, by the statistics of the reference rows.
+def _find_middle(maps: Tensor) -> Tensor:
+    """Of (maps, 64, 64): the share of the picture, and where its middle is, right and down from -1 to 1."""
+    amount = maps.mean(dim=(1, 2))
+    to_right = torch.linspace(-1, 1, IMAGE_SIZE)
+    x, y = ((maps.mean(dim=axis) * to_right).mean(dim=1) / amount for axis in (1, 2))
+    return torch.stack([amount, x, y], dim=1)
 
-    With x the standardised columns and C their covariance, returns x (C + I)^(-1/2) at standard deviation 1, clipped to
-    [-4, 4]. Strong directions (the background) no longer drown weak ones (the shapes), so a captioner learns in a few
-    hundred steps instead of a few thousand; the I keeps directions that are nothing but noise small. The symmetric
-    root, unlike a principal component basis, has no signs or order that could differ between machines.
 
-    The reference rows are the training images, at least two: the other splits must not leak into the statistics.
-    Columns that are constant over them are 0 there.
-    """
-    reference = features[reference_rows].double()
-    deviation = reference.std(dim=0, correction=0).clamp_min(1e-3)
-    # What one picture in a thousand shows would reach 30 standard deviations and own the covariance.
-    scaled = ((features.double() - reference.mean(dim=0)) / deviation).clamp(-_LARGEST, _LARGEST)
-    scaled = scaled - scaled[reference_rows].mean(dim=0)
-    covariance = scaled[reference_rows].T @ scaled[reference_rows] / len(reference)
-    variances, directions = torch.linalg.eigh(covariance)
-    whitened = scaled @ (directions * (variances.clamp_min(0) + 1).rsqrt()) @ directions.T
-    unit = whitened[reference_rows].square().mean().sqrt().clamp_min(1e-3)
-    vectors: Tensor = (whitened / unit).clamp(-_LARGEST, _LARGEST).float()
-    return vectors
+def _paint_maps(images: Tensor) -> Tensor:
+    """How much each pixel is of each paint and grey: (images, 12, 64, 64), 1 in sum."""
+    paints = torch.tensor([*PAINTS.values(), *_GREYS]) / 127.5 - 1.0
+    pixels = functional.avg_pool2d(images.float() / 127.5 - 1.0, 3, stride=1, padding=1, count_include_pad=False)
+    # softmax over -|pixel - paint|^2 / (2 width^2): the |pixel|^2 term is common to all and cancels.
+    weight = (paints / _PAINT_WIDTH**2)[:, :, None, None]
+    return functional.conv2d(pixels, weight, -paints.square().sum(dim=1) / (2 * _PAINT_WIDTH**2)).softmax(dim=1)
+
+
+def _find_shapes(maps: Tensor) -> Tensor:
+    """Lays every outline on every place of (maps, 64, 64): (maps, 14) of outlines, radii and places."""
+    outlines, windows = _outlines()
+    seen, squared = (torch.fft.rfft2(found)[:, None] for found in (maps, maps.square()))
+    total, energy = (torch.fft.irfft2(found * windows) for found in (seen, squared))
+    areas = torch.fft.irfft2(windows).sum(dim=(1, 2))[:, None, None]
+    contrast = (energy - total.square() / areas).clamp_min(0).sqrt() + _FAINT
+    fits = torch.fft.irfft2(seen[:, None] * outlines).div_(contrast[:, None])  # (maps, shapes, radii, y, x)
+    places = fits.amax(dim=(1, 2)).clamp_min(0)
+    best = fits.amax(dim=(3, 4)).clamp_min(0)
+    by_shape = best.amax(dim=2)
+    chosen = (_SHARPNESS * by_shape).softmax(dim=1) * by_shape.amax(dim=1, keepdim=True)
+    peaks = places * (functional.max_pool2d(places, _NEAR, stride=1, padding=_NEAR // 2) == places)
+    return torch.cat([chosen, best.amax(dim=1), peaks.flatten(1).topk(_MOST).values], dim=1)
