@@ -266,7 +266,7 @@ def publish(
 ) -> None:
     """Publish a run on the Hub: main is its last model, branches are the earlier phases', and a card says it all.
 
-    The token is HF_TOKEN's or the one of `hf auth login`. The same command again goes on where one ended.
+    The token is HF_TOKEN's or the one of `hf auth login`. If it breaks off, run it again: nothing is sent twice.
     """
     from transformers.utils import logging
 

@@ -24,7 +24,7 @@ from hf_dsd.report import write_report
 from hf_dsd.report.report_folder import FIGURE_FILES, REPORT_FILE_NAME
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 from hf_dsd.runs.run import Run
-from hf_dsd.runs.weights import has_weights, open_weights
+from hf_dsd.runs.weights import has_weights, open_weights, read_weights
 
 from .card import render_pages
 from .contents import ADAPTER, CODE_FILES, MAIN, MODEL_FILES, Revision, read_model_json
@@ -142,9 +142,15 @@ def weights_digest(folder: Path) -> str:
 
 
 def _check_readable(folder: Path) -> None:
+    """Every weight is there and of its shape, as far as the model's class is known."""
+    model_class = _own_class(folder)
     try:
-        with open_weights(folder):
-            pass
+        if model_class is None:
+            with open_weights(folder):
+                return
+        with torch.device("meta"):
+            model = model_class(model_class.config_class.from_pretrained(folder))
+        read_weights(folder, model)
     except (OSError, KeyError, TypeError, RuntimeError) as error:
         raise ValueError(f"{folder} holds a damaged model ({error}): restore it, or place it anew") from error
 

@@ -67,6 +67,16 @@ def scores_text(scores: Mapping[str, float]) -> str:
     return ", ".join(f"{score_title(name)} {score_text(scores[name], name)}" for name in in_order(scores))
 
 
+def compared_text(results: Results) -> str:
+    """What the comparison's run of the shipped model's seed scored: `WER [%] 11.51`; "" where it has none."""
+    comparison, seed = results.comparison, results.shipped and results.shipped.seed
+    runs = comparison.runs if comparison is not None else []
+    values = [run.value for run in runs if (run.arm, run.seed) == ("dsd", seed) and run.value is not None]
+    if comparison is None or not values:
+        return ""
+    return f"{score_title(comparison.metric)} {score_text(values[0], comparison.metric)}"
+
+
 def all_scores_table(results: Results) -> list[str]:
     """Every score of every arm, mean ± sd over seeds, and what DSD differs by from its control, seed by seed.
 

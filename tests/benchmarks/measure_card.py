@@ -90,7 +90,7 @@ def main() -> None:
         arguments.seed,
         "test",
         scores,
-        f"python tests/benchmarks/measure_card.py {folder.as_posix()} --data_dir {arguments.data_dir.name}",
+        " ".join(["python tests/benchmarks/measure_card.py", folder.as_posix(), "--data_dir", arguments.data_dir.name]),
         say(folder, results.model.task or ""),
     )
     replace(results, shipped=shipped).write(folder)

@@ -113,7 +113,9 @@ def load_image_encoder(
     if isinstance(config, NeuralTalkConfig):
         model = NeuralTalkForConditionalGeneration.from_pretrained(name).vision_encoder
         if model is None:
-            raise ValueError(f"image_encoder must carry an encoder, got the captioner {name} without; name its encoder")
+            raise ValueError(
+                f"image_encoder must be an encoder, got {name}, a captioner that carries none; name its encoder"
+            )
     else:
         model = _load_image_model(name, getattr(config, "vision_config", config))
     processor = AutoImageProcessor.from_pretrained(
