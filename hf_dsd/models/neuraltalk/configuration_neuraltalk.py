@@ -81,7 +81,9 @@ class NeuralTalkConfig(PreTrainedConfig):
                 "pass config.to_dict() of an image model"
             )
         if self.encoder_package not in (None, WEIGHTS_PACKAGE):  # a package that is imported is code that runs
-            raise ValueError(f"encoder_package must be {WEIGHTS_PACKAGE!r} or None, got {self.encoder_package!r}")
+            raise ValueError(
+                f"encoder_package must be {WEIGHTS_PACKAGE!r} or None, got {self.encoder_package!r}; leave it out"
+            )
         self._check_token_ids()
         if self.tie_word_embeddings:
             raise ValueError(
