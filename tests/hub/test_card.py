@@ -282,7 +282,7 @@ def test_the_command_makes_refreshes_and_renders(tmp_path: Path) -> None:
         (["{tmp}/none"], "is missing: make it by"),
         (["{tmp}/cards", "--comparison", "x"], "holds 1 cards: name the one"),
         (["{tmp}/cards/a", "--comparison", "{tmp}/none"], "holds no finished run"),
-        (["{tmp}/cards/a", "--model", "{tmp}/none"], "none holds no model: give the folder of one, such as RUN/phase-2"),
+        (["{tmp}/cards/a", "--model", "{tmp}/none"], "none holds no model: give the folder of one, such as RUN/"),
     ],
 )
 def test_the_command_refuses(tmp_path: Path, arguments: list[str], message: str) -> None:
