@@ -275,8 +275,8 @@ def publish(
 
     logging.disable_progress_bar()  # of loading and saving the phases' models
     with errors_end_command({PublishError: 1, ValueError: 2, FileNotFoundError: 2, ImportError: 2}):
-        of_the_run = {"--results": results, "--license": license, "--language": language, "--dataset": dataset}
-        of_the_run["--image-encoder"] = image_encoder
+        of_the_run: dict[str, Any] = {"--results": results, "--license": license, "--language": language}
+        of_the_run |= {"--dataset": dataset, "--image-encoder": image_encoder}
         if (run_dir is None) == (card is None):
             raise ValueError("give a run's folder, or --card with the folder of a card, and not both")
         if card is not None:
