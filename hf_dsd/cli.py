@@ -216,12 +216,22 @@ def card(
     folder: Annotated[Path, typer.Argument(help="A card's folder, or a folder of cards, to render them all.")],
     comparison: Annotated[Path | None, typer.Option(help="Take the numbers from these runs, OUT/seed-S/ARM.")] = None,
     run: Annotated[Path | None, typer.Option(help="Make it the card of this finished run's model.")] = None,
+    model: Annotated[
+        Path | None, typer.Option(help="Put the model of this folder, such as RUN/phase-2-dense, into the card's.")
+    ] = None,
+    image_encoder: Annotated[
+        bool,
+        typer.Option("--image-encoder", help="Of a captioner: its pictures are read by the encoder extra's network."),
+    ] = False,
 ) -> None:
-    """Render README.md from results.json and your words.md; first take new numbers from runs, where given."""
+    """Render README.md and STUDIES.md from results.json and your words.md; first take new numbers or a model."""
+    from transformers.utils import logging
+
     from .hub.card_command import refresh_card
 
-    with errors_end_command({FileNotFoundError: 2, ValueError: 2}):
-        written = refresh_card(folder, comparison=comparison, run=run)
+    logging.disable_progress_bar()  # of loading and saving the model
+    with errors_end_command({FileNotFoundError: 2, ValueError: 2, ImportError: 2}):
+        written = refresh_card(folder, comparison=comparison, run=run, model=model, packaged_encoder=image_encoder)
     for path in written:
         Console().print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
 
@@ -244,8 +254,11 @@ def attach_encoder(
 
 @app.command()
 def publish(
-    run_dir: Annotated[Path, typer.Argument(help="output_dir of a run that has finished its last phase.")],
     repo_id: Annotated[str, typer.Option("--repo_id", help="user/name; made if it does not exist.")],
+    run_dir: Annotated[
+        Path | None, typer.Argument(help="output_dir of a run that has finished its last phase.")
+    ] = None,
+    card: Annotated[Path | None, typer.Option(help="Instead of a run: a card's folder that holds a model.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Make the repository private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List every file with its size, and end.")] = False,
     license: Annotated[str | None, typer.Option(help="Of the weights, as the Hub calls it: apache-2.0.")] = None,
@@ -263,15 +276,25 @@ def publish(
 ) -> None:
     """Publish a run on the Hub: main is its last model, branches are the earlier phases', and a card says it all.
 
-    The token is HF_TOKEN's or the one of `hf auth login`. The same command again goes on where one ended.
+    The token is HF_TOKEN's or the one of `hf auth login`. If it breaks off, run it again: nothing is sent twice.
     """
     from transformers.utils import logging
 
-    from .hub import PublishError
+    from .hub import PublishError, publish_card
     from .hub import publish as publish_run
 
     logging.disable_progress_bar()  # of loading and saving the phases' models
     with errors_end_command({PublishError: 1, ValueError: 2, FileNotFoundError: 2, ImportError: 2}):
+        of_the_run: dict[str, Any] = {"--results": results, "--license": license, "--language": language}
+        of_the_run |= {"--dataset": dataset, "--image-encoder": image_encoder}
+        if (run_dir is None) == (card is None):
+            raise ValueError("give a run's folder, or --card with the folder of a card, and not both")
+        if card is not None:
+            if given := [name for name, value in of_the_run.items() if value]:
+                raise ValueError(f"{given[0]} is for a run: of a card its words.md and its model say it; leave it out")
+            publish_card(card, repo_id, private=private or None, dry_run=dry_run)
+        if run_dir is None:
+            return
         publish_run(
             run_dir,
             repo_id,

@@ -3,9 +3,9 @@
 The only code of hf_dsd that uploads.
 """
 
-from .card import render_card, render_index
+from .card import render_card, render_index, render_studies
 from .contents import Revision, plan_revisions
-from .publish import publish
+from .publish import publish, publish_card
 from .push_trainer import publish_trainer
 from .repository import PublishError
 from .results import Results
@@ -18,7 +18,9 @@ __all__ = [
     "Words",
     "plan_revisions",
     "publish",
+    "publish_card",
     "publish_trainer",
     "render_card",
     "render_index",
+    "render_studies",
 ]

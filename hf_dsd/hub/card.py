@@ -18,6 +18,8 @@ from . import tables
 from .results import Results
 from .words import STUDY, Words
 
+CARD_FILE_NAME = "README.md"
+STUDIES_FILE_NAME = "STUDIES.md"
 LINE_WIDTH = 120
 # Scores that the Hub knows as metrics, by our names; others stay in the card's tables.
 _METRICS = {"bleu1": "bleu", "bleu2": "bleu", "bleu3": "bleu", "bleu4": "bleu", "wer": "wer", "cer": "cer"}
@@ -26,27 +28,48 @@ _TAGS = ("dsd", "dense-sparse-dense", "hf_dsd")
 _AS_THEY_ARE = {"command", "script", "repo_id"}  # shown in blocks of code, where nothing is marked up, or checked
 
 
+def render_pages(results: Results) -> dict[str, str]:
+    """The card's two pages, by their files' names."""
+    return {CARD_FILE_NAME: render_card(results), STUDIES_FILE_NAME: render_studies(results)}
+
+
 def render_card(results: Results) -> str:
     """The whole README.md: YAML head and text; a head that huggingface_hub refuses is a ValueError."""
     head = card_data(results).to_yaml()
+    return f"---\n{head}\n---\n\n{_render('card.md.jinja', results)}\n"
+
+
+def render_studies(results: Results) -> str:
+    """The whole STUDIES.md: every score, what a person found in them, further comparisons, and the commands."""
+    return f"{_render('studies.md.jinja', results)}\n"
+
+
+def _render(template: str, results: Results) -> str:
     shown: Results = _escaped(results)
     words = results.words
     studies = [(escape(title), words.section(STUDY + title), shown.studies[escape(title)]) for title in results.studies]
-    template = _environment().get_template("card.md.jinja")
-    text = template.render(
-        results=shown,
-        comparison=shown.comparison,
-        recipe=shown.recipe,
-        model=shown.model,
-        words=words,
-        title=words.title or escape(results.title),
-        dataset=words.dataset or escape(results.dataset),
-        studies=studies,
-        name=results.repo_id or "FOLDER",
-        example_interval=example_interval(results),
-        validation_title=score_title(shown.comparison.metric) if shown.comparison is not None else "",
+    # Of a model on the Hub the names of the clone's folders say nothing.
+    shipped = results.shipped if results.repo_id is None else None
+    text = (
+        _environment()
+        .get_template(template)
+        .render(
+            results=shown,
+            comparison=shown.comparison,
+            recipe=shown.recipe,
+            model=shown.model,
+            words=words,
+            title=words.title or escape(results.title),
+            dataset=words.dataset or escape(results.dataset),
+            studies=studies,
+            shipped=shipped,
+            name=results.repo_id or (shipped.folder if shipped is not None else "FOLDER"),
+            file=next(iter(shipped.examples), "") if shipped is not None else "",
+            example_interval=example_interval(results),
+            validation_title=score_title(shown.comparison.metric) if shown.comparison is not None else "",
+        )
     )
-    return f"---\n{head}\n---\n\n{text.strip()}\n"
+    return re.sub(r"\n{3,}", "\n\n", text.strip())
 
 
 def card_data(results: Results) -> ModelCardData:
@@ -90,7 +113,10 @@ def example_interval(results: Results) -> str | None:
 
 
 def _evaluations(results: Results) -> Iterator[EvalResult]:
-    """The published model's scores; in a card of a comparison DSD's means over its seeds."""
+    """The published model's scores; in a card of a comparison without a model of its own DSD's means over its seeds."""
+    if results.shipped is not None:
+        yield from _of_scores(results, results.shipped.split, results.shipped.scores, "this model")
+        return
     for score in results.own_scores():
         if score.phase == results.phase and score.split == "test":
             yield from _of_scores(results, score.split, score.scores, "this model")

@@ -4,14 +4,17 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from transformers.utils import CONFIG_NAME
+
 from hf_dsd.files import written_whole
 
-from .card import render_card, render_index
-from .contents import read_finished_run
+from .card import CARD_FILE_NAME, render_index, render_pages
+from .card_facts import reads_pixels
+from .contents import read_finished_run, read_model_json
 from .results import FIGURES, RESULTS_FILE_NAME, Results
+from .staging import place_model, weights_digest
 from .words import WORDS_FILE_NAME, Words
 
-README = "README.md"
 NOTES = "notes.md"
 
 
@@ -20,6 +23,8 @@ def refresh_card(
     *,
     comparison: str | os.PathLike[str] | None = None,
     run: str | os.PathLike[str] | None = None,
+    model: str | os.PathLike[str] | None = None,
+    packaged_encoder: bool = False,
 ) -> list[Path]:
     """Brings a card's numbers up to date and renders it, or renders every card of a folder and their index.
 
@@ -31,6 +36,8 @@ def refresh_card(
         folder: A card's folder; or a folder of cards, each a folder with a results.json.
         comparison: Folder of runs, `OUT/seed-S/ARM`: its numbers replace the card's.
         run: A finished run; the card becomes the card of its model.
+        model: Folder of a model, such as a run's last phase, to be put into the card's with its code.
+        packaged_encoder: Of a captioner: see `place_model`.
 
     Returns:
         The files written.
@@ -40,24 +47,30 @@ def refresh_card(
         ValueError: If a file is not as it should be, or numbers are given for a folder of cards.
     """
     folder = Path(folder)
-    changes = comparison is not None or run is not None
+    changes = any(given is not None for given in (comparison, run, model))
     others = sorted(folder.glob(f"*/{RESULTS_FILE_NAME}")) if not (folder / RESULTS_FILE_NAME).is_file() else ()
     if cards := {path.parent.name: Results.read(path.parent) for path in others}:
         if changes:
             raise ValueError(f"{folder} holds {len(cards)} cards: name the one that the numbers are for")
-        written = [_write(folder / name / README, render_card(results)) for name, results in cards.items()]
+        written = [path for name, results in cards.items() for path in _write_pages(folder / name, results)]
         notes = folder / NOTES
         index = render_index(cards, notes.read_text(encoding="utf-8") if notes.is_file() else "")
-        return [*written, _write(folder / README, index)]
+        return [*written, _write(folder / CARD_FILE_NAME, index)]
     results = _results(folder, comparison, run)
     written = []
     if changes:
         folder.mkdir(parents=True, exist_ok=True)
+        if model is not None:
+            written += place_model(Path(model), folder, packaged_encoder=packaged_encoder)
+            pixels = reads_pixels(read_model_json(folder / CONFIG_NAME))
+            results = replace(results, model=replace(results.model, reads_pixels=pixels))
+        if results.shipped is not None and results.shipped.weights != weights_digest(folder):
+            results = replace(results, shipped=None)  # what was measured is another model's
         results = replace(results, figures=[figure for figure in FIGURES if (folder / figure).is_file()])
         written.append(results.write(folder))
         if not (folder / WORDS_FILE_NAME).exists():
             written.append(results.words.write(folder))
-    return [*written, _write(folder / README, render_card(results))]
+    return [*written, *_write_pages(folder, results)]
 
 
 def _results(folder: Path, comparison: str | os.PathLike[str] | None, run: str | os.PathLike[str] | None) -> Results:
@@ -69,6 +82,10 @@ def _results(folder: Path, comparison: str | os.PathLike[str] | None, run: str |
         return Results.from_comparison(comparison, Words.read(folder))
     results = Results.read(folder)  # where there is none, this says how to make it
     return results if comparison is None else results.with_comparison(comparison)
+
+
+def _write_pages(folder: Path, results: Results) -> list[Path]:
+    return [_write(folder / name, text) for name, text in render_pages(results).items()]
 
 
 def _write(path: Path, text: str) -> Path:

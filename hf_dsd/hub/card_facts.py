@@ -105,6 +105,29 @@ class Recipe:
 
 
 @dataclass(frozen=True)
+class ShippedModel:
+    """The model whose files lie in the card's own folder, and what was measured with these files.
+
+    Attributes:
+        folder: The card's, as seen from the root of the clone: `model_cards/deepspeech2-an4`.
+        weights: Digest of the files of weights (see `weights_digest`): what was measured of others is not shown.
+        seed: Of the run that trained it; None where unknown.
+        split: What `scores` were measured on.
+        scores: Name -> score.
+        command: What measured them.
+        examples: Recordings or pictures, as seen from the root -> what the model says, and what is right.
+    """
+
+    folder: str
+    weights: str
+    seed: int | None
+    split: str
+    scores: dict[str, float]
+    command: str
+    examples: dict[str, list[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class PhaseScore:
     """The scores, loss among them, of one phase's model, `phase-1-sparse`, on one split, `validation` or `test`.
 
@@ -149,11 +172,16 @@ def read_model(run: Run) -> ModelFacts:
         model_type,
         source,
         OUR_TASKS.get(model_type) if source == "hf_dsd" else _task(class_name),
-        reads_pixels=bool(config.get("encoder_config")),
+        reads_pixels=reads_pixels(config),
         base_model=str(base) if base else None,
         parameters=sum(one["weights"] for one in parameters) or None,
         prunable=sum(one["weights"] for one in parameters if not one["dense_reason"]) or None,
     )
+
+
+def reads_pixels(config: Mapping[str, Any]) -> bool:
+    """Whether a captioner of this configuration reads pictures, by an encoder of its own or of a package."""
+    return bool(config.get("encoder_config") or config.get("encoder_package"))
 
 
 def read_recipe(run: Run) -> Recipe:

@@ -17,9 +17,10 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.table import Table
 
+from .card import CARD_FILE_NAME
 from .contents import MAIN, OUR_BRANCHES, plan_revisions, read_finished_run, release_tag
 from .repository import HubRepository
-from .staging import CARD_FILE_NAME, read_results, stage_run
+from .staging import read_results, stage_card, stage_run
 
 
 @dataclass(frozen=True)
@@ -90,22 +91,63 @@ def publish(
             model is none for `image_encoder`, whose weights, if they are not installed, are an ImportError.
         PublishError: If the Hub refuses or cannot be reached; says what to do.
     """
-    validate_repo_id(repo_id)
-    if repo_id.count("/") != 1:
-        raise ValueError(f"repo_id must be user/name or organisation/name, got {repo_id!r}")
-    console = console or Console()
+    _check_name(repo_id)
     run = read_finished_run(Path(run_dir))
     revisions = plan_revisions(run)
     content = read_results(run, repo_id, card=results, license=license, language=language, dataset=dataset)
     with tempfile.TemporaryDirectory(prefix="hf-dsd-publish-") as folder:
         staged = stage_run(run, revisions, content, Path(folder), image_encoder=image_encoder, token=token)
-        listing = Listing(repo_id, staged, release_tag())
-        print_listing(listing, console)
-        if dry_run:
-            console.print("nothing was sent: leave --dry-run out to publish this list")
-            return None
-        repository = HubRepository.claim(repo_id, HfApi(token=token), private=private, is_ours=is_ours)
-        return send(listing, repository, {revision.name: revision.phase for revision in revisions}, message, console)
+        phases = {revision.name: revision.phase for revision in revisions}
+        return _publish(repo_id, staged, phases, message, private, token, console, dry_run=dry_run, is_ours=is_ours)
+
+
+def publish_card(
+    card: str | os.PathLike[str],
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    dry_run: bool = False,
+    message: str | None = None,
+    token: str | None = None,
+    console: Console | None = None,
+) -> CommitInfo | None:
+    """Publishes the model in a card's folder as `main`, with its code, its card and what that is rendered from.
+
+    Arguments, result and errors are `publish`'s; a card without a model is a ValueError.
+    """
+    _check_name(repo_id)
+    with tempfile.TemporaryDirectory(prefix="hf-dsd-publish-") as folder:
+        staged = stage_card(Path(card), repo_id, Path(folder), token=token)
+        phases = {MAIN: "the card's model"}
+        return _publish(repo_id, staged, phases, message, private, token, console, dry_run=dry_run)
+
+
+def _check_name(repo_id: str) -> None:
+    validate_repo_id(repo_id)
+    if repo_id.count("/") != 1:
+        raise ValueError(f"repo_id must be user/name or organisation/name, got {repo_id!r}")
+
+
+def _publish(
+    repo_id: str,
+    staged: Mapping[str, Path],
+    phases: dict[str, str],
+    message: str | None,
+    private: bool | None,
+    token: str | None,
+    console: Console | None,
+    *,
+    dry_run: bool,
+    is_ours: bool = False,
+) -> CommitInfo | None:
+    """Prints the list of staged folders and, unless that is all, sends it."""
+    listing, console = Listing(repo_id, staged, release_tag()), console or Console()
+    print_listing(listing, console)
+    if dry_run:
+        console.print("nothing was sent: leave --dry-run out to publish this list")
+        return None
+    repository = HubRepository.claim(repo_id, HfApi(token=token), private=private, is_ours=is_ours)
+    return send(listing, repository, phases, message, console)
 
 
 def send(

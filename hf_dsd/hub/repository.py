@@ -23,6 +23,8 @@ from hf_dsd.report.report_folder import FIGURE_FILES
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 
 from .contents import MAIN, MODEL_FILES
+from .results import RESULTS_FILE_NAME
+from .words import WORDS_FILE_NAME
 
 # A repository with nothing else holds no work of anybody's: the Hub's pages make these.
 _MADE_BY_THE_HUB = {".gitattributes", "README.md", "LICENSE", ".gitignore"}
@@ -68,7 +70,8 @@ class HubRepository:
                 f"{repo_id} exists and is public: make it private in its settings, or leave --private out"
             )
         files = {file.rfilename for file in info.siblings or ()}
-        if not is_ours and SUMMARY_FILE_NAME not in files and files - _MADE_BY_THE_HUB:
+        published = SUMMARY_FILE_NAME in files or {RESULTS_FILE_NAME, WORDS_FILE_NAME} <= files
+        if not is_ours and not published and files - _MADE_BY_THE_HUB:
             raise PublishError(
                 f"{repo_id} is taken: it holds files that hf-dsd did not publish ({_some(files - _MADE_BY_THE_HUB)}). "
                 "Choose another --repo_id, or delete that repository first"

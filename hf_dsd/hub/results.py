@@ -23,6 +23,7 @@ from .card_facts import (
     PhaseScore,
     Recipe,
     RecipePhase,
+    ShippedModel,
     count_examples,
     data_name,
     read_model,
@@ -56,6 +57,7 @@ class Results:
         phase_scores: Scores at the ends of phases.
         studies: Further comparisons: title -> setting -> its comparison, each with an equal-budget control of its own.
         figures: Pictures beside the card.
+        shipped: The model in the card's own folder, and its scores; None where there is none, or nobody measured it.
         words: What a person wrote.
     """
 
@@ -69,6 +71,7 @@ class Results:
     phase_scores: list[PhaseScore] = field(default_factory=list)
     studies: dict[str, dict[str, Comparison]] = field(default_factory=dict)
     figures: list[str] = field(default_factory=list)
+    shipped: ShippedModel | None = None
     words: Words = field(default_factory=Words)
 
     def __post_init__(self) -> None:
@@ -262,6 +265,7 @@ def _parts(content: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "model": ModelFacts(**content["model"]),
         "recipe": Recipe(**{**recipe, "phases": [RecipePhase(**phase) for phase in recipe["phases"]]}),
+        "shipped": ShippedModel(**content["shipped"]) if content.get("shipped") else None,
         "phase_scores": [PhaseScore(**score) for score in content.get("phase_scores", [])],
         "comparison": None if comparison is None else Comparison.from_dict(comparison, "its comparison"),
         "studies": {

@@ -1,7 +1,9 @@
 """Puts what is to be published into a temporary folder, one per revision: what lies there is sent, and nothing else."""
 
+import hashlib
 import os
 import shutil
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, Pre
 from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
 import hf_dsd.models
-from hf_dsd.files import write_json
+from hf_dsd.files import write_json, written_whole
 from hf_dsd.models import NeuralTalkForConditionalGeneration
 from hf_dsd.models.picture_captioner import save_picture_captioner
 from hf_dsd.models.read_config import UNUSABLE
@@ -22,15 +24,14 @@ from hf_dsd.report import write_report
 from hf_dsd.report.report_folder import FIGURE_FILES, REPORT_FILE_NAME
 from hf_dsd.runs.folder import SUMMARY_FILE_NAME
 from hf_dsd.runs.run import Run
-from hf_dsd.runs.weights import has_weights
+from hf_dsd.runs.weights import has_weights, open_weights, read_weights
 
-from .card import render_card
+from .card import render_pages
 from .contents import ADAPTER, CODE_FILES, MAIN, MODEL_FILES, Revision, read_model_json
 from .privacy import check_public, clean_json, public_command
 from .results import Results
 from .words import Words, as_id
 
-CARD_FILE_NAME = "README.md"
 _PROCESSORS = {
     "processor_config.json": AutoProcessor,
     "preprocessor_config.json": AutoFeatureExtractor,
@@ -73,11 +74,85 @@ def stage_run(
         staged[revision.name] = folder / revision.name
         _stage_model(run.folder / revision.phase, staged[revision.name], image_encoder=image_encoder)
     model = replace(results.model, reads_pixels=results.model.reads_pixels or image_encoder)
-    _stage_card(run, replace(results, model=model), staged[MAIN])
+    command = public_command(run.summary.get("command", []))
+    write_json(staged[MAIN] / SUMMARY_FILE_NAME, {**run.summary, "command": command})
+    _stage_card(replace(results, model=model), run.folder, staged[MAIN])
     for path in staged.values():
         clean_json(path)
         check_public(path, [token or "", get_token() or ""], [run.folder.resolve(), Path.home()])
     return staged
+
+
+def stage_card(card: Path, repo_id: str, folder: Path, *, token: str | None = None) -> dict[str, Path]:
+    """Writes the model that lies in a card's folder, with its card, into a folder: the one revision `main`.
+
+    Raises:
+        FileNotFoundError: If the folder is not a card's.
+        ValueError: If it holds no model, a file is damaged, or one holds a token or a path of this machine.
+    """
+    results, target = replace(Results.read(card), repo_id=repo_id), folder / MAIN
+    if not has_weights(card):
+        raise ValueError(
+            f"{card} holds a card without a model: put one there by hf-dsd card {card} --model RUN/phase-N-KIND"
+        )
+    _check_readable(card)
+    _stage_model(card, target)
+    _stage_card(results, card, target)
+    check_public(target, [token or "", get_token() or ""], [card.resolve(), Path.home()])
+    return {MAIN: target}
+
+
+def place_model(source: Path, card: Path, *, packaged_encoder: bool = False) -> list[Path]:
+    """Puts a model into a card's folder, with its code, in place of the one that is there; returns its files.
+
+    Args:
+        source: Folder of a model, such as a run's last phase; or the card's own, whose code is then written anew.
+        card: The card's folder.
+        packaged_encoder: Of a captioner of EfficientNet-Lite0's vectors: name the package that holds this encoder.
+
+    Raises:
+        ValueError: If the folder holds no model, or a file of it is damaged, or it is none for an image encoder, whose
+            package, if it is not installed, is an ImportError.
+    """
+    if not has_weights(source):
+        raise ValueError(f"{source} holds no model: give the folder of one, such as RUN/phase-2-dense")
+    _check_readable(source)
+    with tempfile.TemporaryDirectory(prefix="hf-dsd-card-") as folder:
+        staged = Path(folder)
+        _stage_model(source, staged, image_encoder=packaged_encoder, packaged=True)
+        clean_json(staged)
+        new = {path.relative_to(staged): path.read_bytes() for path in staged.rglob("*") if path.is_file()}
+    for pattern in (*MODEL_FILES, *CODE_FILES):
+        for path in card.glob(pattern):
+            if path.relative_to(card) not in new:
+                path.unlink()
+    for name, content in new.items():
+        (card / name).parent.mkdir(parents=True, exist_ok=True)
+        with written_whole(card / name) as partial:
+            partial.write_bytes(content)
+    return [card / name for name in sorted(new)]
+
+
+def weights_digest(folder: Path) -> str:
+    """SHA-256, hexadecimal, of the safetensors files in a model's folder, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _check_readable(folder: Path) -> None:
+    """Every weight is there and of its shape, as far as the model's class is known."""
+    model_class = _own_class(folder)
+    try:
+        if model_class is None:
+            with open_weights(folder):
+                return
+        with torch.device("meta"):
+            model = model_class(model_class.config_class.from_pretrained(folder))
+        read_weights(folder, model)
+    except (OSError, KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{folder} holds a damaged model ({error}): restore it, or place it anew") from error
 
 
 def read_results(
@@ -115,7 +190,7 @@ def _is_drawn(run: Path) -> bool:
     return all(file.is_file() and file.stat().st_mtime >= numbers for file in files)
 
 
-def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
+def _stage_model(source: Path, target: Path, *, image_encoder: bool = False, packaged: bool = False) -> None:
     """A model's files: of the classes that hf_dsd brings with their code, of others as the Trainer saved them."""
     model_class = _own_class(source)
     if image_encoder and model_class is not NeuralTalkForConditionalGeneration:
@@ -124,7 +199,7 @@ def _stage_model(source: Path, target: Path, *, image_encoder: bool) -> None:
         _check_base_model(source / ADAPTER)
         _copy(source, target, (*MODEL_FILES, *CODE_FILES))
     elif image_encoder:
-        save_picture_captioner(source, target)
+        save_picture_captioner(source, target, packaged=packaged)
     else:
         _stage_own_model(model_class, source, target)
     weights = list(target.rglob("*.safetensors"))
@@ -217,14 +292,14 @@ def _own_class(source: Path) -> type[PreTrainedModel] | None:
     return found if isinstance(found, type) and issubclass(found, PreTrainedModel) else None
 
 
-def _stage_card(run: Run, results: Results, target: Path) -> None:
-    command = public_command(run.summary.get("command", []))
-    write_json(target / SUMMARY_FILE_NAME, {**run.summary, "command": command})
+def _stage_card(results: Results, source: Path, target: Path) -> None:
+    """The card with its words, numbers and the figures of a folder."""
     for name in FIGURE_FILES:
-        if (run.folder / name).is_file():
+        if (source / name).is_file():
             (target / name).parent.mkdir(exist_ok=True)
-            shutil.copyfile(run.folder / name, target / name)
+            shutil.copyfile(source / name, target / name)
     results.words.write(target)
     results.write(target)
     clean_json(target)  # first, so that the card is what its results.json renders
-    (target / CARD_FILE_NAME).write_text(render_card(Results.read(target)), encoding="utf-8")
+    for name, text in render_pages(Results.read(target)).items():
+        (target / name).write_text(text, encoding="utf-8")

@@ -1,13 +1,14 @@
 """The tables of a card, as lines of markdown."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
 
 from hf_dsd.compare import Comparison, Difference
 from hf_dsd.compare.table import markdown_table
 from hf_dsd.runs.metric_names import plain_name, score_title
-from hf_dsd.runs.numbers import interval_text, mean_text, p_text, percent, signed_text, spread_text
+from hf_dsd.runs.numbers import interval_text, mean_text, p_text, percent, score_text, signed_text, spread_text
 
-from .card_facts import PhaseScore, Recipe, plain_scores
+from .card_facts import PhaseScore, Recipe, ShippedModel, plain_scores
 from .results import Results
 
 _ORDER = ("bleu1", "bleu2", "bleu3", "bleu4", "brevity_penalty", "bleu4_without_penalty", "wer", "cer", "error")
@@ -30,6 +31,50 @@ def recipe_table(recipe: Recipe) -> list[str]:
         pruned = [percent(phase.sparsity), f"{phase.pruned:,}"] if phase.kind == "sparse" else ["-", "-"]
         rows.append([phase.name, epochs, str(phase.steps), rate, *pruned])
     return markdown_table(headings, rows)
+
+
+def examples_table(shipped: ShippedModel, *, is_in_clone: bool) -> list[str]:
+    """One row per recording or picture: what the model says of it, and what is right.
+
+    Where the page lies in the clone, pictures are shown, and recordings are links.
+    """
+    to_root = "../" * len(PurePosixPath(shipped.folder).parts)
+    rows = []
+    for file, (said, right) in shipped.examples.items():
+        name = PurePosixPath(file).name
+        mark = "!" if name.endswith(".jpg") else ""
+        rows.append([f"{mark}[{name}]({to_root}{file})" if is_in_clone else name, f"**{said}**", right])
+    return markdown_table(["example", "the model says", "right would be"], rows, words=3)
+
+
+def arms_table(comparison: Comparison) -> list[str]:
+    """One row per arm: its score over seeds, and how far it is from the control."""
+    metric = comparison.metric
+    against = {one.arm: one for one in comparison.differences if one.to == comparison.baseline}
+    rows = []
+    for name, arm in comparison.arms.items():
+        cells = ["-", "-", "-"]
+        if (one := against.get(name)) is not None:
+            cells = [signed_text(one.mean, metric), interval_text(one.interval, metric), p_text(one.p_holm)]
+        rows.append([arm.label, mean_text(arm.mean, arm.sd, metric), *cells])
+    return markdown_table(
+        ["arm", f"{comparison.split} {score_title(metric)}", "difference", "95 % interval", "p"], rows
+    )
+
+
+def scores_text(scores: Mapping[str, float]) -> str:
+    """`WER [%] 11.51, CER [%] 4.83`."""
+    return ", ".join(f"{score_title(name)} {score_text(scores[name], name)}" for name in in_order(scores))
+
+
+def compared_text(results: Results) -> str:
+    """What the comparison's run of the shipped model's seed scored: `WER [%] 11.51`; "" where it has none."""
+    comparison, seed = results.comparison, results.shipped and results.shipped.seed
+    runs = comparison.runs if comparison is not None else []
+    values = [run.value for run in runs if (run.arm, run.seed) == ("dsd", seed) and run.value is not None]
+    if comparison is None or not values:
+        return ""
+    return f"{score_title(comparison.metric)} {score_text(values[0], comparison.metric)}"
 
 
 def all_scores_table(results: Results) -> list[str]:

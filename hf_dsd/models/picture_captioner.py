@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from hf_dsd.models.neuraltalk import (
+    WEIGHTS_PACKAGE,
     NeuralTalkConfig,
     NeuralTalkForConditionalGeneration,
     NeuralTalkProcessor,
@@ -12,12 +13,15 @@ from hf_dsd.models.read_config import read_config
 from hf_dsd.models.remote_code import save_with_code
 
 
-def save_picture_captioner(source: str | Path, target: str | Path) -> None:
+def save_picture_captioner(source: str | Path, target: str | Path, *, packaged: bool = False) -> None:
     """Saves a trained captioner together with the encoder that made its vectors, EfficientNet-Lite0, and its code.
 
     Args:
         source: Folder of a NeuralTalk captioner and its tokenizer, such as a phase's.
         target: Made if it does not exist; `pipeline("image-text-to-text", model=target)` then takes pictures.
+
+        packaged: Name the package that holds the encoder instead of saving its weights, which are five times larger
+            than the captioner's; whoever gives it a picture needs that package.
 
     Raises:
         OSError: If `source` holds no model, or no tokenizer.
@@ -29,4 +33,8 @@ def save_picture_captioner(source: str | Path, target: str | Path) -> None:
         raise ValueError(f"{source} holds a {config.model_type}, got no neuraltalk: give the folder of a captioner")
     captioner = NeuralTalkForConditionalGeneration.from_pretrained(source, dtype="auto")
     processor = NeuralTalkProcessor.from_pretrained(source)
-    save_with_code(attach_image_encoder(captioner, processor), processor, target)
+    attach_image_encoder(captioner, processor)
+    if packaged:
+        captioner.vision_encoder = captioner.config.encoder_config = None
+        captioner.config.encoder_package = WEIGHTS_PACKAGE
+    save_with_code(captioner, processor, target)

