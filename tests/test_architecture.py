@@ -19,7 +19,7 @@ ALLOWED: dict[str, set[str]] = {
     "runs": {"files", "engine"},
     "models": set(),
     "metrics": set(),
-    "data": set(),
+    "data": {"files"},
     "registration": {"models"},
     "trainer": {"files", "engine", "runs", "metrics"},
     "command_error": set(),

@@ -7,14 +7,15 @@ judged by what must be there.
 import hashlib
 import logging
 import os
+import re
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints, sort_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json_object, write_json
@@ -29,6 +30,7 @@ _NEEDED = {"optimizer": ["optimizer*", "global_step*"], "scheduler": ["scheduler
 _NEEDED |= {"random state": ["rng_state*"]}
 _OF_A_CHECKPOINT = (TRAINER_STATE_NAME, FILE_LIST_NAME, STATE_FILE_NAME, "optimizer.pt", "scheduler.pt")
 _CHUNK = 1 << 22
+_ASIDE = "damaged-"
 
 
 def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str | os.PathLike[str]) -> str | None:
@@ -55,23 +57,50 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
     return str(asked)
 
 
-def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
-    """The newest checkpoint of a run that is whole, see `defect`; the others are passed over with a warning.
+def checkpoints_of(folder: Path) -> list[Path]:
+    """A run's checkpoints, newest first, whole or not; a copy that somebody keeps as `checkpoint-4-good` is none."""
+    name = re.compile(rf"{PREFIX_CHECKPOINT_DIR}-[0-9]+")
+    found = [path for path in folder.glob(f"{PREFIX_CHECKPOINT_DIR}-*") if name.fullmatch(path.name) and path.is_dir()]
+    return sorted(found, key=step_of, reverse=True)
 
-    transformers' own `get_last_checkpoint` would take them and fail, or worse, train on with what is there. Without
-    one, or without the folder, it raises a FileNotFoundError.
-    """
-    folders = [Path(folder) for folder in reversed(sort_checkpoints(output_dir=str(output_dir)))]
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step that a checkpoint is named after."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def written_checkpoints(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Checkpoints that seem whole, newest first, and their states: a glance for a display, no check by `defect`."""
+    found = ((path, read_trainer_state(path)) for path in checkpoints_of(folder))
+    return ((path, state) for path, state in found if state is not None and _is_state_of(path, state))
+
+
+def first_whole(folders: Iterable[Path]) -> Path | None:
+    """The first of some checkpoints that is whole, see `defect`; those before it are passed over with a warning."""
     for folder in folders:
         wrong = defect(folder)
         if wrong is None:
-            return str(folder)
+            return folder
         logger.warning("%s is passed over: %s", folder, wrong)
+    return None
+
+
+def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
+    """The newest checkpoint of a run that is whole; transformers' own `get_last_checkpoint` would take a damaged one.
+
+    It would fail, or worse, train on with what is there.
+
+    Raises:
+        FileNotFoundError: If there is none, or no such folder.
+    """
+    folders = checkpoints_of(Path(output_dir))
+    if (found := first_whole(folders)) is not None:
+        return str(found)
     if not folders:
         raise FileNotFoundError(f"{output_dir} holds no checkpoint: train without resume_from_checkpoint")
-    names = [folder.name for folder in folders]
     raise FileNotFoundError(
-        f"no checkpoint in {output_dir} was written to its end, of {names}: train without resume_from_checkpoint"
+        f"no checkpoint in {output_dir} was written to its end, of {[folder.name for folder in folders]}: train "
+        "without resume_from_checkpoint"
     )
 
 
@@ -101,9 +130,8 @@ def defect(checkpoint: Path) -> str | None:
     state = read_trainer_state(checkpoint)
     if state is None:
         return f"{TRAINER_STATE_NAME} is missing or no JSON object"
-    step, name = state.get("global_step"), checkpoint.name
-    if type(step) is not int or (name.startswith(f"{PREFIX_CHECKPOINT_DIR}-") and not name.endswith(f"-{step}")):
-        return f"{TRAINER_STATE_NAME} has global_step {step!r}"
+    if not _is_state_of(checkpoint, state):
+        return f"{TRAINER_STATE_NAME} has global_step {state.get('global_step')!r}"
     if not (checkpoint / FILE_LIST_NAME).is_file():
         return _defect_without_list(checkpoint)
     try:
@@ -111,6 +139,12 @@ def defect(checkpoint: Path) -> str | None:
         return next(filter(None, (_defect_of(checkpoint / file, entry) for file, entry in listed.items())), None)
     except (ValueError, TypeError, KeyError) as error:
         return f"{FILE_LIST_NAME}: {error}"
+
+
+def _is_state_of(checkpoint: Path, state: dict[str, Any]) -> bool:
+    """False if the step is no number, or not the one that the folder is named after; a kept copy has another name."""
+    step, is_named = state.get("global_step"), checkpoint.name.startswith(f"{PREFIX_CHECKPOINT_DIR}-")
+    return type(step) is int and (not is_named or checkpoint.name.endswith(f"-{step}"))
 
 
 def _defect_of(file: Path, entry: dict[str, Any]) -> str | None:
@@ -169,27 +203,34 @@ def remove_litter(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def finish_rotation(folder: Path, resumed_from: Path | None, limit: int | None, best: str | None) -> None:
-    """Removes older checkpoints that a killed process had still to remove, and newer ones that are not whole.
+def finish_rotation(folder: Path, step: int, resumed_from: Path | None, limit: int | None, best: str | None) -> None:
+    """Removes older checkpoints that a killed process had still to remove; sets newer ones aside that are not whole.
 
     The run writes the latter anew. Left there, one would count as the newest, and the Trainer, which goes by numbers,
-    would remove the whole ones for it.
+    would remove the whole ones for it. Set aside, it is a person's to look at until the next checkpoint is whole.
 
     Args:
         folder: The run's.
-        resumed_from: The checkpoint that the run goes on from.
+        step: Optimizer steps done when this training begins.
+        resumed_from: The checkpoint that it goes on from.
         limit: `save_total_limit`.
         best: The checkpoint of the best evaluation, which stays.
     """
-    checkpoints = [Path(path).resolve() for path in sort_checkpoints(output_dir=str(folder))]
-    if resumed_from is None or resumed_from.resolve() not in checkpoints:
-        return
-    newer = checkpoints[checkpoints.index(resumed_from.resolve()) + 1 :]
+    newer = [path for path in checkpoints_of(folder) if step_of(path) > step]
     for path in newer:
         if defect(path) is not None:
-            shutil.rmtree(path)
-    if not any(path.exists() for path in newer):
+            aside = path.with_name(_ASIDE + path.name)
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(path, aside)
+    is_own = resumed_from is not None and resumed_from.parent.resolve() == folder.resolve()
+    if is_own and not any(path.exists() for path in newer):
         rotate_checkpoints(str(folder), limit, best)
+
+
+def remove_set_aside(folder: Path) -> None:
+    """Removes what `finish_rotation` set aside: a whole checkpoint is there instead."""
+    for path in folder.glob(f"{_ASIDE}{PREFIX_CHECKPOINT_DIR}-*"):
+        path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
 
 
 def read_trainer_state(checkpoint: Path) -> dict[str, Any] | None:

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from hf_dsd.files import parse_json
+
 HIDDEN = "***"
 _SECRETS = {"token", "key", "apikey", "password", "passwd", "passphrase", "pwd", "secret", "auth"}
 _SECRETS |= {"credential", "cookie", "bearer", "pat"}
@@ -129,8 +131,8 @@ def _without_values(text: str) -> str:
     """An argument without what looks like a secret; JSON is looked into, and stays as it is written without any."""
     if text[:1] in ("{", "["):
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError):
+            content = parse_json(text)
+        except ValueError:  # of a key that appears twice, a dictionary would hide the first value from us
             pass
         else:
             public = _public_json(content)

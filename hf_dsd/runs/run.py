@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from transformers.trainer import TRAINER_STATE_NAME
-from transformers.trainer_utils import sort_checkpoints
 
 from hf_dsd.engine.mask_file import STATE_FILE_NAME, read_state_file
 from hf_dsd.files import read_json_object
 
-from .checkpoints import read_trainer_state
+from .checkpoints import written_checkpoints
 from .folder import (
     AVERAGES,
     EARLY,
@@ -339,8 +338,7 @@ def _check_identity(folder: Path, summary: Mapping[str, Any], place: Place) -> N
 
 def _newest_checkpoint(folder: Path, run: str | None) -> Path | None:
     """The newest whole checkpoint that is not known to be another run's."""
-    newest_first = map(Path, reversed(sort_checkpoints(output_dir=str(folder))))
-    return next((path for path in newest_first if read_trainer_state(path) is not None and _is_of(path, run)), None)
+    return next((path for path, _ in written_checkpoints(folder) if _is_of(path, run)), None)
 
 
 def _is_of(checkpoint: Path, run: str | None) -> bool:

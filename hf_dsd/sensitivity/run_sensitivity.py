@@ -1,6 +1,5 @@
 """The sensitivity of a run's model, measured by the trainer that has its data: `sensitivity.json` and its figure."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -13,6 +12,7 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from hf_dsd.files import parse_json
 from hf_dsd.runs.metric_names import greater_is_better
 from hf_dsd.runs.run import finished_phases
 from hf_dsd.trainer.loading import kept_weights
@@ -47,9 +47,10 @@ class SensitivityOptions:
             ValueError: If it is no JSON object, or names an unknown option.
         """
         try:
-            given = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f'sensitivity must be JSON such as {{}} or {{"tolerance": 0.1}}, got {text!r}') from error
+            given = parse_json(text)
+        except ValueError as error:
+            example = '{} or {"tolerance": 0.1}'
+            raise ValueError(f"sensitivity must be JSON such as {example}, got {text!r:.80} ({error})") from error
         known = {field.name for field in fields(cls)}
         if not isinstance(given, dict) or not given.keys() <= known:
             raise ValueError(f"sensitivity takes {', '.join(sorted(known))}, got {text!r}")

@@ -16,7 +16,7 @@ from tiny import TinyLSTM, arguments, build, classification_rows, make_trainer
 from transformers import Trainer, TrainerCallback
 
 from hf_dsd import DSDTrainer
-from hf_dsd.runs.checkpoints import find_checkpoint, last_whole_checkpoint
+from hf_dsd.runs.checkpoints import find_checkpoint, finish_rotation, last_whole_checkpoint
 
 RUN = {"save_strategy": "steps", "save_steps": 1}
 FULL_DISK = r"No space left|iostream error|unexpected pos|file write failed"  # as Python, Rust and torch say it
@@ -287,6 +287,13 @@ def test_a_whole_checkpoint_is_not_removed_for_a_half_written_one(tmp_path: Path
     again.add_callback(Look())
     again.train(resume_from_checkpoint=True)
     assert again.resumed_from == tmp_path / "checkpoint-5"
+
+
+def test_a_checkpoint_under_a_name_of_ones_own_is_let_alone(tmp_path: Path) -> None:
+    for name in ("checkpoint-8-mine", "checkpoint-9"):
+        (tmp_path / name).mkdir()
+    finish_rotation(tmp_path, 4, None, None, None)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-8-mine", "damaged-checkpoint-9"}
 
 
 def _file(path: Path) -> None:

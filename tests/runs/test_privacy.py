@@ -85,6 +85,7 @@ def test_no_token_stays_none(tmp_path):
         (['{"token": "abc", "a": 1}'], "abc", ['{"token": "***", "a": 1}']),
         (['--kwargs={"a": [{"api_key": "abc"}]}'], "abc", None),
         (["--kwargs", '{"password": 1234}'], "1234", ["--kwargs", '{"password": "***"}']),
+        (["--kwargs", '{"password": "abc", "password": true}'], "abc", None),
         (["--kwargs", "{'token': 'abc', 'a': 1}"], "abc", None),
         (["--kwargs", "{token: abc}"], "abc", None),
         # by the value, whatever the option is called
