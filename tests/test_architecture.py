@@ -23,7 +23,7 @@ ALLOWED: dict[str, set[str]] = {
     "registration": {"models"},
     "trainer": {"files", "engine", "runs", "metrics"},
     "command_error": set(),
-    "inspection": {"engine", "models"},
+    "inspection": {"engine", "models", "runs"},
     "compare": RUN | PARTS | {"command_error"},
     "sensitivity": RUN | PARTS | {"command_error"},
     "report": RUN | PARTS | {"compare"},

@@ -24,9 +24,11 @@ def read_config(name_or_path: str | Path) -> PreTrainedConfig:
 
     Raises:
         OSError: If there is no configuration; says which models a run's folder holds.
-        ValueError: If the configuration's model type is unknown.
+        ValueError: If the configuration's model type is unknown, or a file is in the place of a folder.
     """
     folder = Path(name_or_path)
+    if folder.is_file() and folder.suffix != ".json":
+        raise ValueError(f"{folder} is a file, not a model's folder: give a folder that save_pretrained has written")
     if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
         models = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_NAME}"))
         remedy = f"give one of {', '.join(models)}" if models else "give a folder that save_pretrained has written"

@@ -108,7 +108,13 @@ def check_checkpoint(folder: str | os.PathLike[str]) -> None:
     """Refuses a checkpoint that is not whole: a ValueError names the file and the remedy."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder} is no checkpoint: give its folder, or True for the newest one of output_dir")
-    if has_weights(Path(folder)) and not any((Path(folder) / name).exists() for name in _OF_A_CHECKPOINT):
+    try:
+        is_model = has_weights(Path(folder)) and not any((Path(folder) / name).exists() for name in _OF_A_CHECKPOINT)
+    except PermissionError as error:
+        raise ValueError(
+            f"{folder} cannot be read ({error.strerror}): give yourself the right to, or resume from another checkpoint"
+        ) from error
+    if is_model:
         raise ValueError(
             f"{folder} holds a model and is no checkpoint to resume from: start from these weights without "
             "resume_from_checkpoint, if they are trained with a first phase of length 0"
@@ -129,7 +135,7 @@ def defect(checkpoint: Path) -> str | None:
     """
     state = read_trainer_state(checkpoint)
     if state is None:
-        return f"{TRAINER_STATE_NAME} is missing or no JSON object"
+        return f"{TRAINER_STATE_NAME} is missing, cannot be read or is no JSON object"
     if not _is_state_of(checkpoint, state):
         return f"{TRAINER_STATE_NAME} has global_step {state.get('global_step')!r}"
     if not (checkpoint / FILE_LIST_NAME).is_file():
@@ -137,7 +143,7 @@ def defect(checkpoint: Path) -> str | None:
     try:
         listed = read_json_object(checkpoint / FILE_LIST_NAME)
         return next(filter(None, (_defect_of(checkpoint / file, entry) for file, entry in listed.items())), None)
-    except (ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         return f"{FILE_LIST_NAME}: {error}"
 
 
@@ -152,7 +158,11 @@ def _defect_of(file: Path, entry: dict[str, Any]) -> str | None:
         return f"{file.name} is missing"
     if file.stat().st_size != entry["bytes"]:
         return f"{file.name} has {file.stat().st_size} bytes, {entry['bytes']} were written"
-    return None if _digest(file) == entry["sha256"] else f"{file.name} is not what was written, its digest differs"
+    try:
+        is_same = _digest(file) == entry["sha256"]
+    except OSError as error:
+        return f"{file.name} cannot be read: {error.strerror}"
+    return None if is_same else f"{file.name} is not what was written, its digest differs"
 
 
 def _defect_without_list(checkpoint: Path) -> str | None:

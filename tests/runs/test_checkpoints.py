@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -219,6 +220,37 @@ def test_a_state_of_something_else(tmp_path: Path, two_checkpoints: Path, conten
     assert find_checkpoint(True, run) == str(run / "checkpoint-6")
     with pytest.raises(ValueError, match=r"trainer_state\.json"):
         find_checkpoint(run / "checkpoint-12", run)
+
+
+ASKED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from root_rights import give_up_roots_rights
+from hf_dsd.runs.checkpoints import find_checkpoint
+give_up_roots_rights()
+run = Path(sys.argv[1])
+print(find_checkpoint(True, run))
+find_checkpoint(run / "checkpoint-12", run)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (".", "ValueError: {} cannot be read (Permission denied): give yourself the right to, or resume from another "),
+        ("optimizer.pt", "ValueError: {} is damaged or was not written to its end (optimizer.pt cannot be read: Perm"),
+    ],
+    ids=["folder", "file"],
+)
+def test_what_must_not_be_read_is_passed_over_or_named(tmp_path, two_checkpoints, name: str, said: str) -> None:
+    run = Path(shutil.copytree(two_checkpoints, tmp_path / "run"))
+    (run / "checkpoint-12" / name).chmod(0)
+    command = [sys.executable, "-c", ASKED, run, Path(__file__).parents[1]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (run / "checkpoint-12").chmod(0o700)
+    assert done.stdout.strip() == str(run / "checkpoint-6")
+    assert done.stderr.splitlines()[-1].startswith(said.format(run / "checkpoint-12"))
 
 
 @pytest.mark.parametrize("content", ["42", "[]", '{"optimizer.pt": 1}', '{"optimizer.pt": {"bytes": 1}}', "{"])
