@@ -4,6 +4,7 @@ import glob
 import json
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,6 +43,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
             says what is wrong, not where: the caller knows the remedy.
     """
     try:
+        if stat.S_ISFIFO(path.stat().st_mode):  # reading would wait for who writes
+            raise ValueError("it is a pipe")
         content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise

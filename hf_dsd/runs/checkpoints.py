@@ -20,6 +20,7 @@ from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json_object, write_json
 
+from .folder import SUMMARY_FILE_NAME
 from .weights import has_weights
 
 logger = logging.getLogger(__name__)
@@ -47,6 +48,10 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
     for path in Path(output_dir).glob(f"{PREFIX_CHECKPOINT_DIR}-[0-9]*"):
         if not path.is_dir():  # the Trainer would fail there, hours later
             raise ValueError(f"{path} is no folder, and the run writes its checkpoints there: remove it")
+    if (Path(output_dir) / SUMMARY_FILE_NAME).is_dir():
+        raise ValueError(
+            f"{output_dir}/{SUMMARY_FILE_NAME} is a folder, and the run writes its summary there: remove it"
+        )
     if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
         asked = asked.lower() == "true"
     if asked is True:

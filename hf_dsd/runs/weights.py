@@ -75,6 +75,11 @@ class WeightFile:
             raise ValueError(f"{self._folder} holds no weights called {name}: {self._excuse}")
         return name in self._tensors
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's, without reading it."""
+        tensor = self._tensors[name]
+        return tuple(tensor.shape if isinstance(tensor, Tensor) else tensor.get_shape())
+
     def read(self, name: str) -> Tensor:
         """One tensor, or a ValueError; in the file's type unless it had to be converted, then in the model's."""
         if name not in self:

@@ -344,6 +344,12 @@ def test_what_is_in_the_place_of_a_checkpoint_is_named_before_the_run(tmp_path: 
         find_checkpoint(asked, tmp_path)
 
 
+def test_a_folder_in_the_place_of_the_summary_is_named_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "dsd_summary.json").mkdir()
+    with pytest.raises(ValueError, match=r"dsd_summary\.json is a folder, and the run writes its summary there: remov"):
+        find_checkpoint(None, tmp_path)
+
+
 def test_a_damaged_checkpoint_does_not_stop_the_run_that_passes_it_over(tmp_path: Path) -> None:
     """A link to itself can neither be read nor written."""
     make_trainer(tmp_path, **RUN | {"save_steps": 5}).train()
