@@ -348,7 +348,7 @@ def _told(comparison: Comparison, arm: str) -> list[Any]:
     summary = comparison.arms.get(arm)
     numbers = [] if summary is None else [value for value in asdict(summary).values() if not isinstance(value, str)]
     differences = [list(asdict(one).values()) for one in comparison.differences if one.arm == arm]
-    return _rounded([numbers, differences, comparison.verdict and asdict(comparison.verdict)])
+    return [_rounded(one) for one in (numbers, differences, comparison.verdict and asdict(comparison.verdict))]
 
 
 def _rounded(value: Any) -> Any:

@@ -134,9 +134,9 @@ def read_status(out: Path, seed: int, arm: str) -> dict[str, Any]:
 
 def progress(folder: Path) -> float:
     """Fraction of its optimizer steps that a run has done, by its last checkpoint; 0 without one."""
-    _, state = next(written_checkpoints(folder), (None, {}))
-    planned = state.get("max_steps", 0)
-    return state["global_step"] / planned if is_count(planned) and planned else 0.0
+    found = ((state.get("global_step"), state.get("max_steps")) for _, state in written_checkpoints(folder))
+    done, planned = next(((one, all_) for one, all_ in found if is_count(one) and is_count(all_)), (0, 0))
+    return float(done / planned) if planned else 0.0
 
 
 def remove_runs(out: Path, arm: str) -> None:

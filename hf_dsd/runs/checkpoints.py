@@ -49,9 +49,7 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
         if not path.is_dir():  # the Trainer would fail there, hours later
             raise ValueError(f"{path} is no folder, and the run writes its checkpoints there: remove it")
     if (Path(output_dir) / SUMMARY_FILE_NAME).is_dir():
-        raise ValueError(
-            f"{output_dir}/{SUMMARY_FILE_NAME} is a folder, and the run writes its summary there: remove it"
-        )
+        raise ValueError(f"{output_dir}/{SUMMARY_FILE_NAME} is a folder, and the run writes a file there: remove it")
     if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
         asked = asked.lower() == "true"
     if asked is True:
@@ -77,7 +75,7 @@ def step_of(checkpoint: Path) -> int:
 def written_checkpoints(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Checkpoints that seem whole, newest first, and their states: a glance for a display, no check by `defect`."""
     found = ((path, read_trainer_state(path)) for path in checkpoints_of(folder))
-    return ((path, state) for path, state in found if state is not None and _is_state_of(path, state))
+    return ((path, state) for path, state in found if state is not None)
 
 
 def first_whole(folders: Iterable[Path]) -> Path | None:
@@ -141,8 +139,9 @@ def defect(checkpoint: Path) -> str | None:
     state = read_trainer_state(checkpoint)
     if state is None:
         return f"{TRAINER_STATE_NAME} is missing, cannot be read or is no JSON object"
-    if not _is_state_of(checkpoint, state):
-        return f"{TRAINER_STATE_NAME} has global_step {state.get('global_step')!r}"
+    step, name = state.get("global_step"), checkpoint.name
+    if type(step) is not int or (name.startswith(f"{PREFIX_CHECKPOINT_DIR}-") and not name.endswith(f"-{step}")):
+        return f"{TRAINER_STATE_NAME} has global_step {step!r}"
     if not (checkpoint / FILE_LIST_NAME).is_file():
         return _defect_without_list(checkpoint)
     try:
@@ -150,12 +149,6 @@ def defect(checkpoint: Path) -> str | None:
         return next(filter(None, (_defect_of(checkpoint / file, entry) for file, entry in listed.items())), None)
     except (OSError, ValueError, TypeError, KeyError) as error:
         return f"{FILE_LIST_NAME}: {error}"
-
-
-def _is_state_of(checkpoint: Path, state: dict[str, Any]) -> bool:
-    """False if the step is no number, or not the one that the folder is named after; a kept copy has another name."""
-    step, is_named = state.get("global_step"), checkpoint.name.startswith(f"{PREFIX_CHECKPOINT_DIR}-")
-    return type(step) is int and (not is_named or checkpoint.name.endswith(f"-{step}"))
 
 
 def _defect_of(file: Path, entry: dict[str, Any]) -> str | None:

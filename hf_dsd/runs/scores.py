@@ -116,8 +116,8 @@ def read_scores(folder: Path, run: str | None) -> tuple[list[PhaseScores], list[
             continue
         if found is None:
             problems.append(
-                f"{name[0]} is of another run than {SUMMARY_FILE_NAME}: score this run, remove the file, or restore the "
-                "summary"
+                f"{name[0]} is of another run than {SUMMARY_FILE_NAME}: score this run, remove the file, or restore "
+                "the summary"
             )
         else:
             scores.append(found)

@@ -346,7 +346,7 @@ def test_what_is_in_the_place_of_a_checkpoint_is_named_before_the_run(tmp_path: 
 
 def test_a_folder_in_the_place_of_the_summary_is_named_before_the_run(tmp_path: Path) -> None:
     (tmp_path / "dsd_summary.json").mkdir()
-    with pytest.raises(ValueError, match=r"dsd_summary\.json is a folder, and the run writes its summary there: remov"):
+    with pytest.raises(ValueError, match=r"dsd_summary\.json is a folder, and the run writes a file there: remove"):
         find_checkpoint(None, tmp_path)
 
 
