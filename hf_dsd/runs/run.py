@@ -154,7 +154,7 @@ class Run:
         names = [record["name"] for record in self.phases if record["finished"]]
         lost = [name for name in names if name not in self.finished_phases]
         for name in lost:
-            logger.warning("%s has no model of %s: there is no branch of it", self.folder, name)
+            logger.warning("%s has no model of %s: restore it, or do without", self.folder, name)
         return lost
 
     @property
@@ -380,7 +380,7 @@ def _is_of(checkpoint: Path, run: str | None) -> bool:
         return True
     try:
         _, meta = read_state_file(checkpoint)
-    except ValueError:
+    except (OSError, ValueError):
         return False
     return meta.get("extra", {}).get("summary", {}).get("run") in (None, run)
 
