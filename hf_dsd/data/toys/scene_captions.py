@@ -91,7 +91,8 @@ def mark_caption(caption: str, scene: Scene) -> list[tuple[str, bool]]:
     """The words of a caption and whether each is wrong of the scene: a number, size, colour, shape or place.
 
     Each is judged by the group of the colour that is said with it; if there is none, the colour is wrong, and the rest
-    is judged by the group that it fits best. The place is judged where there is one group; backgrounds never are. Where no shape is named, every word is wrong.
+    is judged by the group that it fits best. The place is judged where there is one group; backgrounds never are.
+    Where no shape is named, every word is wrong.
     """
     words = caption.split()
     wrong: set[int] = set()
