@@ -1,7 +1,7 @@
 """`hf-dsd demo`: the whole method on sets that the code makes itself, in minutes, without a download.
 
-A demo is a comparison of two arms with one seed: a small model trained dense, sparse, dense, and its equal-budget dense
-control, the same epochs and learning rates without a mask.
+A demo is a comparison of two arms: a small model trained dense, sparse, dense, and its equal-budget dense control, the
+same epochs and learning rates without a mask, which also keeps the model that early stopping would have ended with.
 """
 
 from .captioning import captioning_task

@@ -254,7 +254,7 @@ BOXES = ShapeGroup("square", "purple", "small", 2)
         ("three red circles next to purple squares", ["three"]),
         ("a green circle and two small purple diamonds", ["green", "diamonds"]),
         ("a tiny red square on a dark background", ["tiny", "square"]),
-        ("something in the middle of the picture", []),
+        ("a red picture", ["a", "red", "picture"]),
     ],
     ids=["right", "number", "color and shape", "size and shape", "nothing said"],
 )
@@ -263,6 +263,13 @@ def test_mistakes_of_captions_are_found(caption, wrong):
     marked = mark_caption(caption, scene)
     assert " ".join(word for word, _ in marked) == caption
     assert [word for word, is_wrong in marked if is_wrong] == wrong
+
+
+def test_the_place_of_a_single_group_is_judged():
+    scene = Scene((RED_DISC,), "light", None, "bottom", (0,))
+    said = {"at the bottom": [], "on the left side": ["left"], "in the center": ["center"]}
+    for place, wrong in said.items():
+        assert [word for word, is_wrong in mark_caption(f"a red disc {place}", scene) if is_wrong] == wrong
 
 
 def test_only_slips_are_wrong_in_what_people_write(scenes):

@@ -92,6 +92,7 @@ def mark_caption(caption: str, scene: Scene) -> list[tuple[str, bool]]:
 
     Each is judged by the group of the colour that is said with it; if there is none, the colour is wrong, and the rest
     is judged by the group that it fits best. The place is judged where there is one group; backgrounds never are.
+    Where no shape is named, every word is wrong.
     """
     words = caption.split()
     wrong: set[int] = set()
@@ -108,7 +109,8 @@ def mark_caption(caption: str, scene: Scene) -> list[tuple[str, bool]]:
             own = [group for group in scene.groups if ("color", group.color) in said.values()] or scene.groups
             wrong |= min(({at for at, (name, is_) in said.items() if getattr(g, name) != is_} for g in own), key=len)
             said = {}
-    return [(word, index in wrong) for index, word in enumerate(words)]
+    names = any(_SAID.get(word, ("",))[0] == "shape" for word in words)
+    return [(word, index in wrong or not names) for index, word in enumerate(words)]
 
 
 def _pick(random: np.random.RandomState, words: tuple[str, ...]) -> str:
