@@ -118,7 +118,11 @@ def test_pictures_are_found_in_sub_folders(tmp_path):
             FileNotFoundError,
             "lacks 1 of the 2 pictures of the captions file: x.jpg; check image_dir",
         ),
-        ([f"{n}.png" for n in range(12)], FileNotFoundError, "without 12 of 12: 0.png; .*; 9.png and 2 more; check"),
+        (
+            [f"{n}.png" for n in range(12)],
+            FileNotFoundError,
+            "lacks 12 of the 12 pictures of the captions file: 0.png; .*; 9.png and 2 more; check",
+        ),
         (["3.jpg"], ValueError, "'3.jpg' must be one picture of image_dir, got .*a/3.jpg, .*b/3.jpg; name its folder"),
         (["c/3.jpg"], FileNotFoundError, "lacks 1 of the 1 pictures of the captions file: c/3.jpg"),
         (["2.jpg", "a/2.jpg"], ValueError, "two names must not be one picture, got '2.jpg' and 'a/2.jpg'"),

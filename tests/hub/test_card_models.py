@@ -33,6 +33,12 @@ SAID = {
         "an428-fvap-b.flac": "on twer egh eight thirteen",
         "cen5-miry-b.flac": "p i t t s b u r g h",
     },
+    "deepspeech-an4": {
+        "an391-mjwl-b.flac": "enter two nine eight one",
+        "an407-fcaw-b.flac": "er ase c qr qr s seven",
+        "an428-fvap-b.flac": "ente eight thipreen",
+        "cen5-miry-b.flac": "p i t t s b u r g h",
+    },
     "neuraltalk-flickr8k": {
         "astronaut.jpg": "a man in a red shirt is playing a game",
         "camera.jpg": "a man and a woman in a blue shirt and a blue shirt and a blue shirt",
@@ -42,7 +48,7 @@ SAID = {
 }
 SPEECH, CAPTIONER = [name for name in SAID if "an4" in name], "neuraltalk-flickr8k"
 # Wrong words among the four recordings' 24.
-ERRORS = {"deepspeech2-an4": 3}
+ERRORS = {"deepspeech2-an4": 3, "deepspeech-an4": 7}
 
 # `python -I -S` reads neither PYTHONPATH nor .pth files, of which an editable install of ours is one.
 WITHOUT_PACKAGE = """
