@@ -137,7 +137,8 @@ def progress(folder: Path) -> float:
     for _, state in written_checkpoints(folder):
         steps: list[Any] = [state.get("global_step"), state.get("max_steps")]
         if all(map(is_count, steps)):
-            return float(steps[0]) / max(steps[1], 1)
+            done: float = steps[0] / max(steps[1], 1)
+            return done
     return 0.0
 
 
