@@ -211,7 +211,7 @@ def _sensitivity(out: Path, case: Case) -> str:
 
 
 def _trainer(out: Path) -> Any:
-    return make_trainer(parse([*OPTIONS, "--output_dir", str(out / RUN)])[1])
+    return make_trainer(parse([*OPTIONS, "--seed", "1", "--output_dir", str(out / RUN)])[1])
 
 
 def _weights(trainer: Any) -> str:

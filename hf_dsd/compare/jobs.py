@@ -17,7 +17,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hf_dsd.files import read_json, write_json
 from hf_dsd.runs.checkpoints import first_whole, written_checkpoints
-from hf_dsd.runs.folder import SUMMARY_FILE_NAME, checkpoints_of, kept_checkpoint
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, checkpoints_in, kept_checkpoint
 from hf_dsd.runs.json_checks import is_count
 
 try:
@@ -94,7 +94,7 @@ class Job:
         with what was written, and what is damaged is passed over with a warning.
         """
         shared = first_whole(self._kept())
-        own = first_whole(found := checkpoints_of(self.folder))
+        own = first_whole(found := checkpoints_in(self.folder)[::-1])
         checkpoint = shared if own is None else own
         if found and own is None:
             logger.warning("%s has no whole checkpoint: begins again from %s", self.folder, shared or "its first step")
@@ -134,9 +134,12 @@ def read_status(out: Path, seed: int, arm: str) -> dict[str, Any]:
 
 def progress(folder: Path) -> float:
     """Fraction of its optimizer steps that a run has done, by its last checkpoint; 0 without one."""
-    found = ((state.get("global_step", ""), state.get("max_steps", "")) for _, state in written_checkpoints(folder))
-    done, planned = next(((one, all_) for one, all_ in found if is_count(one) and is_count(all_)), (0, 0))
-    return float(done / planned) if planned else 0.0
+    for _, state in written_checkpoints(folder):
+        steps: list[Any] = [state.get("global_step"), state.get("max_steps")]
+        if all(map(is_count, steps)):
+            done: float = steps[0] / max(steps[1], 1)
+            return done
+    return 0.0
 
 
 def remove_runs(out: Path, arm: str) -> None:

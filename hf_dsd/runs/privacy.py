@@ -127,7 +127,9 @@ def _is_harmless(name: str, value: Any) -> bool:
     if text in {"", "true", "false", "none", "null"}:
         return True
     if name.endswith(_LOGINS):
-        return re.fullmatch(r"[^\s/:@]+:[^\s/]+", text) is None
+        return re.fullmatch(r"[^\s/:@]+:[^\s/]+", text) is None or (
+            name.endswith("proxy") and re.fullmatch(r"[\w.-]+:\d{1,5}", text) is not None
+        )
     if name.lower().endswith(("_id", "-id", "tokens", "keys")) or name in _SHORT:
         return re.fullmatch(r"-?\d{1,7}(\.\d+)?", text) is not None or (name == "-u" and ":" not in text)
     return isinstance(value, float) and 0 <= value <= 1  # a sparsity: {"attention.key": 0.5}
