@@ -4,10 +4,34 @@ import glob
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator
+import stat
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+
+def parse_json(text: str) -> Any:
+    """The value of a JSON text, whoever wrote it.
+
+    Raises:
+        ValueError: If it is no JSON, is nested too deeply, has a key twice (Python would take the last) or an integer
+            of more than 300 digits, which no float can hold.
+    """
+    try:
+        return json.loads(text, parse_int=_integer, object_pairs_hook=without_repeats)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+
+
+def without_repeats(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """A dictionary of pairs whose keys must differ, or a ValueError."""
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {key!r} appears twice: give it once")
+        found[key] = value
+    return found
 
 
 def read_json_object(path: Path) -> dict[str, Any]:
@@ -15,15 +39,15 @@ def read_json_object(path: Path) -> dict[str, Any]:
 
     Raises:
         FileNotFoundError: If there is no file.
-        ValueError: If it cannot be read, is cut off, is no UTF-8, is nested too deeply, or holds something else; the
-            message says what is wrong, not where: the caller knows the remedy.
+        ValueError: If it cannot be read, is no UTF-8, no JSON (see `parse_json`), or holds something else; the message
+            says what is wrong, not where: the caller knows the remedy.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"), parse_int=_integer)
+        if stat.S_ISFIFO(path.stat().st_mode):  # reading would wait for who writes
+            raise ValueError("it is a pipe")
+        content = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise
-    except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
     except (OSError, ValueError) as error:  # no permission, a folder; no UTF-8, no JSON, a number of 5,000 digits
         raise ValueError(f"{type(error).__name__}: {error}") from error
     if not isinstance(content, dict):

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from io import StringIO
@@ -14,6 +14,7 @@ from accelerate import init_empty_weights
 from rich.console import Console
 from torch import nn
 from transformers import AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers.conversion_mapping import get_model_conversion_mapping
 from transformers.utils import CONFIG_NAME
 
 from . import models
@@ -21,6 +22,7 @@ from .engine.schedule import check_sparsity
 from .engine.targets import Target, plan_targets
 from .models.read_config import UNUSABLE, read_config
 from .models.remote_code import MODELS
+from .runs.weights import stored_shapes
 
 _SUMMED = (
     "bias or vector",
@@ -198,11 +200,12 @@ def build_without_weights(name_or_path: str) -> PreTrainedModel:
     """The model of a configuration, with every parameter's shape and none of its memory.
 
     Args:
-        name_or_path: A folder with a `config.json`, or a name on the Hub; only the configuration is read.
+        name_or_path: A folder with a `config.json`, or a name on the Hub; only the configuration is read, and the
+            names and shapes of weights that lie beside it, which must be the configuration's.
 
     Raises:
         OSError: If there is no configuration.
-        ValueError: If the configuration's model type is unknown, or it is damaged.
+        ValueError: If the configuration's model type is unknown, or it is damaged or another model's.
     """
     try:
         model = _build(read_config(name_or_path))
@@ -214,6 +217,7 @@ def build_without_weights(name_or_path: str) -> PreTrainedModel:
         raise ValueError(
             f"{path / CONFIG_NAME} makes no model ({type(error).__name__}: {first}): restore it, or give another folder"
         ) from error
+    _check_weights_beside(Path(name_or_path), model)
     # A rule may ask for a dtype, never for a value: one zero, repeated by strides of 0, stands for every weight.
     stand_ins: dict[int, nn.Parameter] = {}
     for module in model.modules():
@@ -222,6 +226,35 @@ def build_without_weights(name_or_path: str) -> PreTrainedModel:
             stand_in = stand_ins.setdefault(id(parameter), nn.Parameter(zero, parameter.requires_grad))
             module.register_parameter(name, stand_in)
     return model
+
+
+def _check_weights_beside(folder: Path, model: PreTrainedModel) -> None:
+    """Refuses a configuration beside weights of another width or depth.
+
+    What is called the same must have the same shape, and as many layers must have it. A name alone proves nothing: many
+    a file has names of a former release, a head more or a head less. An architecture whose names or layouts
+    transformers converts is not judged.
+    """
+    shapes = {} if get_model_conversion_mapping(model, add_legacy=False) else stored_shapes(folder)
+    own = {name: tuple(held.shape) for name, held in model.state_dict().items() if isinstance(held, torch.Tensor)}
+    wrong = [f"{name} is {shape}, {own[name]} by it" for name, shape in shapes.items() if own.get(name, shape) != shape]
+    tied = {_layer(name) for name in own.keys() - dict(model.named_parameters()).keys()}
+    depths = Counter(map(_layer, shapes)), Counter(map(_layer, own))
+    wrong += [
+        f"{name} is there {depths[0][name]} times, {depths[1][name]} by it"
+        for name in sorted(depths[0].keys() & depths[1].keys() - tied)
+        if "*" in name and depths[0][name] != depths[1][name]
+    ]
+    if wrong:
+        raise ValueError(
+            f"{folder / CONFIG_NAME} is not the one of the weights beside it ({wrong[0]}): restore it, or give another "
+            "folder"
+        )
+
+
+def _layer(name: str) -> str:
+    """A parameter's name without its layer's number."""
+    return re.sub(r"\.\d+\.", ".*.", name)
 
 
 def _build(config: PreTrainedConfig) -> PreTrainedModel:

@@ -20,6 +20,7 @@ from killed_runs import content, start
 from root_rights import give_up_roots_rights
 
 from hf_dsd.cli import app
+from hf_dsd.runs.folder import SCORE_FILE
 from hf_dsd.sensitivity import measure_run_sensitivity
 
 RUN = "seed-1/dsd"
@@ -137,7 +138,13 @@ class Case(NamedTuple):
         return self.damage in JSON | FILES and "place" not in self.damage
 
     def is_outside(self, command: str) -> bool:
-        """True if a command that is given the run's folder has no business with the file: it is the comparison's."""
+        """True if a command that is given the run's folder has no business with the file: it is the comparison's.
+
+        So is it with `inspect` of a phase's folder that is another model's, weights and configuration alike: it is
+        asked what that folder holds, and says so.
+        """
+        if command == "inspect" and self.damage == "other model's" and self.path.endswith(self.phase):
+            return True
         is_removed = command.startswith("resume") and re.search(r"checkpoint-[456]", self.path) is not None
         return is_removed or (
             command not in ("collect", "card", "publish", "report") and not self.path.startswith(f"{RUN}/")
@@ -204,7 +211,7 @@ def _sensitivity(out: Path, case: Case) -> str:
 
 
 def _trainer(out: Path) -> Any:
-    return make_trainer(parse([*OPTIONS, "--output_dir", str(out / RUN)])[1])
+    return make_trainer(parse([*OPTIONS, "--seed", "1", "--output_dir", str(out / RUN)])[1])
 
 
 def _weights(trainer: Any) -> str:
@@ -297,6 +304,8 @@ def judge(case: Case, found: Outcome, right: Outcome, page: str = "") -> str:
     """
     path = Path(case.path)
     names = [path.name, *(part for part in path.parts if re.match("phase-|checkpoint-", part))]
+    if score := SCORE_FILE.fullmatch(path.name):  # how a table calls scores that are not there
+        names.append(f"{score['phase']} on its {score['split']} split")
     if found.code == 0:
         if found.made == right.made:
             return "right"

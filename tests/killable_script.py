@@ -63,8 +63,10 @@ def parse(words: Sequence[str]) -> tuple[ScriptArguments, DSDTrainingArguments]:
 def make_trainer(args: DSDTrainingArguments, width: int = 8) -> DSDTrainer:
     """The trainer of the script; the model is the same for the same seed."""
     set_seed(args.seed)
-    ends = {"bos_token_id": 0, "eos_token_id": 0}
-    model = GPT2LMHeadModel(GPT2Config(vocab_size=11, n_positions=8, n_embd=width, n_layer=1, n_head=2, **ends))
+    fixed: dict[str, Any] = {"bos_token_id": 0, "eos_token_id": 0}
+    # After an evaluation a resumed run draws other dropout than the unbroken one, as with the plain Trainer.
+    fixed |= {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+    model = GPT2LMHeadModel(GPT2Config(vocab_size=11, n_positions=8, n_embd=width, n_layer=1, n_head=2, **fixed))
     rows = language_rows(8)
     return DSDTrainer(model, args, train_dataset=rows, eval_dataset=rows[:4])
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hf_dsd.files import folder_written_whole, write_json
+from hf_dsd.files import folder_written_whole, read_json, write_json
 
 
 def test_a_writer_removes_what_a_killed_one_left_of_the_same_file(tmp_path: Path) -> None:
@@ -24,6 +24,12 @@ def test_a_writer_removes_what_a_killed_one_left_of_the_same_file(tmp_path: Path
         (tmp_path / name).write_text("{")
     write_json(tmp_path / "a[1].json", {"x": 1})
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted([*kept, "a[1].json"])
+
+
+def test_a_pipe_is_named_and_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.json")
+    with pytest.raises(ValueError, match=r"x\.json is damaged \(.*it is a pipe\): restore it"):
+        read_json(tmp_path / "x.json", "restore it")
 
 
 @pytest.mark.parametrize("target", ["itself", "nowhere", "away", ""])

@@ -148,6 +148,32 @@ def test_a_runs_folder_names_its_models(tmp_path: Path) -> None:
         build_without_weights(str(tmp_path))
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"n_embd": 16}, r"transformer\.h\.0\.attn\.c_attn\.bias is \(24,\), \(48,\) by it"),
+        ({"n_layer": 3}, r"transformer\.h\.\*\.attn\.c_attn\.bias is there 2 times, 3 by it"),
+        ({"n_layer": 1}, r"transformer\.h\.\*\.attn\.c_attn\.bias is there 2 times, 1 by it"),
+    ],
+    ids=["wider", "deeper", "less deep"],
+)
+def test_a_configuration_of_another_model_than_the_weights_is_refused(tmp_path: Path, change, message) -> None:
+    sizes = {"n_layer": 2, "n_embd": 8, "n_head": 2, "vocab_size": 11, "n_positions": 6}
+    GPT2LMHeadModel(GPT2Config(**sizes)).save_pretrained(tmp_path)
+    weights = inspect_model(build_without_weights(str(tmp_path))).weights
+    GPT2Config(**sizes | change, architectures=["GPT2LMHeadModel"]).save_pretrained(tmp_path)
+    with pytest.raises(ValueError, match=rf"config\.json is not the one of the weights beside it \({message}\): resto"):
+        build_without_weights(str(tmp_path))
+    (tmp_path / "model.safetensors").write_bytes(b"x")  # what cannot be read cannot tell
+    assert inspect_model(build_without_weights(str(tmp_path))).weights != weights
+
+
+def test_a_file_in_the_place_of_a_models_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "phase-1-sparse").write_text("x")
+    with pytest.raises(ValueError, match=r"phase-1-sparse is a file, not a model's folder: give a folder that save_"):
+        build_without_weights(str(tmp_path / "phase-1-sparse"))
+
+
 def test_bad_input_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"^sparsity must be a fraction in \[0, 1\), got 30; write 0\.3 for 30 %$"):
         inspect_model(torch.nn.Linear(2, 2), 30)

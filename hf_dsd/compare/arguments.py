@@ -1,7 +1,10 @@
 """Arguments of a training script: fields as a command line, and back."""
 
+from argparse import ArgumentTypeError
 from collections.abc import Mapping, Sequence
 from typing import Any
+
+from transformers.hf_argparser import string_to_bool
 
 
 def as_arguments(options: Mapping[str, Any]) -> list[str]:
@@ -27,9 +30,16 @@ def parse_options(arguments: Sequence[str]) -> dict[str, list[str]]:
 
 
 def is_on(options: Mapping[str, Any], name: str) -> bool:
-    """True if an option is given, and as true: by itself, or with a word that `HfArgumentParser` takes for that."""
+    """True if an option is given, and as true: by itself, or with a word that `HfArgumentParser` takes for that.
+
+    Raises:
+        ValueError: For a word that it would refuse.
+    """
     words = as_arguments({name: options[name]})[1:] if name in options else ["false"]
-    return not words or words[0].lower() in ("yes", "true", "t", "y", "1")
+    try:
+        return not words or bool(string_to_bool(words[0]))
+    except ArgumentTypeError as error:
+        raise ValueError(f"{name} must be true or false, got {words[0]!r}: write --{name} true") from error
 
 
 def _plain(value: Any) -> str:

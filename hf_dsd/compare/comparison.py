@@ -1,16 +1,19 @@
 """`comparison.json`: one recipe, several arms and seeds, and what can honestly be said about them."""
 
+import json
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
-from typing import Any
+from typing import Any, get_type_hints
 
 from hf_dsd.files import read_json, write_json
 from hf_dsd.runs.folder import seeds_in
+from hf_dsd.runs.json_checks import fits
 from hf_dsd.runs.run import Run
+from hf_dsd.runs.scores import check_scores
 
 from .arguments import as_arguments
 from .arms import BASELINE, arm_label, trained_by
@@ -210,12 +213,16 @@ class Comparison:
             return cls.from_folder(out, runs=runs), f"{note}; {again} writes the file anew"
         if stored is None:
             return cls.from_folder(out, runs=runs), ""
+        if not seeds_in(out):
+            return stored, ""
         names = arms_in(out, read_recipe(out))
         results = run_results(out, runs, names, stored.baseline, stored.split, stored.metric)
-        changed = sorted({(arm, seed) for arm, seed, *_ in _reached(stored.runs) ^ _reached(results)})
-        if not seeds_in(out) or not changed:
+        changed = sorted({f"{arm}, seed {seed}" for arm, seed, *_ in _reached(stored.runs) ^ _reached(results)})
+        if not changed and not any(result.status == "finished" for result in results):
             return stored, ""
-        return cls._of_results(out, results, stored.greater_is_better, stored.baseline), _outdated(stored, out, changed)
+        now = cls._of_results(out, results, stored.greater_is_better, stored.baseline)
+        changed = changed or [name for name in now.arms if _told(now, name) != _told(stored, name)]
+        return (now, _outdated(stored, out, changed)) if changed else (stored, "")
 
     def write(self, folder: str | os.PathLike[str]) -> Path:
         """Writes `comparison.json` into `folder`, atomically, and returns its path."""
@@ -270,7 +277,7 @@ class Comparison:
         """
         path = Path(folder) / COMPARISON_FILE_NAME
         command = f"by `hf-dsd compare --collect --out {folder}`"
-        content = read_json(path, f"make it anew {command}")
+        content = read_json(path, f"make it anew {command}", _check)
         if content is None:
             raise FileNotFoundError(f"{path} is missing: make it {command}")
         try:
@@ -290,7 +297,7 @@ class Comparison:
             ValueError: If a newer version of hf_dsd wrote it.
         """
         version = content["version"]
-        if version not in range(1, _FORMAT + 1):
+        if type(version) is not int or version not in range(1, _FORMAT + 1):
             raise ValueError(
                 f"{source} has format version {version}, this hf_dsd reads up to {_FORMAT}: upgrade hf-dsd"
             )
@@ -317,13 +324,43 @@ def _judged_anew(content: Mapping[str, Any], runs: Sequence[RunResult]) -> dict[
     return {"runs": runs, "differences": differences, "verdict": verdict}
 
 
-def _reached(runs: Iterable[RunResult]) -> set[tuple[str, int, str, float]]:
+def _check(content: Mapping[str, Any]) -> None:
+    """Every value must have its type; an older version's differences and verdict are not read."""
+    hints, is_old = get_type_hints(Comparison), content.get("version") != _FORMAT
+    for key, value in content.items():
+        if not (is_old and key in ("differences", "verdict")) and not fits(value, hints.get(key, Any)):
+            raise ValueError(f"its {key!r} is not as hf_dsd writes it")
+    for run in content.get("runs", ()):
+        check_scores(run.get("scores") or {})
+
+
+def _reached(runs: Iterable[RunResult]) -> set[tuple[str, int, str, str]]:
     """What tells whether a stored result is of this run; runs that have failed or not finished do not count."""
-    return {(run.arm, run.seed, run.folder, run.value) for run in runs if run.value is not None}
+    return {
+        (run.arm, run.seed, run.folder, json.dumps([run.value, run.ci, run.scores, run.loss], sort_keys=True))
+        for run in runs
+        if run.value is not None
+    }
 
 
-def _outdated(stored: Comparison, out: Path, changed: Iterable[tuple[str, int]]) -> str:
-    runs = "; ".join(f"{arm}, seed {seed}" for arm, seed in changed)
+def _told(comparison: Comparison, arm: str) -> list[Any]:
+    """The numbers that a comparison has of an arm, as far as another version of SciPy finds the same."""
+    summary = comparison.arms.get(arm)
+    numbers = [] if summary is None else [value for value in asdict(summary).values() if not isinstance(value, str)]
+    differences = [list(asdict(one).values()) for one in comparison.differences if one.arm == arm]
+    return [_rounded(one) for one in (numbers, differences, comparison.verdict and asdict(comparison.verdict))]
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _rounded(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_rounded(item) for item in value]
+    return float(f"{value:.9g}") if isinstance(value, float) else value
+
+
+def _outdated(stored: Comparison, out: Path, changed: Iterable[str]) -> str:
+    runs = "; ".join(changed)
     words = ["hf-dsd", "compare", "--collect", "--out", str(out), "--split", stored.split, "--metric", stored.metric]
     return (
         f"{COMPARISON_FILE_NAME} does not say what {runs} reached: the table is computed from the runs that are here; "

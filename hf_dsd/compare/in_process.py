@@ -119,12 +119,9 @@ def _attempt(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], ob
 
 
 def _train(job: Job, make_trainer: MakeTrainer, score: Callable[[DSDMixin], object] | None) -> None:
-    options = dict(job.options)
-    checkpoint = job.checkpoint()
-    if job.shared_checkpoint() is None:  # this arm trains the first phase for the others
-        options["keep_phase_checkpoints"] = [0]
     from transformers import set_seed  # with half of transformers; a table of runs that are done needs none of it
 
+    checkpoint, options = job.start()
     set_seed(job.seed)
     trainer = make_trainer(options, str(job.folder), job.seed)
     ignored = [name for name, value in options.items() if not _arrived(trainer.args, name, value)]

@@ -1,5 +1,6 @@
 """The runs of a comparison as jobs: which have finished, where one goes on, and one sitting that does the others."""
 
+import logging
 import os
 import shutil
 import time
@@ -14,15 +15,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json, write_json
-from hf_dsd.runs.checkpoints import read_trainer_state
-from hf_dsd.runs.folder import SUMMARY_FILE_NAME, kept_checkpoint
+from hf_dsd.runs.checkpoints import first_whole, written_checkpoints
+from hf_dsd.runs.folder import SUMMARY_FILE_NAME, checkpoints_in, kept_checkpoint
+from hf_dsd.runs.json_checks import is_count
 
 try:
     import fcntl
 except ImportError:  # Windows: no lock
     fcntl = None  # type: ignore[assignment]
+
+logger = logging.getLogger(__name__)
 
 _FIRST_PHASE = "phase-0-dense"
 
@@ -83,16 +86,31 @@ class Job:
         _status_file(self.out, self.seed, self.arm).unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def checkpoint(self) -> Path | None:
-        """Where the run goes on: its own last whole checkpoint, else the end of the seed's first phase; None: anew."""
-        own = last_checkpoint(self.folder)
-        return own if own is not None else self.shared_checkpoint()
+    def start(self) -> tuple[Path | None, dict[str, Any]]:
+        """The checkpoint that the run goes on from, None: anew, and the options that it trains with.
 
-    def shared_checkpoint(self) -> Path | None:
-        """The end of the first dense phase, as whichever arm that shares it trained it with this seed and kept it."""
-        names = dict.fromkeys((self.arm, *self.donors))
-        kept = [kept_checkpoint(self.folder.with_name(name), _FIRST_PHASE) for name in names]
-        return next((path for path in kept if _is_whole(path)), None)
+        It is the run's own last whole one, else the end of the first dense phase, as whichever arm that shares it
+        trained it with this seed and kept it; without one, this run keeps it for the others. Every file is compared
+        with what was written, and what is damaged is passed over with a warning.
+        """
+        shared = first_whole(self._kept())
+        own = first_whole(found := checkpoints_in(self.folder)[::-1])
+        checkpoint = shared if own is None else own
+        if found and own is None:
+            logger.warning("%s has no whole checkpoint: begins again from %s", self.folder, shared or "its first step")
+        return checkpoint, dict(self.options) if shared else {**self.options, "keep_phase_checkpoints": [0]}
+
+    def has_start(self) -> bool:
+        """True if there seems to be a checkpoint to go on from; a glance, several times a second."""
+        return bool(self._kept()) or any(written_checkpoints(self.folder))
+
+    def _kept(self) -> list[Path]:
+        """The ends of the first dense phase that are there, of the arms that share it."""
+        kept = [
+            kept_checkpoint(self.folder.with_name(name), _FIRST_PHASE)
+            for name in dict.fromkeys((self.arm, *self.donors))
+        ]
+        return [path for path in kept if path.is_dir()]
 
 
 def _status_file(out: Path, seed: int, arm: str) -> Path:
@@ -114,23 +132,14 @@ def read_status(out: Path, seed: int, arm: str) -> dict[str, Any]:
     return status
 
 
-def last_checkpoint(folder: Path) -> Path | None:
-    """The last checkpoint that was written to its end."""
-    found = [path for path in folder.glob("checkpoint-*") if path.name.rpartition("-")[2].isdigit()]
-    found.sort(key=lambda path: int(path.name.rpartition("-")[2]), reverse=True)
-    return next((path for path in found if _is_whole(path)), None)
-
-
 def progress(folder: Path) -> float:
     """Fraction of its optimizer steps that a run has done, by its last checkpoint; 0 without one."""
-    checkpoint = last_checkpoint(folder)
-    state = None if checkpoint is None else read_trainer_state(checkpoint)
-    return 0.0 if state is None else float(state["global_step"]) / max(int(state["max_steps"]), 1)
-
-
-def _is_whole(checkpoint: Path) -> bool:
-    """The Trainer writes its state last, so a readable one means that the rest is there."""
-    return (checkpoint / STATE_FILE_NAME).is_file() and read_trainer_state(checkpoint) is not None
+    for _, state in written_checkpoints(folder):
+        steps: list[Any] = [state.get("global_step"), state.get("max_steps")]
+        if all(map(is_count, steps)):
+            done: float = steps[0] / max(steps[1], 1)
+            return done
+    return 0.0
 
 
 def remove_runs(out: Path, arm: str) -> None:
@@ -213,7 +222,7 @@ def run_jobs(
 def _can_begin(job: Job, at_work: Iterable[Job]) -> bool:
     """False while a run at work is about to leave the first phase that this one would otherwise train again."""
     rivals = [other for other in at_work if other.seed == job.seed and other.arm in job.donors]
-    return not rivals or job.checkpoint() is not None
+    return not rivals or job.has_start()
 
 
 class RunProgress:

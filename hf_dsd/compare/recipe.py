@@ -27,6 +27,11 @@ RECIPE_FILE_NAME = "recipe.json"
 _REMEDY = "restore it, or remove it, and compare by --collect, or train anew by --force"
 
 
+def is_comparison(out: Path) -> bool:
+    """True if a folder has a comparison's recipe or result, whether or not it can be read."""
+    return any(os.path.lexists(out / name) for name in (RECIPE_FILE_NAME, COMPARISON_FILE_NAME))
+
+
 def _is_texts(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(text, str) for text in value)
 

@@ -137,10 +137,8 @@ class ScriptRuns:
             launch += ["--num_processes", str(self.num_processes)]
         if self.at_once > 1:
             launch += ["--main_process_port", "0"]  # a free one: all would listen at the same
-        own: dict[str, Any] = {**self._saving(), **job.options, "output_dir": job.folder, "seed": job.seed}
-        checkpoint = job.checkpoint()
-        if job.shared_checkpoint() is None:  # this arm trains the first phase for the others
-            own["keep_phase_checkpoints"] = [0]
+        checkpoint, options = job.start()
+        own: dict[str, Any] = {**self._saving(), **options, "output_dir": job.folder, "seed": job.seed}
         if checkpoint is not None:
             own["resume_from_checkpoint"] = checkpoint
         return [*launch, *self.script, *as_arguments(own)]

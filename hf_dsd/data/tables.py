@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from hf_dsd.files import parse_json
+
 
 def read_text(path: Path) -> str:
     """A UTF-8 file, with or without a byte order mark.
@@ -194,22 +196,12 @@ class _NotJSONError(ValueError):
 
 def _parse(text: str) -> Any:
     try:
-        content = json.loads(text, object_pairs_hook=_unique_keys)
+        content = parse_json(text)
         if "\\u" in text:  # an escaped half of a surrogate pair is a str that nothing can encode
             json.dumps(content, ensure_ascii=False).encode()
-    except RecursionError as error:
-        raise _NotJSONError("it is nested too deeply") from error
-    except ValueError as error:  # no JSON, a number of 5,000 digits, a lone surrogate
+    except ValueError as error:  # no JSON, a lone surrogate
         raise _NotJSONError(str(error)) from error
     return content
-
-
-def _unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    row = dict(pairs)
-    if len(row) < len(pairs):
-        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
-        raise ValueError(f"the key {twice!r} appears twice")
-    return row
 
 
 def _short(path: Path) -> str:

@@ -91,7 +91,7 @@ def earlier_branches(run: Run) -> dict[str, str]:
         counts[kind] += 1
         names[phase_name(planned)] = kind if counts[kind] == 1 else f"{kind}-{counts[kind]}"
     names |= {f"{phase_name(last)}-{kind}": kind for kind in run.summary.get("weight_averages", ())}
-    models = run.finished_models
+    models = set(run.finished_models) - set(run.lost_models)
     return {phase: name for phase, name in names.items() if phase in models}
 
 

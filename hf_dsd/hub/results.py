@@ -11,7 +11,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from huggingface_hub.utils import validate_repo_id
 
 from hf_dsd.compare import Comparison
-from hf_dsd.compare.recipe import COMPARISON_FILE_NAME
+from hf_dsd.compare.recipe import is_comparison
 from hf_dsd.compare.run_results import read_runs
 from hf_dsd.files import read_json, write_json
 from hf_dsd.report.report_folder import FIGURE_FILES
@@ -101,8 +101,8 @@ class Results:
             words: What a person says.
             repo_id: Where the model will be published, `user/name`.
             comparison: Folder of a comparison with the run in it. None takes the folder that holds the run as
-                `seed-S/ARM` and a comparison.json; without one the card says that no control was run. One without a run
-                is a FileNotFoundError, one whose run of this arm and seed is another one a ValueError.
+                `seed-S/ARM`, if it is a comparison's; without one the card says that no control was run. One without a
+                run is a FileNotFoundError, one whose run of this arm and seed is another one a ValueError.
         """
         phase = run.last_phase
         results = cls(
@@ -117,7 +117,7 @@ class Results:
             words=words or Words(),
         )
         place = run.place
-        if comparison is None and place is not None and (place.out / COMPARISON_FILE_NAME).is_file():
+        if comparison is None and place is not None and is_comparison(place.out):
             comparison = place.out
         if comparison is None:
             return results

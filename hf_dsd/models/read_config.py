@@ -1,5 +1,6 @@
 """The configuration of the model that a user names, or what is there instead."""
 
+import os
 from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
@@ -24,9 +25,14 @@ def read_config(name_or_path: str | Path) -> PreTrainedConfig:
 
     Raises:
         OSError: If there is no configuration; says which models a run's folder holds.
-        ValueError: If the configuration's model type is unknown.
+        ValueError: If the configuration's model type is unknown, or something else is in the place of a folder.
     """
     folder = Path(name_or_path)
+    if os.path.lexists(folder) and not folder.is_dir() and folder.suffix != ".json":
+        what = "a link to nowhere" if folder.is_symlink() else "a file"
+        raise ValueError(f"{folder} is {what}, not a model's folder: give a folder that save_pretrained has written")
+    if not os.path.lexists(folder) and (folder.is_absolute() or len(folder.parts) > 2):  # the Hub's are user/name
+        raise FileNotFoundError(f"{folder} is not there: give a folder that save_pretrained has written")
     if folder.is_dir() and not (folder / CONFIG_NAME).is_file():
         models = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_NAME}"))
         remedy = f"give one of {', '.join(models)}" if models else "give a folder that save_pretrained has written"

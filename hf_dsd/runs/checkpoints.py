@@ -9,14 +9,14 @@ import logging
 import os
 import shutil
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json_object, write_json
 
-from .folder import CHECKPOINT_PREFIX, TRAINER_STATE_NAME, checkpoints_in
+from .folder import CHECKPOINT_PREFIX, SUMMARY_FILE_NAME, TRAINER_STATE_NAME, checkpoints_in
 from .weights import has_weights
 
 logger = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ _NEEDED = {"optimizer": ["optimizer*", "global_step*"], "scheduler": ["scheduler
 _NEEDED |= {"random state": ["rng_state*"]}
 _OF_A_CHECKPOINT = (TRAINER_STATE_NAME, FILE_LIST_NAME, STATE_FILE_NAME, "optimizer.pt", "scheduler.pt")
 _CHUNK = 1 << 22
+_ASIDE = "damaged-"
 
 
 def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str | os.PathLike[str]) -> str | None:
@@ -43,6 +44,8 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
     for path in Path(output_dir).glob(f"{CHECKPOINT_PREFIX}-[0-9]*"):
         if not path.is_dir():  # the Trainer would fail there, hours later
             raise ValueError(f"{path} is no folder, and the run writes its checkpoints there: remove it")
+    if (Path(output_dir) / SUMMARY_FILE_NAME).is_dir():
+        raise ValueError(f"{output_dir}/{SUMMARY_FILE_NAME} is a folder, and the run writes a file there: remove it")
     if isinstance(asked, str) and asked.lower() in ("true", "false", "none") and not Path(asked).is_dir():
         asked = asked.lower() == "true"
     if asked is True:
@@ -53,23 +56,43 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
     return str(asked)
 
 
-def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
-    """The newest checkpoint of a run that is whole, see `defect`; the others are passed over with a warning.
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step that a checkpoint is named after."""
+    return int(checkpoint.name.rpartition("-")[2])
 
-    transformers' own `get_last_checkpoint` would take them and fail, or worse, train on with what is there. Without
-    one, or without the folder, it raises a FileNotFoundError.
-    """
-    folders = checkpoints_in(Path(output_dir))[::-1]
+
+def written_checkpoints(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Checkpoints that seem whole, newest first, and their states: a glance for a display, no check by `defect`."""
+    found = ((path, read_trainer_state(path)) for path in reversed(checkpoints_in(folder)))
+    return ((path, state) for path, state in found if state is not None)
+
+
+def first_whole(folders: Iterable[Path]) -> Path | None:
+    """The first of some checkpoints that is whole, see `defect`; those before it are passed over with a warning."""
     for folder in folders:
         wrong = defect(folder)
         if wrong is None:
-            return str(folder)
+            return folder
         logger.warning("%s is passed over: %s", folder, wrong)
+    return None
+
+
+def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
+    """The newest checkpoint of a run that is whole; transformers' own `get_last_checkpoint` would take a damaged one.
+
+    It would fail, or worse, train on with what is there.
+
+    Raises:
+        FileNotFoundError: If there is none, or no such folder.
+    """
+    folders = checkpoints_in(Path(output_dir))[::-1]
+    if (found := first_whole(folders)) is not None:
+        return str(found)
     if not folders:
         raise FileNotFoundError(f"{output_dir} holds no checkpoint: train without resume_from_checkpoint")
-    names = [folder.name for folder in folders]
     raise FileNotFoundError(
-        f"no checkpoint in {output_dir} was written to its end, of {names}: train without resume_from_checkpoint"
+        f"no checkpoint in {output_dir} was written to its end, of {[folder.name for folder in folders]}: train "
+        "without resume_from_checkpoint"
     )
 
 
@@ -77,7 +100,13 @@ def check_checkpoint(folder: str | os.PathLike[str]) -> None:
     """Refuses a checkpoint that is not whole: a ValueError names the file and the remedy."""
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"{folder} is no checkpoint: give its folder, or True for the newest one of output_dir")
-    if has_weights(Path(folder)) and not any((Path(folder) / name).exists() for name in _OF_A_CHECKPOINT):
+    try:
+        is_model = has_weights(Path(folder)) and not any((Path(folder) / name).exists() for name in _OF_A_CHECKPOINT)
+    except PermissionError as error:
+        raise ValueError(
+            f"{folder} cannot be read ({error.strerror}): give yourself the right to, or resume from another checkpoint"
+        ) from error
+    if is_model:
         raise ValueError(
             f"{folder} holds a model and is no checkpoint to resume from: start from these weights without "
             "resume_from_checkpoint, if they are trained with a first phase of length 0"
@@ -98,7 +127,7 @@ def defect(checkpoint: Path) -> str | None:
     """
     state = read_trainer_state(checkpoint)
     if state is None:
-        return f"{TRAINER_STATE_NAME} is missing or no JSON object"
+        return f"{TRAINER_STATE_NAME} is missing, cannot be read or is no JSON object"
     step, name = state.get("global_step"), checkpoint.name
     if type(step) is not int or (name.startswith(f"{CHECKPOINT_PREFIX}-") and not name.endswith(f"-{step}")):
         return f"{TRAINER_STATE_NAME} has global_step {step!r}"
@@ -107,7 +136,7 @@ def defect(checkpoint: Path) -> str | None:
     try:
         listed = read_json_object(checkpoint / FILE_LIST_NAME)
         return next(filter(None, (_defect_of(checkpoint / file, entry) for file, entry in listed.items())), None)
-    except (ValueError, TypeError, KeyError) as error:
+    except (OSError, ValueError, TypeError, KeyError) as error:
         return f"{FILE_LIST_NAME}: {error}"
 
 
@@ -116,7 +145,11 @@ def _defect_of(file: Path, entry: dict[str, Any]) -> str | None:
         return f"{file.name} is missing"
     if file.stat().st_size != entry["bytes"]:
         return f"{file.name} has {file.stat().st_size} bytes, {entry['bytes']} were written"
-    return None if _digest(file) == entry["sha256"] else f"{file.name} is not what was written, its digest differs"
+    try:
+        is_same = _digest(file) == entry["sha256"]
+    except OSError as error:
+        return f"{file.name} cannot be read: {error.strerror}"
+    return None if is_same else f"{file.name} is not what was written, its digest differs"
 
 
 def _defect_without_list(checkpoint: Path) -> str | None:
@@ -167,29 +200,36 @@ def remove_litter(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 
 
-def finish_rotation(folder: Path, resumed_from: Path | None, limit: int | None, best: str | None) -> None:
-    """Removes older checkpoints that a killed process had still to remove, and newer ones that are not whole.
+def finish_rotation(folder: Path, step: int, resumed_from: Path | None, limit: int | None, best: str | None) -> None:
+    """Removes older checkpoints that a killed process had still to remove; sets newer ones aside that are not whole.
 
     The run writes the latter anew. Left there, one would count as the newest, and the Trainer, which goes by numbers,
-    would remove the whole ones for it.
+    would remove the whole ones for it. Set aside, it is a person's to look at until the next checkpoint is whole.
 
     Args:
         folder: The run's.
-        resumed_from: The checkpoint that the run goes on from.
+        step: Optimizer steps done when this training begins.
+        resumed_from: The checkpoint that it goes on from.
         limit: `save_total_limit`.
         best: The checkpoint of the best evaluation, which stays.
     """
     from transformers.trainer_utils import rotate_checkpoints  # two seconds, which commands that only read do without
 
-    checkpoints = [path.resolve() for path in checkpoints_in(folder)]
-    if resumed_from is None or resumed_from.resolve() not in checkpoints:
-        return
-    newer = checkpoints[checkpoints.index(resumed_from.resolve()) + 1 :]
+    newer = [path for path in checkpoints_in(folder) if step_of(path) > step]
     for path in newer:
         if defect(path) is not None:
-            shutil.rmtree(path)
-    if not any(path.exists() for path in newer):
+            aside = path.with_name(_ASIDE + path.name)
+            shutil.rmtree(aside, ignore_errors=True)
+            os.replace(path, aside)
+    is_own = resumed_from is not None and resumed_from.parent.resolve() == folder.resolve()
+    if is_own and not any(path.exists() for path in newer):
         rotate_checkpoints(str(folder), limit, best)
+
+
+def remove_set_aside(folder: Path) -> None:
+    """Removes what `finish_rotation` set aside: a whole checkpoint is there instead."""
+    for path in folder.glob(f"{_ASIDE}{CHECKPOINT_PREFIX}-*"):
+        path.unlink() if path.is_symlink() else shutil.rmtree(path, ignore_errors=True)
 
 
 def read_trainer_state(checkpoint: Path) -> dict[str, Any] | None:

@@ -20,7 +20,7 @@ EARLY_FOLDER = "early-stop"
 SCORE_FILE = re.compile(r"(?P<split>[^/\\]+?)_(?P<phase>phase-(?P<index>\d+)-[a-z]+(?:-[a-z]+)?)\.json")
 _CHECKPOINT_FOLDER = re.compile(rf"{CHECKPOINT_PREFIX}-(\d+)")
 _PHASE_FOLDER = re.compile(r"phase-\d+-(dense|sparse)(-[a-z]+)?(-\d+)?")
-_SEED_FOLDER = re.compile(r"seed-(\d+)")
+_SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]*)")  # `seed-01` would be the same seed once more
 
 
 class Place(NamedTuple):

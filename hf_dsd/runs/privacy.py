@@ -6,10 +6,15 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from hf_dsd.files import parse_json
+
 HIDDEN = "***"
 _SECRETS = {"token", "key", "apikey", "password", "passwd", "passphrase", "pwd", "secret", "auth"}
-_SECRETS |= {"credential", "cookie", "bearer", "pat"}
-_ENDINGS = ("token", "apikey", "accesskey", "secretkey", "password", "passwd", "secret", "authorization")
+_SECRETS |= {"credential", "cred", "cookie", "bearer", "pat", "signature", "jwt", "sas", "otp", "pin", "passcode"}
+_SECRETS |= {"psw", "pw", "session"}
+_LOGINS = ("user", "login", "proxy")
+"""Options whose value is a secret if it is a name and a password: `--user me:abc`."""
+_ENDINGS = ("token", "apikey", "accesskey", "secretkey", "password", "passwd", "pwd", "secret", "authorization")
 _OPTIONS = ("hub_token", "push_to_hub_token", "use_auth_token", "auth_token", "access_token", "api_key", "access_key")
 _SHORT = {"-t", "-k", "-p", "-u"}
 _SCHEMES = {"bearer", "basic", "token"}  # of the header `Authorization: Bearer ...`
@@ -18,6 +23,7 @@ _NAME_ALONE = re.compile(r"-{0,2}[A-Za-z][\w.-]*")
 _PAIR = re.compile(
     r"(?<![\w.-])(?P<name>[A-Za-z][\w.-]*)(?P<sep>['\"]?\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&'\"}\])]+)"
 )
+_OPTION_WITHIN = re.compile(r"(?<!\S)(--?[A-Za-z][\w.-]*)(\s+)(?!-)(\S+)")  # of a command line within an argument
 _WORD = re.compile(r"[A-Za-z0-9_+=-]{8,}(?:\.[A-Za-z0-9_-]{8,})*")
 _UUID = re.compile(r"(?i)\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 # Tokens that tell by their beginning whose they are: hf_ (also of organisations and of OAuth), OpenAI, GitHub, GitLab,
@@ -81,7 +87,7 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
             continue
         is_option = re.match(r"--?[A-Za-z]", argument) is not None
         if hidden and not is_option:
-            kept.append(argument if _is_harmless(hidden, argument) else HIDDEN)
+            kept.append(_without_values(argument) if _is_harmless(hidden, argument) else HIDDEN)
             hidden = hidden if hidden.lower().endswith("s") else ""
             hidden = "bearer" if argument.lower() in _SCHEMES else hidden
             continue
@@ -99,7 +105,7 @@ def without_secrets(arguments: Sequence[str]) -> list[str]:
 
 def _is_secret(name: str) -> bool:
     """By its last whole word: `--max_token_length`, `--tokenizer_name` and `--key_frames` decide what a run does."""
-    if name in _SHORT:
+    if name in _SHORT or name.endswith(_LOGINS):
         return True
     plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name.lstrip("-")).lower()
     words = [word for word in re.split(r"[^a-z0-9]+", plain) if word]
@@ -120,6 +126,10 @@ def _is_harmless(name: str, value: Any) -> bool:
     text = str(value).lower()
     if text in {"", "true", "false", "none", "null"}:
         return True
+    if name.endswith(_LOGINS):
+        return re.fullmatch(r"[^\s/:@]+:[^\s/]+", text) is None or (
+            name.endswith("proxy") and re.fullmatch(r"[\w.-]+:\d{1,5}", text) is not None
+        )
     if name.lower().endswith(("_id", "-id", "tokens", "keys")) or name in _SHORT:
         return re.fullmatch(r"-?\d{1,7}(\.\d+)?", text) is not None or (name == "-u" and ":" not in text)
     return isinstance(value, float) and 0 <= value <= 1  # a sparsity: {"attention.key": 0.5}
@@ -129,18 +139,23 @@ def _without_values(text: str) -> str:
     """An argument without what looks like a secret; JSON is looked into, and stays as it is written without any."""
     if text[:1] in ("{", "["):
         try:
-            content = json.loads(text)
-        except (ValueError, RecursionError):
+            content = parse_json(text)
+        except ValueError:  # of a key that appears twice, a dictionary would hide the first value from us
             pass
         else:
             public = _public_json(content)
             return text if public == content else json.dumps(public, ensure_ascii=False)
     text = re.sub(r"^(-[a-z])(\w{8,})$", lambda found: found[1] + _without_values(found[2]), text)
     text = re.sub(r"://[^/\s@]+@", f"://{HIDDEN}@", text)
-    text = re.sub(r"(?<![\w.:/-])[\w.-]+:[^\s/:@]+@(?=[\w-]+\.)", f"{HIDDEN}@", text)
+    text = re.sub(r"(?<![\w.:/-])[\w.-]+:[^\s/:@]+@(?=[\w-]+[.:])", f"{HIDDEN}@", text)
+    text = _OPTION_WITHIN.sub(lambda found: f"{found[1]}{found[2]}{_hidden(found[1], found[3])}", text)
     text = re.sub(r"(?i)\b(bearer)\s+[^\s'\"]+", rf"\1 {HIDDEN}", text)
     text = re.sub(r"(?i)\b((?:proxy-)?authorization|(?:set-)?cookie)(\s*[=:]\s*)[^'\"\n]+", rf"\1\2{HIDDEN}", text)
     return _WORD.sub(lambda found: HIDDEN if _looks_secret(found[0]) else found[0], _PAIR.sub(_public_pair, text))
+
+
+def _hidden(name: str, value: str) -> str:
+    return HIDDEN if _is_secret(name) and not _is_harmless(name, value) else value
 
 
 def _public_json(content: Any, name: str = "") -> Any:

@@ -2,7 +2,7 @@
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 from hf_dsd.engine.mask_file import STATE_FILE_NAME, read_state_file
 from hf_dsd.files import read_json_object
 
-from .checkpoints import read_trainer_state
+from .checkpoints import written_checkpoints
 from .folder import (
     AVERAGES,
     EARLY,
@@ -21,15 +21,15 @@ from .folder import (
     best_folder,
     best_steps,
     check_links,
-    checkpoints_in,
     has_finished,
     phase_name,
     place_of,
+    score_file,
 )
 from .json_checks import is_count, list_of
 from .scores import PhaseScores, read_scores
 from .summary_file import read_summary
-from .weights import DamagedWeightsError, has_weights, open_weights
+from .weights import DamagedWeightsError, WeightFile, has_weights, open_weights
 
 logger = logging.getLogger(__name__)
 
@@ -147,6 +147,15 @@ class Run:
         names = [record["name"] for record in self.phases if record["finished"]]
         return [name for name in names if (self.folder / name).is_dir()]
 
+    @cached_property
+    def lost_models(self) -> list[str]:
+        """Names of the phases that this run has finished and whose models do not lie in its folder; warns of them."""
+        names = [record["name"] for record in self.phases if record["finished"]]
+        lost = [name for name in names if name not in self.finished_phases]
+        for name in lost:
+            logger.warning("%s has no model of %s: restore it, or do without", self.folder, name)
+        return lost
+
     @property
     def finished_models(self) -> list[str]:
         """Names of all models that this run finished: each phase's, and before the last one averages and `early`."""
@@ -200,14 +209,23 @@ class Run:
         """What is wrong with a model's weight files, or "": opened once, safetensors checks their length."""
         if model.folder not in self._damages:
             try:
-                with open_weights(model.folder):
-                    self._damages[model.folder] = ""
+                with open_weights(model.folder) as weights:
+                    self._damages[model.folder] = self._misfit(weights)
             except DamagedWeightsError as error:
                 self._damages[model.folder] = error.reason
             except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:  # weights that fit no such class
                 kind = "" if type(error) is ValueError else f"{type(error).__name__}: "
                 self._damages[model.folder] = f"{kind}{error}"
         return self._damages[model.folder]
+
+    def _misfit(self, weights: WeightFile) -> str:
+        """What shows that weights are another model's than this run's; names of a file's own show nothing."""
+        names = set(weights.names())
+        for parameter in self.summary.get("parameters", ()):
+            name, shape = parameter["name"], tuple(parameter["shape"])
+            if name in names and weights.shape(name) != shape:
+                return f"another model's: {name} is {weights.shape(name)}, the run's is {shape}"
+        return ""
 
     def _model_of(self, planned: Mapping[str, Any]) -> PhaseModel | None:
         name = phase_name(planned)
@@ -241,9 +259,23 @@ class Run:
     @cached_property
     def _scored(self) -> tuple[list[PhaseScores], list[str]]:
         scores, problems = read_scores(self.folder, self.id)
+        problems += self._lost_scores(scores)
         for problem in problems:  # whoever shows the scores, or publishes them, leaves these out
             logger.warning("%s", problem)
         return scores, problems
+
+    def _lost_scores(self, scores: Sequence[PhaseScores]) -> list[str]:
+        """A line for every score file that two phases have and another has not; damaged ones are named elsewhere."""
+        phases = self.finished_phases
+        of_split = {split: [one.phase for one in scores if one.split == split] for split in {s.split for s in scores}}
+        lost = [
+            score_file(self.folder, phase, split).name
+            for split, scored in sorted(of_split.items())
+            for phase in phases
+            if phase not in scored and len(set(scored) & set(phases)) > 1
+        ]
+        files = [name for name in lost if not os.path.lexists(self.folder / name)]
+        return [f"{name} is missing, and other phases have theirs: score that phase, or do without" for name in files]
 
     @property
     def scored(self) -> list[PhaseScores]:
@@ -338,8 +370,7 @@ def _check_identity(folder: Path, summary: Mapping[str, Any], place: Place) -> N
 
 def _newest_checkpoint(folder: Path, run: str | None) -> Path | None:
     """The newest whole checkpoint that is not known to be another run's."""
-    newest_first = reversed(checkpoints_in(folder))
-    return next((path for path in newest_first if read_trainer_state(path) is not None and _is_of(path, run)), None)
+    return next((path for path, _ in written_checkpoints(folder) if _is_of(path, run)), None)
 
 
 def _is_of(checkpoint: Path, run: str | None) -> bool:
@@ -348,7 +379,7 @@ def _is_of(checkpoint: Path, run: str | None) -> bool:
         return True
     try:
         _, meta = read_state_file(checkpoint)
-    except ValueError:
+    except (OSError, ValueError):
         return False
     return meta.get("extra", {}).get("summary", {}).get("run") in (None, run)
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from hf_dsd.files import read_json, write_json
 
-from .folder import SCORE_FILE, score_file
+from .folder import SCORE_FILE, SUMMARY_FILE_NAME, score_file
 from .json_checks import is_flag, is_number, is_text, list_of
 from .summary_file import read_summary
 
@@ -115,10 +115,20 @@ def read_scores(folder: Path, run: str | None) -> tuple[list[PhaseScores], list[
             problems.append(str(error))
             continue
         if found is None:
-            problems.append(f"{name[0]} is of an earlier run in this folder: score this run, or remove the file")
+            problems.append(
+                f"{name[0]} is of another run than {SUMMARY_FILE_NAME}: score this run, remove the file, or restore "
+                "the summary"
+            )
         else:
             scores.append(found)
     return scores, problems
+
+
+def check_scores(scores: Mapping[str, Any]) -> None:
+    """Raises a ValueError for an interval that has not two ends."""
+    for name, value in scores.items():
+        if name.endswith("_ci") and not list_of(is_number, 2)(value):
+            raise ValueError(f"{name!r} must be the two ends of an interval, got {value!r}")
 
 
 def _check(phase: str, split: str, content: Mapping[str, Any]) -> None:
@@ -135,9 +145,7 @@ def _check(phase: str, split: str, content: Mapping[str, Any]) -> None:
         raise ValueError(f"its scores have no number {content['metric']!r}")
     if not is_flag(content["greater_is_better"]) or not is_number(content["loss"]):
         raise ValueError("greater_is_better must be true or false, and loss a number")
-    for name, value in scores.items():
-        if name.endswith("_ci") and not list_of(is_number, 2)(value):
-            raise ValueError(f"{name!r} must be the two ends of an interval, got {value!r}")
+    check_scores(scores)
     if not isinstance(content["examples"], list):
         raise ValueError("its examples are no list")
     for example in content["examples"]:

@@ -6,7 +6,7 @@ A folder is what `save_pretrained` or the Trainer writes: one safetensors file, 
 
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from pickle import PickleError
@@ -74,6 +74,11 @@ class WeightFile:
             # It may well be there under a name of the file's own: to say "no" would leave it out of every figure.
             raise ValueError(f"{self._folder} holds no weights called {name}: {self._excuse}")
         return name in self._tensors
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's, without reading it."""
+        tensor = self._tensors[name]
+        return tuple(tensor.shape if isinstance(tensor, Tensor) else tensor.get_shape())
 
     def read(self, name: str) -> Tensor:
         """One tensor, or a ValueError; in the file's type unless it had to be converted, then in the model's."""
@@ -143,6 +148,18 @@ def read_weights(folder: Path, model: nn.Module) -> dict[str, Tensor]:
             "these weights were saved, or choose a folder of this model"
         )
     return dict(sorted(named.values.items()))
+
+
+def stored_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
+    """Shapes of a folder's weights by their names in the file; only the heads of safetensors files are read.
+
+    Empty where there are none that can be read: who has no need of the weights is not stopped by their damage.
+    """
+    with suppress(ValueError, OSError):
+        if all(file.suffix == ".safetensors" for file in _files(folder)):
+            with _stored(folder) as stored:
+                return {name: tuple(tensor.get_shape()) for name, tensor in stored.items()}
+    return {}
 
 
 def has_weights(folder: Path) -> bool:

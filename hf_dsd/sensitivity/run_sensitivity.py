@@ -1,6 +1,5 @@
 """The sensitivity of a run's model, measured by the trainer that has its data: `sensitivity.json` and its figure."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -13,8 +12,9 @@ from rich.console import Console
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
+from hf_dsd.files import parse_json
 from hf_dsd.runs.metric_names import greater_is_better
-from hf_dsd.runs.run import finished_phases
+from hf_dsd.runs.run import Run, is_run
 from hf_dsd.trainer.loading import kept_weights
 from hf_dsd.trainer.trainer import DSDMixin
 
@@ -47,9 +47,10 @@ class SensitivityOptions:
             ValueError: If it is no JSON object, or names an unknown option.
         """
         try:
-            given = json.loads(text)
-        except json.JSONDecodeError as error:
-            raise ValueError(f'sensitivity must be JSON such as {{}} or {{"tolerance": 0.1}}, got {text!r}') from error
+            given = parse_json(text)
+        except ValueError as error:
+            example = '{} or {"tolerance": 0.1}'
+            raise ValueError(f"sensitivity must be JSON such as {example}, got {text!r:.80} ({error})") from error
         known = {field.name for field in fields(cls)}
         if not isinstance(given, dict) or not given.keys() <= known:
             raise ValueError(f"sensitivity takes {', '.join(sorted(known))}, got {text!r}")
@@ -88,7 +89,7 @@ def measure_run_sensitivity(
     if chosen.examples < 2:
         raise ValueError(f"examples must be at least 2, got {chosen.examples}")
     console = console or Console()
-    phase = chosen.phase or next(iter(finished_phases(trainer.run_folder)), None)
+    phase = chosen.phase or _first_model(trainer.run_folder)
     rows, count = (spread(dataset, chosen.examples), chosen.examples) if chosen.metric == "loss" else (dataset, None)
     total = len(dataset)  # type: ignore[arg-type]
     with _model_of(trainer, phase), quiet(trainer):
@@ -150,6 +151,12 @@ def batch_losses(trainer: DSDMixin, model: torch.nn.Module, batches: Sequence[An
 
 def _rows_in(inputs: Mapping[str, Any]) -> int:
     return next(len(value) for value in inputs.values() if isinstance(value, Tensor) and value.dim())
+
+
+def _first_model(folder: Path) -> str | None:
+    """The phase whose model is the run's first; of one that is lost there is a warning. None without a run."""
+    run = Run.read(folder) if is_run(folder) else None
+    return None if run is None else next((name for name in run.finished_phases if name not in run.lost_models), None)
 
 
 @contextmanager

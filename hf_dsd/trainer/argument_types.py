@@ -4,13 +4,13 @@ A configuration file has types of its own (YAML reads `1e-3` and `"false"` as te
 torch's numbers, and Python accepts anything. What leaves this file is plain Python: the ranges are checked on that.
 """
 
-import json
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from hf_dsd.engine.numbers import as_list, as_number, as_scalar
 from hf_dsd.engine.targets import check_overrides
+from hf_dsd.files import parse_json
 
 
 class _WrongType(Exception):
@@ -90,17 +90,9 @@ def _fractions_by_pattern(value: Any) -> dict[str, float]:
 
 def _parse_json(text: str) -> Any:
     try:
-        return json.loads(text, object_pairs_hook=_without_repeats)
-    except (json.JSONDecodeError, RecursionError) as error:
-        raise _WrongType(text, f"it is no JSON such as '{{\"lstm\": 0.5}}' ({error})") from error
-
-
-def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names = [name for name, _ in pairs]
-    repeated = next((name for name in names if names.count(name) > 1), None)
-    if repeated is not None:
-        raise _WrongType(repeated, "give every pattern once")
-    return dict(pairs)
+        return parse_json(text)
+    except ValueError as error:
+        raise _WrongType(text, f"write JSON such as '{{\"lstm\": 0.5}}' ({error})") from error
 
 
 _PER_PHASE = "write one number per phase, such as [10, 10, 10]"

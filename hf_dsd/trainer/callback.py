@@ -5,7 +5,7 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
-from hf_dsd.runs.checkpoints import finish_rotation, remove_litter, seal
+from hf_dsd.runs.checkpoints import finish_rotation, remove_litter, remove_set_aside, seal
 
 from .lifecycle import Lifecycle
 
@@ -30,7 +30,8 @@ class DSDCallback(TrainerCallback):
         if args.should_save:
             folder, resumed_from = self._life.host.folder, self._trainer.resumed_from
             remove_litter(folder)
-            finish_rotation(folder, resumed_from, args.save_total_limit, state.best_model_checkpoint)
+            step, limit, best = state.global_step, args.save_total_limit, state.best_model_checkpoint
+            finish_rotation(folder, step, resumed_from, limit, best)
         self._life.begin(state.global_step, self._trainer.resumed_from)
         self.follow_schedule(args, state, control)
 
@@ -77,6 +78,7 @@ class DSDCallback(TrainerCallback):
         folder = self._life.host.folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
         if args.should_save and not args.save_only_model:
             seal(folder)
+            remove_set_aside(folder.parent)
         self._life.keep_checkpoint(state.global_step, folder)
 
     def on_train_end(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:

@@ -17,6 +17,7 @@ from hf_dsd.engine.dsd import DSD
 from hf_dsd.engine.optimizer_state import forget_optimizer_state_
 from hf_dsd.engine.schedule import Phase
 from hf_dsd.files import copy_folder_whole, folder_written_whole
+from hf_dsd.runs.checkpoints import defect
 from hf_dsd.runs.folder import best_folder, has_finished, kept_checkpoint
 
 from .early_stop import EarlyStop
@@ -116,7 +117,7 @@ class Lifecycle:
         if resumed_from is None or resumed_from.parent.resolve() != self.host.folder.resolve():
             return
         ended = self.engine.phase is not None and self.engine.phase.end == step
-        if ended and self.keeps_checkpoint and not self._kept_folder.exists():
+        if ended and self.keeps_checkpoint and defect(self._kept_folder) is not None:
             self.keep_checkpoint(step, resumed_from)
 
     def begin_step(self, step: int) -> bool:

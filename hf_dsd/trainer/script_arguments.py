@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 import yaml
 from transformers import HfArgumentParser
 
+from hf_dsd.files import parse_json, without_repeats
+
 RECIPE_SUFFIXES = (".yaml", ".yml", ".json")
 
 
@@ -23,7 +25,7 @@ class _Loader(yaml.SafeLoader):
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        _refuse_repeats(key.value for key, _ in node.value)
+        without_repeats((key.value, value) for key, value in node.value if isinstance(key, yaml.ScalarNode))
         mapping: dict[Any, Any] = super().construct_mapping(node, deep)
         return mapping
 
@@ -113,7 +115,7 @@ def read_recipe(path: str) -> dict[str, Any]:
     """
     try:
         text = Path(path).read_text(encoding="utf-8")
-        read = json.loads(text, object_pairs_hook=_unique) if path.endswith(".json") else yaml.load(text, _Loader)
+        read = parse_json(text) if path.endswith(".json") else yaml.load(text, _Loader)
     except OSError as error:
         raise ValueError(
             f"the recipe {path} cannot be read ({error.strerror}): give its path from {Path.cwd()}"
@@ -147,16 +149,3 @@ def _word(value: Any) -> str:
 def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
     near = get_close_matches(name, known, n=1)
     return f": did you mean {prefix}{near[0]}?" if near else "; --help lists them"
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    _refuse_repeats(key for key, _ in pairs)
-    return dict(pairs)
-
-
-def _refuse_repeats(keys: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for key in keys:
-        if key in seen:
-            raise ValueError(f"{key!r} stands there twice: give every key once")
-        seen.add(key)

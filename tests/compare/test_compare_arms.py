@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from hf_dsd import DSDTrainingArguments
-from hf_dsd.compare.arguments import as_arguments, parse_options
+from hf_dsd.compare.arguments import as_arguments, is_on, parse_options
 from hf_dsd.compare.arms import Arm, check_arguments, plan_arms
 from hf_dsd.compare.first_phase import donors, sharing_text
 from hf_dsd.compare.iterative import Recipe
@@ -90,6 +90,14 @@ def test_without_lengths_the_number_of_sparsities_decides_how_long_the_first_pha
         "twice": ["twice"],
         "s50": ["dsd", "s50"],
     }
+
+
+@pytest.mark.parametrize(("words", "on"), [([], True), (["T"], True), ("yes", True), (True, True), (["0"], False)])
+def test_an_option_is_on_as_the_scripts_parser_reads_it(words: Any, on: bool) -> None:
+    assert is_on({"keep_early_stop": words}, "keep_early_stop") is on
+    assert not is_on({}, "keep_early_stop")
+    with pytest.raises(ValueError, match="^keep_early_stop must be true or false, got 'maybe': write --keep_early_s"):
+        is_on({"keep_early_stop": "maybe"}, "keep_early_stop")
 
 
 def test_an_early_stop_begins_from_no_run_that_did_not_look() -> None:

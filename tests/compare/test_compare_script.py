@@ -24,7 +24,7 @@ from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.cli import app
 from hf_dsd.compare import Arm, Comparison, ScriptRuns, compare
 from hf_dsd.compare.arguments import as_arguments
-from hf_dsd.compare.jobs import last_checkpoint, progress
+from hf_dsd.compare.jobs import progress
 from hf_dsd.compare.recipe import read_recipe
 from hf_dsd.compare.runner import share_of
 
@@ -360,22 +360,21 @@ def test_the_users_own_saving_is_kept(tmp_path: Path, script: Path) -> None:
     assert own.count("--save_total_limit") == 1
 
 
-def test_the_last_whole_checkpoint_is_taken(tmp_path: Path) -> None:
-    for step, state in ((4, '{"global_step": 4, "max_steps": 16}'), (8, '{"global_st'), (12, None)):
+def test_progress_is_that_of_the_last_checkpoint_that_can_be_read(tmp_path: Path) -> None:
+    for step, state in ((4, '{"global_step": 4, "max_steps": 16}'), (8, '{"global_st'), (12, "{}"), (16, None)):
         folder = tmp_path / f"checkpoint-{step}"
         folder.mkdir()
-        (folder / "dsd_masks.safetensors").touch()
         if state is not None:
             (folder / "trainer_state.json").write_text(state)
-    assert last_checkpoint(tmp_path) == tmp_path / "checkpoint-4"
     assert progress(tmp_path) == 0.25
+    (tmp_path / "checkpoint-4" / "trainer_state.json").write_text('{"global_step": 4, "max_steps": "16"}')
+    assert progress(tmp_path) == 0.0
 
 
 def test_progress_is_read_while_the_checkpoint_is_written_anew(tmp_path: Path) -> None:
     """The Trainer removes, truncates and rotates at any moment; the runner looks once a second."""
     folder, done = tmp_path / "checkpoint-4", threading.Event()
     folder.mkdir()
-    (folder / "dsd_masks.safetensors").touch()
     state = folder / "trainer_state.json"
 
     def write_anew() -> None:

@@ -65,6 +65,31 @@ def test_a_comparison_of_these_runs_is_taken_as_it_is(out: Path) -> None:
     assert Comparison.current(out) == (found, "")  # the file alone was kept
 
 
+CHANGES = {
+    "an interval of another type": (("runs", 0, "scores", "cer_ci"), {"x": 1}, "cannot be read ("),
+    "a mean of another type": (("arms", "dsd", "mean"), "x", "cannot be read ("),
+    "seeds of another type": (("seeds",), [None], "cannot be read ("),
+    "another score": (("runs", 0, "scores", "cer"), 3, "does not say what dense, seed 1 reached"),
+    "another mean": (("arms", "dsd", "mean"), 3, "does not say what dsd reached"),
+    "another p": (("differences", 0, "p_holm"), None, "does not say what dsd reached"),
+    "another verdict": (("verdict", "outcome"), "worse", "does not say what "),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_changed_numbers_are_not_taken_while_the_runs_are_there(out: Path, name: str) -> None:
+    whole, (keys, value, said) = Comparison.read(out), CHANGES[name]
+    content = json.loads((out / "comparison.json").read_text())
+    place = content
+    for key in keys[:-1]:
+        place = place[key]
+    place[keys[-1]] = value
+    (out / "comparison.json").write_text(json.dumps(content))
+    found, note = Comparison.current(out)
+    assert note.startswith(f"comparison.json {said}")
+    assert (found.arms, found.differences, found.verdict) == (whole.arms, whole.differences, whole.verdict)
+
+
 @pytest.mark.parametrize("content", ["{", "{}", "[]", '{"version": 1}', '{"version": 4}'])
 def test_a_damaged_file_costs_no_table(out: Path, content: str) -> None:
     (out / "comparison.json").write_text(content)

@@ -41,7 +41,10 @@ def refused(path: Path, text: str, said: str, remedy: str, call: Callable[[], ob
         ("[1]", f"{OBJECT} list"),
         ("{}", "is not as hf_dsd writes it"),
         ('{"version": 1}', "is not as hf_dsd writes it"),
-        ('{"version": 1, "arms": [], "runs": [], "differences": []}', "is not as hf_dsd writes it"),
+        (
+            '{"version": 1, "arms": [], "runs": [], "differences": []}',
+            "is damaged .its 'arms' is not",
+        ),
         ('{"version": 1, "arms": {}, "runs": [{}], "differences": []}', "is not as hf_dsd writes it"),
     ],
 )

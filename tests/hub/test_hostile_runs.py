@@ -15,8 +15,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+import torch
 from card_runs import DENSE_ERRORS, DSD_ERRORS, publishable, results_of, write_run
 from huggingface_hub import ModelCard
+from safetensors.torch import save_file
 from typer.testing import CliRunner
 
 from hf_dsd.cli import app
@@ -272,6 +274,41 @@ NAMES = [
     "**bold**",
     "a\n# b\n```\n",
 ]
+
+
+def test_a_phase_of_another_model_is_not_published_as_this_runs(run: Path) -> None:
+    save_file({"a.weight": torch.zeros(30, 24)}, run / "phase-1-sparse" / "model.safetensors")
+    listed = CliRunner().invoke(app, ["publish", str(run), "--repo_id", "me/x", "--dry-run"], env={"COLUMNS": "400"})
+    assert listed.exit_code == 2
+    damage = "another model's: a.weight is (30, 24), the run's is (30, 20)"
+    assert f"phase-1-sparse cannot be published ({damage}): restore it, " in listed.output
+
+
+@pytest.mark.parametrize("command", ["publish {} --repo_id me/x --dry-run", "card {}/card --run {}"])
+@pytest.mark.parametrize("link", ["", "nowhere", "phase-0-dense"])
+def test_a_phase_that_has_lost_its_model_or_scores_is_said(run: Path, caplog, command: str, link: str) -> None:
+    shutil.rmtree(run / "phase-0-dense")
+    if link:
+        (run / "phase-0-dense").symlink_to(link)
+    (run / "test_phase-1-sparse.json").unlink()
+    done = CliRunner().invoke(app, [word.replace("{}", str(run)) for word in command.split()])
+    assert done.exit_code == 0
+    assert f"{run} has no model of phase-0-dense: " in caplog.text
+
+
+@pytest.mark.parametrize("left", ["nothing", "a link to nowhere"])
+def test_the_control_is_on_the_card_where_the_comparison_was_lost(run: Path, left: str) -> None:
+    out = run.parents[1]
+    (out / "recipe.json").write_text('{"base": {}, "arms": {}}')
+    Comparison.from_folder(out).write(out)
+    whole = results_of(run).comparison
+    (out / "comparison.json").unlink()
+    if left != "nothing":
+        (out / "comparison.json").symlink_to("nowhere")
+    found = results_of(run).comparison
+    assert found is not None
+    assert whole is not None
+    assert found.arms == whole.arms
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tiny import TinyLSTM, arguments, build, classification_rows, make_trainer
 from transformers import Trainer, TrainerCallback
 
 from hf_dsd import DSDTrainer
-from hf_dsd.runs.checkpoints import find_checkpoint, last_whole_checkpoint
+from hf_dsd.runs.checkpoints import find_checkpoint, finish_rotation, last_whole_checkpoint
 
 RUN = {"save_strategy": "steps", "save_steps": 1}
 FULL_DISK = r"No space left|iostream error|unexpected pos|file write failed"  # as Python, Rust and torch say it
@@ -221,6 +222,37 @@ def test_a_state_of_something_else(tmp_path: Path, two_checkpoints: Path, conten
         find_checkpoint(run / "checkpoint-12", run)
 
 
+ASKED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from root_rights import give_up_roots_rights
+from hf_dsd.runs.checkpoints import find_checkpoint
+give_up_roots_rights()
+run = Path(sys.argv[1])
+print(find_checkpoint(True, run))
+find_checkpoint(run / "checkpoint-12", run)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (".", "ValueError: {} cannot be read (Permission denied): give yourself the right to, or resume from another "),
+        ("optimizer.pt", "ValueError: {} is damaged or was not written to its end (optimizer.pt cannot be read: Perm"),
+    ],
+    ids=["folder", "file"],
+)
+def test_what_must_not_be_read_is_passed_over_or_named(tmp_path, two_checkpoints, name: str, said: str) -> None:
+    run = Path(shutil.copytree(two_checkpoints, tmp_path / "run"))
+    (run / "checkpoint-12" / name).chmod(0)
+    command = [sys.executable, "-c", ASKED, run, Path(__file__).parents[1]]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    (run / "checkpoint-12").chmod(0o700)
+    assert done.stdout.strip() == str(run / "checkpoint-6")
+    assert done.stderr.splitlines()[-1].startswith(said.format(run / "checkpoint-12"))
+
+
 @pytest.mark.parametrize("content", ["42", "[]", '{"optimizer.pt": 1}', '{"optimizer.pt": {"bytes": 1}}', "{"])
 def test_a_damaged_list(tmp_path: Path, two_checkpoints: Path, content: str) -> None:
     run = Path(shutil.copytree(two_checkpoints, tmp_path / "run"))
@@ -289,6 +321,13 @@ def test_a_whole_checkpoint_is_not_removed_for_a_half_written_one(tmp_path: Path
     assert again.resumed_from == tmp_path / "checkpoint-5"
 
 
+def test_a_checkpoint_under_a_name_of_ones_own_is_let_alone(tmp_path: Path) -> None:
+    for name in ("checkpoint-8-mine", "checkpoint-9"):
+        (tmp_path / name).mkdir()
+    finish_rotation(tmp_path, 4, None, None, None)
+    assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-8-mine", "damaged-checkpoint-9"}
+
+
 def _file(path: Path) -> None:
     path.write_text("x")
 
@@ -303,6 +342,12 @@ def test_what_is_in_the_place_of_a_checkpoint_is_named_before_the_run(tmp_path: 
     damage(tmp_path / "checkpoint-5")
     with pytest.raises(ValueError, match=r"checkpoint-5 is no folder, .*: remove it$"):
         find_checkpoint(asked, tmp_path)
+
+
+def test_a_folder_in_the_place_of_the_summary_is_named_before_the_run(tmp_path: Path) -> None:
+    (tmp_path / "dsd_summary.json").mkdir()
+    with pytest.raises(ValueError, match=r"dsd_summary\.json is a folder, and the run writes a file there: remove"):
+        find_checkpoint(None, tmp_path)
 
 
 def test_a_damaged_checkpoint_does_not_stop_the_run_that_passes_it_over(tmp_path: Path) -> None:

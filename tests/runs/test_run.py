@@ -87,6 +87,18 @@ def test_a_damaged_score_file_is_named_and_left_out(tmp_path, content, error):
     assert problem.endswith(": score the run again, or remove the file")
 
 
+def test_scores_that_one_phase_of_three_has_lost_are_named(tmp_path):
+    folder = write_dsd_run(tmp_path / "run", heard=REFERENCES)
+    assert Run.read(folder).problems == []  # a script may score the last phase alone
+    for phase in ("phase-0-dense", "phase-1-sparse"):
+        write_scores(folder, phase, REFERENCES)
+    assert Run.read(folder).problems == []
+    (folder / "test_phase-0-dense.json").unlink()
+    assert Run.read(folder).problems == [
+        "test_phase-0-dense.json is missing, and other phases have theirs: score that phase, or do without"
+    ]
+
+
 @pytest.mark.parametrize("content", ["{", "[]", '{"log_history": [{"loss": 1.0}]}', '{"log_history": {}}'])
 def test_a_damaged_log_is_named_and_left_out(tmp_path, content):
     folder = write_dsd_run(tmp_path / "run")

@@ -101,7 +101,7 @@ def test_scores_that_an_earlier_run_left_are_nobodys(tmp_path, caplog):
     with pytest.raises(FileNotFoundError, match=r"test_phase-1-sparse\.json is of an earlier run in this folder"):
         PhaseScores.read(tmp_path, "phase-1-sparse")
     assert Run.read(tmp_path).scored == []  # a card has none of them, and says why
-    assert "test_phase-1-sparse.json is of an earlier run in this folder: score this run" in caplog.text
+    assert "test_phase-1-sparse.json is of another run than dsd_summary.json: score this run" in caplog.text
 
 
 def test_a_resumed_run_is_the_same_run(tmp_path):

@@ -195,4 +195,5 @@ def test_folders_of_seeds(tmp_path: Path) -> None:
     for name in ("seed-10", "seed-2", "seed-x", "seed--1", "other"):
         (tmp_path / name).mkdir()
     (tmp_path / "seed-3").write_text("a file")
+    (tmp_path / "seed-02").mkdir()  # a copy of somebody's
     assert seeds_in(tmp_path) == [2, 10]

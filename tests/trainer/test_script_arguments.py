@@ -108,7 +108,8 @@ def test_a_text_that_begins_like_an_option_stays_a_value(tmp_path):
     [
         ("sparsty: 0.5", "'sparsty', which is no option of this script: did you mean sparsity?"),
         ("zzzzzz: 1", "'zzzzzz', which is no option of this script; --help lists them"),
-        ("seed: 1\nseed: 2", "'seed' stands there twice: give every key once"),
+        ("seed: 1\nseed: 2", "the key 'seed' appears twice: give it once"),
+        ("? [a, b]\n: 1", "cannot be read: while constructing a mapping"),
         ("- seed", "must hold options, such as sparsity: 0.5, got list"),
         ("factors: []", "factors is an empty list, which a command line cannot say: leave it out"),
         ("a: [1", "cannot be read: while parsing a flow sequence"),
@@ -126,7 +127,7 @@ def test_a_bad_recipe_is_named(content, message, tmp_path):
 
 def test_a_key_of_json_stands_there_once(tmp_path):
     (tmp_path / "r.json").write_text('{"seed": 1, "seed": 2}')
-    with pytest.raises(ValueError, match="'seed' stands there twice"):
+    with pytest.raises(ValueError, match="the key 'seed' appears twice"):
         parse_arguments(DSDTrainingArguments, arguments=[str(tmp_path / "r.json")])
 
 

@@ -504,8 +504,8 @@ def test_no_field_takes_a_value_of_any_type(value):
         ),
         (
             {"sparsity_overrides": '{"a": 0.5, "a": 0.3}'},
-            "sparsity_overrides must be a dictionary from regex to fraction, got 'a' in '{\"a\": 0.5, \"a\": 0.3}': "
-            "give every pattern once",
+            'sparsity_overrides must be a dictionary from regex to fraction, got \'{"a": 0.5, "a": 0.3}\': write '
+            "JSON such as '{\"lstm\": 0.5}' (the key 'a' appears twice: give it once)",
         ),
         (
             {"phase_patience": 1},
@@ -517,7 +517,7 @@ def test_no_field_takes_a_value_of_any_type(value):
         ),
         (
             {"sparsity_overrides": "lstm=0.5"},
-            "sparsity_overrides must be a dictionary from regex to fraction, got 'lstm=0.5': it is no JSON such as "
+            "sparsity_overrides must be a dictionary from regex to fraction, got 'lstm=0.5': write JSON such as "
             "'{\"lstm\": 0.5}' (Expecting value: line 1 column 1 (char 0))",
         ),
         *(
