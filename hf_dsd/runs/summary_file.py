@@ -60,7 +60,7 @@ _RECORD = _table(
     (values(is_number), "metrics"),
     (lambda value: isinstance(value, list), "layers"),
 )
-_OPTIONAL_IN_RECORD = _table((is_flag, "left_early"), (list_of(list_of(is_amount, 2)), "learning_rates"))
+_OPTIONAL_IN_RECORD = _table((is_flag, "left_early saved"), (list_of(list_of(is_amount, 2)), "learning_rates"))
 _STOP = _table((is_count, "step"), (is_text, "metric"), (is_number, "value"))
 
 

@@ -296,6 +296,17 @@ def test_a_phase_that_has_lost_its_model_or_scores_is_said(run: Path, caplog, co
     assert f"{run} has no model of phase-0-dense: " in caplog.text
 
 
+def test_a_phase_whose_model_another_arm_has_is_not_lost(run: Path, caplog) -> None:
+    shutil.rmtree(run / "phase-0-dense")
+    summary = json.loads((run / "dsd_summary.json").read_text())
+    assert [record.pop("saved") for record in summary["phases"]] == [True, True, True]
+    for record, saved in zip(summary["phases"], [False, True, True], strict=True):
+        record["saved"] = saved
+    (run / "dsd_summary.json").write_text(json.dumps(summary))
+    assert Run.read(run).lost_models == []
+    assert caplog.text == ""
+
+
 @pytest.mark.parametrize("left", ["nothing", "a link to nowhere"])
 def test_the_control_is_on_the_card_where_the_comparison_was_lost(run: Path, left: str) -> None:
     out = run.parents[1]
