@@ -105,6 +105,7 @@ def _phase(index: int, kind: str, sparsity: float) -> dict[str, Any]:
         "sparsity": sparsity,
         "seconds": 60.0,
         "finished": True,
+        "saved": True,
         "metrics": {"eval_wer": 0.5 - index / 10, "eval_loss": 1.5, "eval_runtime": 3.0, "epoch": end / 10},
         "layers": [LAYER] if sparsity else [],
     }

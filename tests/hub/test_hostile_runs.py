@@ -26,6 +26,7 @@ from hf_dsd.compare import Comparison
 from hf_dsd.hub import Words, plan_revisions, render_card
 from hf_dsd.hub.contents import read_finished_run
 from hf_dsd.hub.staging import stage_run
+from hf_dsd.runs.run import Run
 
 SECRET = "OF-SOMEBODY-ELSE"
 _opened: list[Path] | None = None
