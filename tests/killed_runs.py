@@ -202,8 +202,8 @@ def content(folder: Path, skipped: str = Scenario._field_defaults["skipped"], an
 
 def _without_clocks(value: Any) -> Any:
     if isinstance(value, dict):
-        clock = re.compile(r"seconds|run|command|test_phase-0-dense_.*|.*_runtime|.*_per_second|train_loss|.*digest")
-        return {key: _without_clocks(item) for key, item in value.items() if not clock.fullmatch(key)}
+        chance = r"seconds|run|command|saved_phases|test_phase-0-dense_.*|.*_runtime|.*_per_second|train_loss|.*digest"
+        return {key: _without_clocks(item) for key, item in value.items() if not re.fullmatch(chance, key)}
     return [_without_clocks(item) for item in value] if isinstance(value, list) else value
 
 

@@ -254,6 +254,9 @@ def _why_no_weights(run: Run) -> str:
     elif run.start_of_next(planned[index - 1]) is None:
         lacks.append(f"{planned[index - 1]}/ with its weights is neither in the folder nor in that of another arm")
     if name not in run.models:
-        lacks.append(f"{name}/ with its weights is not in the folder")
+        damage = run.damage(name)
+        lacks.append(
+            f"{name}/ cannot be used ({damage})" if damage else f"{name}/ with its weights is not in the folder"
+        )
     missing = " and ".join(lacks)
     return f"Figure 2 needs the weights that {name} of {run.label} began from and those it ended with: {missing}."

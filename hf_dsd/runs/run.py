@@ -150,8 +150,9 @@ class Run:
     @cached_property
     def lost_models(self) -> list[str]:
         """Names of the phases whose models lay in this run's folder and do not any more; warns of them."""
-        names = [record["name"] for record in self.phases if record["finished"] and record.get("saved")]
-        lost = [name for name in names if name not in self.finished_phases]
+        saved = self.summary.get("saved_phases", ())
+        names = [record["name"] for record in self.phases if record["finished"]]
+        lost = [name for name in names if name in saved and name not in self.finished_phases]
         for name in lost:
             logger.warning("%s has no model of %s: restore it, or do without", self.folder, name)
         return lost

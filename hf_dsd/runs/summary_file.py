@@ -60,7 +60,7 @@ _RECORD = _table(
     (values(is_number), "metrics"),
     (lambda value: isinstance(value, list), "layers"),
 )
-_OPTIONAL_IN_RECORD = _table((is_flag, "left_early saved"), (list_of(list_of(is_amount, 2)), "learning_rates"))
+_OPTIONAL_IN_RECORD = _table((is_flag, "left_early"), (list_of(list_of(is_amount, 2)), "learning_rates"))
 _STOP = _table((is_count, "step"), (is_text, "metric"), (is_number, "value"))
 
 
@@ -80,7 +80,7 @@ _OPTIONAL = _table(
     (or_none(lambda value: isinstance(value, dict)), "best_model"),
     (or_none(_is_stop), "early_stop"),
     (is_amount, "seconds"),
-    (list_of(is_text), "command"),
+    (list_of(is_text), "command saved_phases"),
     (values(or_none(is_text)), "versions"),
 )
 

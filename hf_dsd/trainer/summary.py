@@ -95,13 +95,13 @@ class RunSummary:
     def write(self, folder: str | os.PathLike[str], dsd: DSD, facts: dict[str, Any]) -> Path:
         """Writes `dsd_summary.json` into a run's folder, atomically, and returns its path; facts as at `run_facts`."""
         path = Path(folder) / SUMMARY_FILE_NAME
-        # Not every phase leaves a model here: another arm may have trained it, or keep_phases left it out.
-        phases = [{**phase, "saved": path.with_name(phase["name"]).is_dir()} for phase in self.phases]
         content = {
             "run": self.run,
             **facts,
             "schedule": dsd.schedule.to_dict(),
-            "phases": phases,
+            "phases": self.phases,
+            # Not every phase leaves a model here: another arm may have trained it, or keep_phases left it out.
+            "saved_phases": [phase["name"] for phase in self.phases if path.with_name(phase["name"]).is_dir()],
             "evaluations": self.evaluations,
             "best_model": self.best_model,
             "early_stop": self.early_stop,

@@ -50,7 +50,7 @@ def test_impossible_feature_columns(tmp_path, columns):
 @pytest.mark.parametrize("name", ["captions.jsonl", "image_ids.json", "features.safetensors"])
 def test_a_missing_file_is_named(tmp_path, name):
     (write_folder(tmp_path) / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"data_dir .* lacks {name}: "):
+    with pytest.raises(FileNotFoundError, match=f"data_dir .* lacks {name}; "):
         load_captions(tmp_path)
 
 

@@ -37,6 +37,7 @@ def write_run(folder: Path, errors: tuple[int, ...], arm: str = "dsd", seed: int
         "reset_optimizer_state": "masked",
         "schedule": plan(kinds),
         "phases": records,
+        "saved_phases": [record["name"] for record in records],
         "evaluations": {},
         "parameters": [
             {"name": "a.weight", "shape": [30, 20], "weights": 600, "override": None, "dense_reason": None},
@@ -105,7 +106,6 @@ def _phase(index: int, kind: str, sparsity: float) -> dict[str, Any]:
         "sparsity": sparsity,
         "seconds": 60.0,
         "finished": True,
-        "saved": True,
         "metrics": {"eval_wer": 0.5 - index / 10, "eval_loss": 1.5, "eval_runtime": 3.0, "epoch": end / 10},
         "layers": [LAYER] if sparsity else [],
     }
