@@ -94,7 +94,7 @@ class Job:
         with what was written, and what is damaged is passed over with a warning.
         """
         shared = first_whole(self._kept())
-        own = first_whole(found := checkpoints_in(self.folder)[::-1])
+        own = first_whole(found := checkpoints_in(self.folder))
         checkpoint = shared if own is None else own
         if found and own is None:
             logger.warning("%s has no whole checkpoint: begins again from %s", self.folder, shared or "its first step")

@@ -19,7 +19,6 @@ def save_picture_captioner(source: str | Path, target: str | Path, *, packaged: 
     Args:
         source: Folder of a NeuralTalk captioner and its tokenizer, such as a phase's.
         target: Made if it does not exist; `pipeline("image-text-to-text", model=target)` then takes pictures.
-
         packaged: Name the package that holds the encoder instead of saving its weights, which are five times larger
             than the captioner's; whoever gives it a picture needs that package.
 

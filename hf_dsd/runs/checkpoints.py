@@ -16,7 +16,7 @@ from typing import Any
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
 from hf_dsd.files import read_json_object, write_json
 
-from .folder import CHECKPOINT_PREFIX, SUMMARY_FILE_NAME, TRAINER_STATE_NAME, checkpoints_in
+from .folder import CHECKPOINT_PREFIX, SUMMARY_FILE_NAME, TRAINER_STATE_NAME, checkpoints_in, step_of
 from .weights import has_weights
 
 logger = logging.getLogger(__name__)
@@ -56,14 +56,9 @@ def find_checkpoint(asked: str | os.PathLike[str] | bool | None, output_dir: str
     return str(asked)
 
 
-def step_of(checkpoint: Path) -> int:
-    """The optimizer step that a checkpoint is named after."""
-    return int(checkpoint.name.rpartition("-")[2])
-
-
 def written_checkpoints(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
     """Checkpoints that seem whole, newest first, and their states: a glance for a display, no check by `defect`."""
-    found = ((path, read_trainer_state(path)) for path in reversed(checkpoints_in(folder)))
+    found = ((path, read_trainer_state(path)) for path in checkpoints_in(folder))
     return ((path, state) for path, state in found if state is not None)
 
 
@@ -85,7 +80,7 @@ def last_whole_checkpoint(output_dir: str | os.PathLike[str]) -> str:
     Raises:
         FileNotFoundError: If there is none, or no such folder.
     """
-    folders = checkpoints_in(Path(output_dir))[::-1]
+    folders = checkpoints_in(Path(output_dir))
     if (found := first_whole(folders)) is not None:
         return str(found)
     if not folders:

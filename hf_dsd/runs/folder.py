@@ -18,7 +18,7 @@ EARLY_FOLDER = "early-stop"
 """Where that model is kept while the run trains, in its folder and in each checkpoint."""
 
 SCORE_FILE = re.compile(r"(?P<split>[^/\\]+?)_(?P<phase>phase-(?P<index>\d+)-[a-z]+(?:-[a-z]+)?)\.json")
-_CHECKPOINT_FOLDER = re.compile(rf"{CHECKPOINT_PREFIX}-(\d+)")
+_CHECKPOINT_FOLDER = re.compile(rf"{CHECKPOINT_PREFIX}-\d+")
 _PHASE_FOLDER = re.compile(r"phase-\d+-(dense|sparse)(-[a-z]+)?(-\d+)?")
 _SEED_FOLDER = re.compile(r"seed-(0|[1-9][0-9]*)")  # `seed-01` would be the same seed once more
 
@@ -66,10 +66,14 @@ def best_steps(folder: Path, phase: str) -> list[int]:
 
 
 def checkpoints_in(folder: Path) -> list[Path]:
-    """The checkpoints of a run, whole or not, from the first step to the last."""
-    found = [path for path in folder.glob(f"{CHECKPOINT_PREFIX}-*") if path.is_dir()]
-    steps = {path: match for path in found if (match := _CHECKPOINT_FOLDER.fullmatch(path.name))}
-    return sorted(steps, key=lambda path: int(steps[path][1]))
+    """The checkpoints of a run, newest first, whole or not."""
+    found = (path for path in folder.glob(f"{CHECKPOINT_PREFIX}-*") if _CHECKPOINT_FOLDER.fullmatch(path.name))
+    return sorted((path for path in found if path.is_dir()), key=step_of, reverse=True)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The optimizer step that a checkpoint is named after."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def kept_checkpoint(folder: Path, phase: str) -> Path:

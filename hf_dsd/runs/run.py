@@ -14,6 +14,7 @@ from hf_dsd.files import read_json_object
 from .checkpoints import written_checkpoints
 from .folder import (
     AVERAGES,
+    CHECKPOINT_PREFIX,
     EARLY,
     SUMMARY_FILE_NAME,
     TRAINER_STATE_NAME,
@@ -25,6 +26,7 @@ from .folder import (
     phase_name,
     place_of,
     score_file,
+    step_of,
 )
 from .json_checks import is_count, list_of
 from .scores import PhaseScores, read_scores
@@ -236,7 +238,7 @@ class Run:
             return PhaseModel(name, self.folder / name)
         checkpoint = self.checkpoint
         if checkpoint is not None and has_weights(checkpoint):
-            step = int(checkpoint.name.rpartition("-")[2])
+            step = step_of(checkpoint)
             if planned["start"] < step <= planned["end"]:
                 note = "" if step == planned["end"] else f"step {step}, before the phase's end"
                 return PhaseModel(name, checkpoint, note)
@@ -339,7 +341,7 @@ def run_label(arm: str, seed: int | None) -> str:
 
 def is_run(folder: Path) -> bool:
     """True if a run has left something in `folder`: a summary, or a checkpoint written to its end."""
-    return (folder / SUMMARY_FILE_NAME).is_file() or any(folder.glob(f"checkpoint-*/{TRAINER_STATE_NAME}"))
+    return (folder / SUMMARY_FILE_NAME).is_file() or any(folder.glob(f"{CHECKPOINT_PREFIX}-*/{TRAINER_STATE_NAME}"))
 
 
 def finished_phases(folder: str | os.PathLike[str]) -> list[str]:

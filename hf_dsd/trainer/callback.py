@@ -3,9 +3,9 @@
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 
 from hf_dsd.runs.checkpoints import finish_rotation, remove_litter, remove_set_aside, seal
+from hf_dsd.runs.folder import CHECKPOINT_PREFIX
 
 from .lifecycle import Lifecycle
 
@@ -75,7 +75,7 @@ class DSDCallback(TrainerCallback):
 
     def on_save(self, args: Any, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """The Trainer has written its state, the last file of a checkpoint."""
-        folder = self._life.host.folder / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        folder = self._life.host.folder / f"{CHECKPOINT_PREFIX}-{state.global_step}"
         if args.should_save and not args.save_only_model:
             seal(folder)
             remove_set_aside(folder.parent)

@@ -14,10 +14,11 @@ import pytest
 import torch
 from safetensors import SafetensorError
 from tiny import TinyLSTM, arguments, build, classification_rows, make_trainer
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, trainer, trainer_utils
 
 from hf_dsd import DSDTrainer
 from hf_dsd.runs.checkpoints import find_checkpoint, finish_rotation, last_whole_checkpoint
+from hf_dsd.runs.folder import CHECKPOINT_PREFIX, TRAINER_STATE_NAME, checkpoints_in
 
 RUN = {"save_strategy": "steps", "save_steps": 1}
 FULL_DISK = r"No space left|iostream error|unexpected pos|file write failed"  # as Python, Rust and torch say it
@@ -361,3 +362,11 @@ def test_a_damaged_checkpoint_does_not_stop_the_run_that_passes_it_over(tmp_path
     assert again.resumed_from == tmp_path / "checkpoint-5"
     assert last_whole_checkpoint(tmp_path).endswith("checkpoint-12")
     assert (tmp_path / "checkpoint-10" / "scheduler.pt").is_file()
+
+
+def test_the_trainers_own_names_are_as_it_has_them(tmp_path):
+    assert (TRAINER_STATE_NAME, CHECKPOINT_PREFIX) == (trainer.TRAINER_STATE_NAME, trainer_utils.PREFIX_CHECKPOINT_DIR)
+    for name in ("checkpoint-10", "checkpoint-9", "checkpoint-9-mine", "checkpoint-x"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "checkpoint-11").write_text("a file")
+    assert [path.name for path in checkpoints_in(tmp_path)] == ["checkpoint-10", "checkpoint-9"]

@@ -118,9 +118,8 @@ def load_image_encoder(
             )
     else:
         model = _load_image_model(name, getattr(config, "vision_config", config))
-    processor = AutoImageProcessor.from_pretrained(
-        name, backend="pil"
-    )  # as the captioner loads it: torchvision resizes otherwise
+    # As the captioner loads it: torchvision resizes otherwise.
+    processor = AutoImageProcessor.from_pretrained(name, backend="pil")
     if timm_settings := getattr(processor, "data_config", None):
         processor = build_timm_processor(timm_settings)
     return ImageEncoder(name, model.float().to(device).eval(), processor)
