@@ -249,7 +249,7 @@ def attach_encoder(
     logging.disable_progress_bar()  # of loading and saving
     with errors_end_command({ValueError: 2, OSError: 2, ImportError: 2}):
         save_picture_captioner(model, out)
-    Console().print(f"{out} captions pictures", highlight=False)
+    Console().print(f"{escape(str(out))} captions pictures", highlight=False, soft_wrap=True)
 
 
 @app.command()

@@ -92,5 +92,5 @@ def collect_command(
         )
     path = comparison.write(out)
     print_comparison(comparison, console)
-    console.print(f"Written to {escape(str(path))}.", highlight=False)
+    console.print(f"Written to {escape(str(path))}.", highlight=False, soft_wrap=True)
     return runs

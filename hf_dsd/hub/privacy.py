@@ -8,14 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from hf_dsd.compare import Comparison
-from hf_dsd.runs.privacy import without_folders, without_paths, without_secrets
+from hf_dsd.runs.privacy import holds_token, without_folders, without_paths, without_secrets
 
 from .contents import VOCABULARY_FILES, read_model_json
 
 # Files whose strings may be paths of this machine. Vocabularies are left alone: their entries may look like paths.
 _CONFIGS = ("generation", "preprocessor", "processor", "tokenizer", "adapter")
 JSON_WITH_PATHS = ("config.json", "dsd_summary.json", "results.json", *(f"{of}_config.json" for of in _CONFIGS))
-_TOKEN = re.compile(rb"hf_(?:[a-z]+_)?[A-Za-z0-9]{30,}")  # of a user, an organisation, or OAuth: hf_oauth_...
 
 
 def clean_json(folder: Path) -> None:
@@ -50,29 +49,35 @@ def public_command(arguments: Sequence[str]) -> list[str]:
 
 
 def check_public(folder: Path, tokens: Iterable[str] = (), folders: Iterable[str | Path] = ()) -> None:
-    """Refuses to publish a file that holds a secret; weights are not searched.
+    """Refuses to publish a file that holds a secret; of weights the head is searched, which holds names and notes.
 
     Args:
         folder: Staged files.
-        tokens: Texts that may occur in none of them, such as the token in use; anything like the Hub's tokens may not,
-            either.
+        tokens: Texts that may occur in none of them, such as the token in use; a token of a known kind, such as the
+            Hub's, may not, either.
         folders: Absolute folders of this machine, none of which may be named, such as the run's own and the user's.
 
     Raises:
         ValueError: Names the file, never the secret.
     """
-    secrets = [_TOKEN, *(re.compile(re.escape(token.encode())) for token in tokens if token)]
+    secrets = [re.compile(re.escape(token.encode())) for token in tokens if token]
     paths = [_path_pattern(path) for path in map(Path, folders) if path != Path(path.anchor)]
     for path in sorted(folder.rglob("*")):
-        if not path.is_file() or path.suffix == ".safetensors":
+        if not path.is_file():
             continue
-        content = path.read_bytes()
+        content = _head(path) if path.suffix == ".safetensors" else path.read_bytes()
         wanted = secrets if path.name in VOCABULARY_FILES else secrets + paths
-        if any(secret.search(content) for secret in wanted):
+        if any(secret.search(content) for secret in wanted) or holds_token(content.decode("latin-1")):
             raise ValueError(
                 f"{path.relative_to(folder)} holds a token or a path of this machine: take it out of the run's folder "
                 "(or of the words given with --results), then publish"
             )
+
+
+def _head(weights: Path) -> bytes:
+    """The JSON at the beginning of a safetensors file; its length stands before it, in eight bytes."""
+    with weights.open("rb") as file:
+        return file.read(int.from_bytes(file.read(8), "little"))
 
 
 def _path_pattern(folder: Path) -> re.Pattern[bytes]:

@@ -15,6 +15,7 @@ from huggingface_hub import CommitInfo, HfApi
 from huggingface_hub.utils import validate_repo_id
 from rich.console import Console
 from rich.filesize import decimal
+from rich.markup import escape
 from rich.table import Table
 
 from .card import CARD_FILE_NAME
@@ -181,7 +182,7 @@ def print_listing(listing: Listing, console: Console) -> None:
     table.columns[1].overflow = table.columns[0].overflow = "fold"
     for revision in listing.folders:
         for path, size in listing.files(revision).items():
-            table.add_row(revision, path, f"{size:,}")
+            table.add_row(revision, escape(path), f"{size:,}")
         table.add_section()
     console.print(table)
     console.print(f"{decimal(listing.size)} in all", highlight=False)

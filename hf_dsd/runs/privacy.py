@@ -21,7 +21,7 @@ _SCHEMES = {"bearer", "basic", "token"}  # of the header `Authorization: Bearer 
 _DIGESTS = re.compile(r"(revision|commit|sha\d*|hash|digest|checksum|md5)$")
 _NAME_ALONE = re.compile(r"-{0,2}[A-Za-z][\w.-]*")
 _PAIR = re.compile(
-    r"(?<![\w.-])(?P<name>[A-Za-z][\w.-]*)(?P<sep>['\"]?\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&'\"}\])]+)"
+    r"(?<![\w.-])(?P<name>-{0,2}[A-Za-z][\w.-]*)(?P<sep>['\"]?\s*[=:]\s*)(?P<value>\"[^\"]*\"|'[^']*'|[^\s,;&'\"}\])]+)"
 )
 _OPTION_WITHIN = re.compile(r"(?<!\S)(--?[A-Za-z][\w.-]*)(\s+)(?!-)(\S+)")  # of a command line within an argument
 _WORD = re.compile(r"[A-Za-z0-9_+=-]{8,}(?:\.[A-Za-z0-9_-]{8,})*")
@@ -70,6 +70,12 @@ def without_paths(value: Any) -> Any:
 def _argument(text: str) -> str:
     found = _ARGUMENT.fullmatch(text) if " " in text else None
     return without_folders(text) if found is None else f"{found['option'] or ''}{found['name']}"
+
+
+def holds_token(text: str) -> bool:
+    """Whether a text holds a token of a known kind, so long and mixed that no word of a text is taken for one."""
+    found = [match[0] for match in _TOKENS.finditer(text)]
+    return any(len(token) >= 20 and (len(re.findall(r"\d", token)) > 1 or token.startswith("hf_")) for token in found)
 
 
 def without_secrets(arguments: Sequence[str]) -> list[str]:

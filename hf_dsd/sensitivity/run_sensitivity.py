@@ -110,7 +110,7 @@ def measure_run_sensitivity(
     out = Path(chosen.out) if chosen.out is not None else trainer.run_folder
     out.mkdir(parents=True, exist_ok=True)
     written, drawn = result.write(out), draw_sensitivity(result, out)
-    console.print(f"Written to {written}, drawn in {drawn}.", highlight=False, soft_wrap=True)
+    console.print(f"Written to {written}, drawn in {drawn}.", highlight=False, markup=False, soft_wrap=True)
     return result
 
 

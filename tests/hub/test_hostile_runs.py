@@ -1,5 +1,6 @@
 """Runs that somebody has tampered with, and damaged ones: nothing outside them is touched, and errors name the file."""
 
+import io
 import json
 import os
 import re
@@ -18,6 +19,7 @@ import pytest
 import torch
 from card_runs import DENSE_ERRORS, DSD_ERRORS, publishable, results_of, write_run
 from huggingface_hub import ModelCard
+from rich.console import Console
 from safetensors.torch import save_file
 from typer.testing import CliRunner
 
@@ -25,6 +27,7 @@ from hf_dsd.cli import app
 from hf_dsd.compare import Comparison
 from hf_dsd.hub import Words, plan_revisions, render_card
 from hf_dsd.hub.contents import read_finished_run
+from hf_dsd.hub.publish import Listing, print_listing
 from hf_dsd.hub.staging import stage_run
 from hf_dsd.runs.run import Run
 
@@ -427,3 +430,10 @@ def test_a_file_in_the_place_of_a_phase_is_named(tmp_path: Path, run: Path) -> N
         done = CliRunner().invoke(app, command)
         assert done.exit_code != 0
         assert "phase-0-dense is no folder" in " ".join(done.output.split())
+
+
+def test_a_file_is_listed_by_its_name_whatever_that_looks_like(tmp_path: Path) -> None:
+    (tmp_path / "[red]x.py").write_text("")
+    console = Console(file=io.StringIO(), width=100)
+    print_listing(Listing("me/x", {"main": tmp_path}, "v1"), console)
+    assert "[red]x.py" in console.file.getvalue()

@@ -119,6 +119,8 @@ def test_no_token_stays_none(tmp_path):
         ([f"-t{HF}"], HF, None),
         (["--a", f"https://host.org/{HF}/x"], HF, ["--a", "https://host.org/***/x"]),
         (["--pad_token", HF], HF, ["--pad_token", "***"]),
+        (["--password:abc"], "abc", ["--password:***"]),
+        (["run --api-key:abc --x 1"], "abc", ["run --api-key:*** --x 1"]),
         (["--kwargs", f'{{"note": "see {HF}"}}'], HF, None),
         (["--kwargs", f'{{"{HF}": 1}}'], HF, None),
         (["--a", BLOCK, "--x"], "MIIEow", ["--a", "***", "--x"]),
