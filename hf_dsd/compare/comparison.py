@@ -11,7 +11,7 @@ from typing import Any, get_type_hints
 
 from hf_dsd.files import read_json, write_json
 from hf_dsd.runs.folder import seeds_in
-from hf_dsd.runs.json_checks import fits
+from hf_dsd.runs.json_checks import misfit
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import check_scores
 
@@ -309,7 +309,7 @@ class Comparison:
         }
         if version < _FORMAT:
             return cls(**{**content, **parts, **_judged_anew(content, runs)})
-        parts["differences"] = [Difference(**difference) for difference in content["differences"]]
+        parts["differences"] = [Difference.from_dict(difference) for difference in content["differences"]]
         parts["verdict"] = Verdict(**content["verdict"]) if content["verdict"] else None
         return cls(**{**content, **parts})
 
@@ -328,8 +328,9 @@ def _check(content: Mapping[str, Any]) -> None:
     """Every value must have its type; an older version's differences and verdict are not read."""
     hints, is_old = get_type_hints(Comparison), content.get("version") != _FORMAT
     for key, value in content.items():
-        if not (is_old and key in ("differences", "verdict")) and not fits(value, hints.get(key, Any)):
-            raise ValueError(f"its {key!r} is not as hf_dsd writes it")
+        is_read = not (is_old and key in ("differences", "verdict"))
+        if is_read and (wrong := misfit(value, hints.get(key, Any), key)):
+            raise ValueError(f"its {wrong!r} is not as hf_dsd writes it")
     for run in content.get("runs", ()):
         check_scores(run.get("scores") or {})
 

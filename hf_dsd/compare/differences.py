@@ -1,7 +1,8 @@
 """Every arm against its rivals, seed by seed, and what can be claimed of that."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from hf_dsd.runs.folder import EARLY
 
@@ -44,27 +45,32 @@ class Difference:
     per_seed: Sequence[float]
     mean: float
     sd: float | None
-    interval: Sequence[float] | None
+    interval: tuple[float, float] | None
     p_seeds: float | None
     p_holm: float | None = None
     detectable: float | None = None
     effect: float | None = None
-    effect_interval: Sequence[float] | None = None
-    example_interval: Sequence[float] | None = None
+    effect_interval: tuple[float, float] | None = None
+    example_interval: tuple[float, float] | None = None
     budget: float | None = None
 
     @classmethod
     def of_seeds(cls, arm: str, to: str, seeds: Sequence[int], per_seed: Sequence[float]) -> "Difference":
         """The difference as far as the seeds' own tell it."""
         test = paired_t(per_seed)
-        interval = list(test.interval) if test.interval is not None else None
         effect, ends = effect_size(test) or (None, None)
         return cls(
-            *(arm, to, test.n, list(seeds), list(per_seed), test.mean, test.sd, interval, test.p),
+            *(arm, to, test.n, list(seeds), list(per_seed), test.mean, test.sd, test.interval, test.p),
             detectable=detectable_difference(test.sd, test.n),
             effect=effect,
-            effect_interval=list(ends) if ends is not None else None,
+            effect_interval=ends,
         )
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> "Difference":
+        """A difference from JSON, where an interval is a list; a field that there is none of is a TypeError."""
+        pairs = {key: tuple(value) for key, value in content.items() if key.endswith("interval") and value is not None}
+        return cls(**{**content, **pairs})
 
     def wins(self, *, greater_is_better: bool) -> int:
         """With how many seeds the arm is better than its rival."""
@@ -102,7 +108,7 @@ def _difference(arm: str, rival: str, pairs: Sequence[Pair], drawn: _Drawn) -> D
     )
 
 
-def _over_examples(pairs: Sequence[Pair], drawn: _Drawn) -> list[float] | None:
+def _over_examples(pairs: Sequence[Pair], drawn: _Drawn) -> tuple[float, float] | None:
     """The interval over seeds and examples; keeps in `drawn` what has been drawn of each run."""
     if not all(one.examples for pair in pairs for one in pair):
         return None
@@ -119,8 +125,7 @@ def _over_examples(pairs: Sequence[Pair], drawn: _Drawn) -> list[float] | None:
     own_side, other_side = ([one for one in side if one is not None] for side in sides)
     if len(own_side) < len(pairs) or len(other_side) < len(pairs):
         return None
-    interval = hierarchical_interval(own_side, other_side)
-    return list(interval) if interval is not None else None
+    return hierarchical_interval(own_side, other_side)
 
 
 def adjusted(differences: Sequence[Difference]) -> list[Difference]:

@@ -2,11 +2,9 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
-from itertools import starmap
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any
 
 from huggingface_hub.utils import validate_repo_id
 
@@ -15,7 +13,7 @@ from hf_dsd.compare.recipe import is_comparison
 from hf_dsd.compare.run_results import read_runs
 from hf_dsd.files import read_json, write_json
 from hf_dsd.report.report_folder import FIGURE_FILES
-from hf_dsd.runs.json_checks import is_int, is_number
+from hf_dsd.runs.json_checks import misfit
 from hf_dsd.runs.run import Run
 
 from .card_facts import (
@@ -226,7 +224,7 @@ class Results:
             raise ValueError(f"{path} has format version {version}, this hf_dsd reads {_FORMAT}: {remedy}")
         try:
             results = cls(**{**content, **_parts(content)}, words=Words.read(Path(folder)))
-            wrong = _misfit(cls, results, "results")
+            wrong = misfit(results, cls, "results")
         except (KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path} is not as hf_dsd writes it ({error!r}): {remedy}") from error
         if wrong:
@@ -273,29 +271,3 @@ def _parts(content: Mapping[str, Any]) -> dict[str, Any]:
             for title, study in content.get("studies", {}).items()
         },
     }
-
-
-def _misfit(kind: Any, value: Any, name: str) -> str:
-    """The path to the first value that is not of its annotated type, or ""."""
-    origin, parts = get_origin(kind), get_args(kind)
-    inside: list[tuple[Any, Any, str]] = []
-    if is_dataclass(kind):
-        hints = get_type_hints(kind)
-        inside = [(hints[one.name], getattr(value, one.name), f"{name}.{one.name}") for one in fields(kind)]
-    elif origin in (Union, UnionType):
-        wrong = [_misfit(part, value, name) for part in parts if value is not None or part is type(None)]
-        return "" if "" in wrong else next(iter(wrong), name)
-    elif origin is Literal:
-        return "" if value in parts else name
-    elif origin in (dict, Mapping):
-        inside = [(parts[1], item, f"{name}[{key!r}]") for key, item in value.items()]
-    elif origin is not None:  # a list, a tuple, or another kind of sequence
-        is_pair = origin is tuple or name.endswith(".interval")
-        if not isinstance(value, list | tuple) or (is_pair and len(value) != 2):
-            return name
-        inside = [(parts[0], item, f"{name}[{at}]") for at, item in enumerate(value)]
-    elif kind in (int, float):
-        return "" if (is_int if kind is int else is_number)(value) else name
-    else:
-        return "" if kind is Any or isinstance(value, kind) else name
-    return next(filter(None, starmap(_misfit, inside)), "")

@@ -1,8 +1,9 @@
 """Checks of values that were read from JSON, which may hold anything: each says whether a value is as it should be."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import is_dataclass
+from itertools import starmap
 from types import NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
@@ -44,24 +45,38 @@ def is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
-def fits(value: Any, hint: Any) -> bool:
-    """True if a value is what a dataclass field of that type is written as, fields of fields included."""
+def misfit(value: Any, hint: Any, name: str) -> str:
+    """The path to the first value that is not as a dataclass field of that type is written, or "".
+
+    Args:
+        value: Of JSON, or built of it: an object of JSON stands for a dataclass, whose unknown keys may hold anything.
+        hint: The type that it should have.
+        name: The path to it: of an entry `runs` has, the answer may be `runs[2].seed`.
+    """
     kind, parts = get_origin(hint), get_args(hint)
+    inside: list[tuple[Any, Any, str]] = []
     if is_dataclass(hint):
-        hints = get_type_hints(hint)
-        return isinstance(value, dict) and all(fits(item, hints.get(name, Any)) for name, item in value.items())
-    if kind in (Union, UnionType):
-        return any(fits(value, part) for part in parts)
-    if kind is Literal:
-        return value in parts
-    if kind is tuple:
-        return isinstance(value, list) and len(value) == len(parts) and all(map(fits, value, parts))
-    if kind is Sequence:
-        return list_of(lambda item: fits(item, parts[0]))(value)
-    if kind is Mapping:
-        return values(lambda item: fits(item, parts[1]))(value)
-    checks: dict[Any, Check] = {int: is_int, float: is_number, str: is_text, bool: is_flag, Any: lambda value: True}
-    return value is None if hint is NoneType else checks[hint](value)
+        hints, held = get_type_hints(hint), value if isinstance(value, dict) else getattr(value, "__dict__", None)
+        if held is None:
+            return name
+        inside = [(item, hints.get(key, Any), f"{name}.{key}") for key, item in held.items()]
+    elif kind in (Union, UnionType):
+        wrong = [misfit(value, part, name) for part in parts if value is not None or part is NoneType]
+        return "" if "" in wrong else next(iter(wrong), name)
+    elif kind is Literal:
+        return "" if value in parts else name
+    elif kind in (dict, Mapping):
+        if not isinstance(value, dict):
+            return name
+        inside = [(item, parts[1], f"{name}[{key!r}]") for key, item in value.items()]
+    elif kind is not None:  # a list, a pair, or another kind of sequence
+        if not isinstance(value, list | tuple) or (kind is tuple and len(value) != len(parts)):
+            return name
+        inside = [(item, parts[at if kind is tuple else 0], f"{name}[{at}]") for at, item in enumerate(value)]
+    else:
+        checks: dict[Any, Check] = {int: is_int, float: is_number, str: is_text, bool: is_flag, Any: lambda value: True}
+        return "" if (value is None if hint is NoneType else checks[hint](value)) else name
+    return next(filter(None, starmap(misfit, inside)), "")
 
 
 def or_none(check: Check) -> Check:

@@ -235,8 +235,9 @@ def test_collect_prints_the_same_as_the_card_says(tmp_path: Path) -> None:
         assert number in result.output
     assert "dsd is better than dense" in printed
     assert "dsd is better than dense" in card
-    *table, report = result.output.splitlines()
+    *table, written, report = result.output.splitlines()
     assert max(map(len, table)) <= 80
+    assert written == f"Written to {tmp_path / 'comparison.json'}."
     assert report == f"The report is in {tmp_path / 'report.html'}."  # a path is not broken
 
 

@@ -3,8 +3,6 @@
 import json
 
 import pytest
-import torch
-from safetensors.torch import save_file
 
 from hf_dsd.hub.privacy import check_public, clean_json
 from hf_dsd.runs.privacy import without_paths
@@ -81,21 +79,11 @@ def test_a_secret_is_found_wherever_it_is_and_not_told(tmp_path, content):
 @pytest.mark.parametrize(
     "token", ["ghp_" + "aB3" * 12, "sk-proj-" + "x7Y" * 12, "glpat-" + "k9" * 10, "hf_" + "abcdef" * 6]
 )
-def test_a_known_token_is_found_in_any_entry_and_in_the_head_of_weights(tmp_path, token):
+def test_a_token_of_a_known_kind_is_found_in_any_entry(tmp_path, token):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "x", "tracker": {"note": f"by {token}"}}))
-    with pytest.raises(ValueError, match=r"^config\.json holds a token"):
-        check_public(tmp_path)
-    (tmp_path / "config.json").unlink()
-    weights = tmp_path / "model.safetensors"
-    save_file({"weight": torch.zeros(2)}, weights, metadata={"format": "pt", "made_by": token})
-    with pytest.raises(ValueError, match=r"^model\.safetensors holds a token") as error:
+    with pytest.raises(ValueError, match=r"^config\.json holds a token") as error:
         check_public(tmp_path)
     assert token not in str(error.value)
-
-
-def test_numbers_of_weights_are_no_text(tmp_path):
-    save_file({"weight": torch.tensor(list(b"hf_" + b"a1" * 17), dtype=torch.uint8)}, tmp_path / "model.safetensors")
-    check_public(tmp_path, ["a1a1"], ["/home/me"])
 
 
 def test_what_is_no_secret_passes(tmp_path):

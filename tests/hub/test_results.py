@@ -178,7 +178,7 @@ def _set(*keys: Any, to: Any) -> Callable[[dict[str, Any]], Any]:
         (_set("recipe", "phases", 1, "sparsity", to="50 %"), r"results\.recipe\.phases\[1\]\.sparsity is of the wrong"),
         (_set("recipe", "phases", to=None), "is not as hf_dsd writes it"),
         (_set("recipe", "command", to="rm"), r"results\.recipe\.command is of the wrong kind"),
-        (_set("branches", to=[]), "is not as hf_dsd writes it"),
+        (_set("branches", to=[]), r"results\.branches is of the wrong kind"),
         (_set("figures", to="x"), r"results\.figures is of the wrong kind"),
         (_set("phase_scores", 0, "scores", to={"wer": None}), r"phase_scores\[0\]\.scores\['wer'\] is of the wrong"),
         (_set("phase_scores", 0, "phase", to="x"), "phase_scores name a phase"),
@@ -190,7 +190,7 @@ def _set(*keys: Any, to: Any) -> Callable[[dict[str, Any]], Any]:
         ),
         (_set("comparison", "runs", 0, "ci", to=[1.0]), r"comparison\.runs\[0\]\.ci is of the wrong kind"),
         (_set("comparison", "arms", "dsd", "mean", to=None), r"comparison\.arms\['dsd'\]\.mean is of the wrong kind"),
-        (_set("comparison", "versions", to=float("nan")), "is not as hf_dsd writes it"),
+        (_set("comparison", "versions", to=float("nan")), r"results\.comparison\.versions is of the wrong kind"),
         (_set("comparison", "verdict", to=[1]), "is not as hf_dsd writes it"),
     ],
 )
