@@ -293,16 +293,15 @@ def publish(
             if given := [name for name, value in of_the_run.items() if value]:
                 raise ValueError(f"{given[0]} is for a run: of a card its words.md and its model say it; leave it out")
             publish_card(card, repo_id, private=private or None, dry_run=dry_run)
-        if run_dir is None:
-            return
-        publish_run(
-            run_dir,
-            repo_id,
-            private=private or None,
-            dry_run=dry_run,
-            results=results,
-            license=license,
-            language=language,
-            dataset=dataset,
-            image_encoder=image_encoder,
-        )
+        elif run_dir is not None:
+            publish_run(
+                run_dir,
+                repo_id,
+                private=private or None,
+                dry_run=dry_run,
+                results=results,
+                license=license,
+                language=language,
+                dataset=dataset,
+                image_encoder=image_encoder,
+            )

@@ -1,6 +1,5 @@
 """Puts what is to be published into a temporary folder, one per revision: what lies there is sent, and nothing else."""
 
-import hashlib
 import os
 import shutil
 import tempfile
@@ -15,7 +14,7 @@ from transformers import AutoFeatureExtractor, AutoProcessor, AutoTokenizer, Pre
 from transformers.utils import CONFIG_NAME, GENERATION_CONFIG_NAME
 
 import hf_dsd.models
-from hf_dsd.files import write_json, written_whole
+from hf_dsd.files import file_digest, write_json, written_whole
 from hf_dsd.models import NeuralTalkForConditionalGeneration
 from hf_dsd.models.picture_captioner import save_picture_captioner
 from hf_dsd.models.read_config import UNUSABLE
@@ -135,10 +134,7 @@ def place_model(source: Path, card: Path, *, packaged_encoder: bool = False) -> 
 
 def weights_digest(folder: Path) -> str:
     """SHA-256, hexadecimal, of the safetensors files in a model's folder, in the order of their names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.safetensors")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return file_digest(*sorted(folder.glob("*.safetensors")))
 
 
 def _check_readable(folder: Path) -> None:

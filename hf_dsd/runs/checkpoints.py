@@ -4,7 +4,6 @@
 judged by what must be there.
 """
 
-import hashlib
 import logging
 import os
 import shutil
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_dsd.engine.mask_file import STATE_FILE_NAME
-from hf_dsd.files import read_json_object, write_json
+from hf_dsd.files import file_digest, read_json_object, write_json
 
 from .folder import CHECKPOINT_PREFIX, SUMMARY_FILE_NAME, TRAINER_STATE_NAME, checkpoints_in, step_of
 from .weights import has_weights
@@ -26,7 +25,6 @@ FILE_LIST_NAME = "dsd_files.json"
 _NEEDED = {"optimizer": ["optimizer*", "global_step*"], "scheduler": ["scheduler.pt", "global_step*"]}
 _NEEDED |= {"random state": ["rng_state*"]}
 _OF_A_CHECKPOINT = (TRAINER_STATE_NAME, FILE_LIST_NAME, STATE_FILE_NAME, "optimizer.pt", "scheduler.pt")
-_CHUNK = 1 << 22
 _ASIDE = "damaged-"
 
 
@@ -141,7 +139,7 @@ def _defect_of(file: Path, entry: dict[str, Any]) -> str | None:
     if file.stat().st_size != entry["bytes"]:
         return f"{file.name} has {file.stat().st_size} bytes, {entry['bytes']} were written"
     try:
-        is_same = _digest(file) == entry["sha256"]
+        is_same = file_digest(file) == entry["sha256"]
     except OSError as error:
         return f"{file.name} cannot be read: {error.strerror}"
     return None if is_same else f"{file.name} is not what was written, its digest differs"
@@ -170,21 +168,13 @@ def seal(checkpoint: Path) -> None:
     for file in _files(checkpoint):
         name = file.relative_to(checkpoint).as_posix()
         if name not in listed:
-            listed[name] = {"bytes": file.stat().st_size, "sha256": _digest(file)}
+            listed[name] = {"bytes": file.stat().st_size, "sha256": file_digest(file)}
     write_json(path, listed)
 
 
 def _files(checkpoint: Path) -> Iterator[Path]:
     files = (file for file in sorted(checkpoint.rglob("*")) if file.is_file())
     return (file for file in files if file.name != FILE_LIST_NAME and not file.name.endswith(".partial"))
-
-
-def _digest(file: Path) -> str:
-    digest = hashlib.sha256()  # 1.2 GB/s here, and the file was just written or is about to be read
-    with file.open("rb") as opened:
-        while chunk := opened.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def remove_litter(folder: Path) -> None:
