@@ -163,12 +163,12 @@ def load_data(arguments: DataArguments, sampling_rate: int, used: list[str], req
         raise ValueError(f"text_normalizer must be one of {list(TEXT_NORMALIZERS)}, got {arguments.text_normalizer!r}")
     shares = {"validation": arguments.validation_share, "test": arguments.test_share}  # never trained on, used or not
     shares = {split: share for split, share in shares.items() if share is not None}
-    names = {split: getattr(arguments, f"{split}_split") for split in used}
-    if twice := [split for split in shares if names.pop(split, None) is not None]:
+    names = {split: getattr(arguments, f"{split}_split") for split in dict.fromkeys([*used, *shares])}
+    if twice := [split for split in shares if names[split] is not None]:
         raise ValueError(f"give {twice[0]}_split or {twice[0]}_share, got both; leave one out")
     options = {
         "split_names": names,
-        "required_splits": [split for split in required if split in names],
+        "required_splits": [split for split in required if split not in shares],
         "audio_column": arguments.audio_column,
         "text_column": arguments.text_column,
         "normalize": TEXT_NORMALIZERS[arguments.text_normalizer],

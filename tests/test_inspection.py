@@ -128,6 +128,12 @@ def test_the_command_says_what_is_wrong_in_one_line(options, message, tmp_path):
     assert result.output.startswith(f"error {message}")
 
 
+def test_a_folder_that_is_not_there_is_named() -> None:
+    result = CliRunner().invoke(app, ["inspect", "runs/nosuch"], env={"COLUMNS": "400"})
+    assert result.exit_code == 2
+    assert result.output.startswith("error there is no folder runs/nosuch, and the Hub gave none: ")
+
+
 def test_the_fraction_asked_for_is_said_per_parameter() -> None:
     model = build(TinyCNN)
     overridden = TinyCNN.pruned[0]

@@ -95,6 +95,16 @@ def check_seed(seed: int) -> None:
         raise ValueError(f"seed must be at least 0, got {seed}; choose any non-negative integer")
 
 
+def check_new_splits(splits: Iterable[str], shares: Iterable[str]) -> None:
+    """Refuses to draw a split from the training rows that the data has itself.
+
+    Raises:
+        ValueError: Names the split, and what to leave out.
+    """
+    if twice := sorted(set(splits) & set(shares)):
+        raise ValueError(f"the data has a {twice[0]} split itself, got {twice[0]}_share, too; leave that out")
+
+
 def hold_out(train: Sequence[Row], shares: Mapping[str, float], seed: int) -> dict[str, list[Row]]:
     """Parts of a training split at random, for data without the splits that are needed.
 

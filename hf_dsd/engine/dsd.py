@@ -391,12 +391,18 @@ def _continue_schedule(planned: Schedule, meta: Mapping[str, Any]) -> tuple[Sche
             raise ValueError(f"the checkpoint lies in {old.name}, this schedule has {len(schedule.phases)} phases")
         if old.index in meta["left_early"] and old.steps < schedule.phases[old.index].steps:
             schedule = schedule.cut(old.end)
-        if old != schedule.phases[old.index]:
+        new = schedule.phases[old.index]
+        if old != new:
             raise ValueError(
-                f"the checkpoint's {old.name} was {old}, this run plans {schedule.phases[old.index]}: resume with the "
+                f"the checkpoint's {old.name} was {_in_words(old)}, this run plans {_in_words(new)}: resume with the "
                 "same phase lengths, sparsity and learning rates, or start a new run"
             )
     return schedule, schedule.phases[meta["phase"]]
+
+
+def _in_words(phase: Phase) -> str:
+    rate = "" if phase.learning_rate is None else f", learning rate {phase.learning_rate}"
+    return f"steps {phase.start} to {phase.end}, sparsity {phase.sparsity}{rate}"
 
 
 def check_choice(field: str, value: str, choices: Sequence[str]) -> None:

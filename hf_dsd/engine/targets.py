@@ -273,7 +273,7 @@ def _rules(
             f"dense_modules must replace the default list, or add to it with a + before every pattern, got {given}"
         )
     _check_patterns("dense_modules", given, owned)
-    listed = {pattern.removeprefix("+"): f"dense_modules pattern {pattern!r}" for pattern in given}
+    listed = {pattern.removeprefix("+"): f"dense_modules pattern '{pattern}'" for pattern in given}
     if dense_modules is not None and not added:
         return _Rules(model, owned, overrides, listed, frozenset(listed), "caller")
     inner: Any = model  # the outermost class within the wrappers that has a list of its own
@@ -282,7 +282,7 @@ def _rules(
     if inner is None:
         return _Rules(model, owned, overrides, listed, frozenset(listed), "")
     by = f"{type(inner).__name__}.dsd_dense_modules pattern"  # may match nothing: parts that a configuration lacks
-    own = {pattern: f"{by} {pattern!r}" for pattern in _as_list(type(inner).dsd_dense_modules)}
+    own = {pattern: f"{by} '{pattern}'" for pattern in _as_list(type(inner).dsd_dense_modules)}
     return _Rules(model, owned, overrides, {**listed, **own}, frozenset(listed), "class")
 
 

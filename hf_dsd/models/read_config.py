@@ -37,4 +37,9 @@ def read_config(name_or_path: str | Path) -> PreTrainedConfig:
         models = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_NAME}"))
         remedy = f"give one of {', '.join(models)}" if models else "give a folder that save_pretrained has written"
         raise FileNotFoundError(f"{folder} holds no {CONFIG_NAME}: {remedy}")
-    return AutoConfig.from_pretrained(name_or_path)
+    try:
+        return AutoConfig.from_pretrained(name_or_path)
+    except OSError as error:
+        if folder.is_dir():
+            raise
+        raise OSError(f"there is no folder {folder}, and the Hub gave none: {error}") from error

@@ -306,8 +306,9 @@ def _show(axes: Axes, points: Points, seen_from: float) -> None:
     """Sets the range to the values from a step on, or to all where there are none."""
     values = [value for step, value in points if step >= seen_from] or [value for _, value in points]
     if values:
-        margin = 0.08 * (max(values) - min(values) or 1)
+        margin = 0.08 * (max(values) - min(values) or abs(values[0]) or 1)
         axes.set_ylim(min(values) - margin, max(values) + margin)
+        axes.ticklabel_format(axis="y", useOffset=False)  # of a score that stays at 100, 0 with a small "+1e2" above it
 
 
 def _draw_rate(axes: Axes, arms: Mapping[str, Sequence[Curves]]) -> None:

@@ -102,7 +102,7 @@ def measure_run_sensitivity(
             metric=chosen.metric,
             greater_is_better=direction,
             tolerance=chosen.tolerance,
-            name=str(trainer.run_folder / phase) if phase is not None else type(trainer.model).__name__,
+            name=str(trainer.run_folder / phase) if phase is not None else _untrained_name(trainer),
             data=f"{min(total, count or total)} of {total} evaluation examples",
             console=console,
         )
@@ -112,6 +112,11 @@ def measure_run_sensitivity(
     written, drawn = result.write(out), draw_sensitivity(result, out)
     console.print(f"Written to {written}, drawn in {drawn}.", highlight=False, markup=False, soft_wrap=True)
     return result
+
+
+def _untrained_name(trainer: DSDMixin) -> str:
+    """Who reads the table must know: of a model that nothing has trained the numbers mean nothing."""
+    return f"{type(trainer.model).__name__} as the script built it: {trainer.run_folder} holds no trained phase"
 
 
 def spread(dataset: Dataset[Any], examples: int) -> Dataset[Any]:

@@ -146,7 +146,7 @@ def test_captions_that_contradict_themselves_are_refused(tmp_path, files, messag
 def test_a_split_that_is_there_is_not_drawn_too(tmp_path):
     rows = [row("0.png", "train"), row("1.png", "val"), row("2.png", "test")]
     path = write(tmp_path / "metadata.jsonl", *rows)
-    with pytest.raises(ValueError, match="captions names a test split itself, got test_share, too; leave that out"):
+    with pytest.raises(ValueError, match="the data has a test split itself, got test_share, too; leave that out"):
         load_captioned_pictures(tmp_path, [path], MeanColour(), shares={"test": 0.1})
 
 

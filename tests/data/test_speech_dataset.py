@@ -187,6 +187,8 @@ def test_a_part_of_the_training_utterances_and_a_part_for_validation():
     assert (len(train), len(validation), train & validation) == (3, 2, set())
     with pytest.raises(ValueError, match=r"train_size must be in \[1, 10\], got 11"):
         speech(*"abcdefghij").with_train_size(11)
+    with pytest.raises(ValueError, match="the data has a validation split itself, got validation_share, too"):
+        data.with_held_out({"validation": 0.2})
 
 
 def test_characters_that_the_vocabulary_lacks_are_counted_by_split(caplog):

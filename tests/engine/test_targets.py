@@ -636,7 +636,7 @@ def test_dense_modules_is_the_complete_list():
     assert pruned(model) == ["2.weight"]
     assert pruned(model, dense_modules=[r"^2\."]) == ["0.weight", "1.weight"]
     assert pruned(model, dense_modules=[]) == ["0.weight", "1.weight", "2.weight"]
-    assert reasons(model, dense_modules=[r"^2\."]) == {"2.weight": r"dense_modules pattern '^2\\.'"}
+    assert reasons(model, dense_modules=[r"^2\."]) == {"2.weight": r"dense_modules pattern '^2\.'"}
 
 
 def test_patterns_with_a_plus_are_added_to_the_defaults():
@@ -782,7 +782,7 @@ class Listed(nn.Module):
 
 def test_class_list_replaces_the_defaults():
     assert pruned(Listed()) == ["embedding.weight", "hidden.weight"]
-    assert reasons(Listed()) == {"output.weight": r"Listed.dsd_dense_modules pattern '^output\\.'"}
+    assert reasons(Listed()) == {"output.weight": r"Listed.dsd_dense_modules pattern '^output\.'"}
     assert pruned(Listed(), dense_modules=["hidden"]) == ["embedding.weight", "output.weight"]
     assert pruned(Listed(), sparsity_overrides={"output": 0.1}) == [
         "embedding.weight",

@@ -104,6 +104,18 @@ def drawn(curves):
     return figure.axes
 
 
+def test_a_metric_that_stays_as_it_was_is_read_off_its_axis(tmp_path):
+    folder = write_dsd_run(tmp_path / "run", finished=1)
+    log = [{"step": step, "eval_loss": 2.0, "eval_wer": 1.0} for step in (2, 4, 6)]
+    (folder / "trainer_state.json").write_text(json.dumps({"log_history": log}))
+    change_summary(folder, phases=[record | {"metrics": {"eval_wer": 1.0}} for record in Run.read(folder).phases])
+    metric = drawn([read_curves(Run.read(folder), "eval_wer")])[2]
+    metric.figure.draw_without_rendering()
+    assert metric.get_ylim() == pytest.approx((92, 108))  # per cent
+    assert metric.yaxis.get_offset_text().get_text() == ""
+    assert "100" in {text.get_text() for text in metric.get_yticklabels()}
+
+
 def test_scores_stand_with_their_interval_at_their_phases_end(tmp_path):
     run = Run.read(write_dsd_run(tmp_path / "run", heard=["x x three four", *REFERENCES[1:]]))
     (scores,) = run.scored

@@ -143,7 +143,8 @@ def test_the_rows_are_collated_once_and_no_callback_hears_of_it(tmp_path: Path) 
             heard.append("evaluation")
 
     trainer.add_callback(Listener)
-    measure_run_sensitivity(trainer, classification_rows(20), SensitivityOptions(sparsities=(0.5, 0.8)))
+    result = measure_run_sensitivity(trainer, classification_rows(20), SensitivityOptions(sparsities=(0.5, 0.8)))
+    assert result.model.endswith(f" as the script built it: {tmp_path} holds no trained phase")
     assert collated == [8, 8, 4]
     trainer.compute_metrics = lambda found: {"accuracy": 0.5}
     options = SensitivityOptions(sparsities=(0.5,), metric="accuracy")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
-from hf_dsd.data.splits import SPLITS, check_split_names, hold_out
+from hf_dsd.data.splits import SPLITS, check_new_splits, check_split_names, hold_out
 
 from .annotations import read_annotations
 from .dataset import CaptionData, CaptionSplit
@@ -104,8 +104,7 @@ def _hold_out(
             f"captions must name a {' and a '.join(missing)} split, got {list(splits)}; draw it from the training "
             f"pictures by {options} (0.1 is a tenth), or give the file that names it, too"
         )
-    if twice := [split for split in shares if split in splits]:
-        raise ValueError(f"captions names a {twice[0]} split itself, got {twice[0]}_share, too; leave that out")
+    check_new_splits(splits, shares)
     if seed and not shares:
         raise ValueError(f"split_seed {seed} draws splits, and none is drawn; leave it out")
     drawn = hold_out(list(splits["train"].items()), shares, seed)

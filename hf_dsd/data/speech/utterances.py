@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from hf_dsd.data.splits import check_split_names, draw_rows, find_split, hold_out
+from hf_dsd.data.splits import check_new_splits, check_split_names, draw_rows, find_split, hold_out
 
 from .audio import AudioHeader, AudioSource, BadUtteranceError, Samples, read_audio, read_header
 
@@ -103,8 +103,10 @@ class SpeechData:
     def with_held_out(self, shares: Mapping[str, float], seed: int = 0) -> "SpeechData":
         """The same data with shares of its training split as new splits, drawn by `seed` (see `hold_out`).
 
-        Utterances are drawn one by one: a speaker, or a sentence that several read, may be on both sides.
+        Utterances are drawn one by one: a speaker, or a sentence that several read, may be on both sides. A split that
+        is there already is a ValueError.
         """
+        check_new_splits(self.splits, shares)
         return replace(self, splits={**self.splits, **hold_out(self.split("train"), shares, seed)})
 
 
