@@ -132,17 +132,17 @@ def _score(task: DemoTask, console: Console, trainer: Any) -> object:
     return score_phases(trainer, task.test_set, task.scorer)
 
 
-def scored_models(runs: Sequence[Run]) -> Mapping[str, Sequence[PhaseScores]]:
+def scored_models(runs: Sequence[Run], split: str = "test") -> Mapping[str, Sequence[PhaseScores]]:
     """What each row of the demo's table is called -> its model's scores, one per seed; `read_runs` gives the runs."""
     found: dict[str, list[PhaseScores]] = {}
     for run in runs:
-        own = run.phase_scores()
+        own = run.phase_scores(split)
         if not own:  # it has failed
             continue
         if run.arm == "dsd":
             rows = {"sparse": own[-2], "DSD": own[-1]}
         else:
-            early = run.find_scores(f"{run.last_phase}-{EARLY}")
+            early = run.find_scores(f"{run.last_phase}-{EARLY}", split)
             rows = {
                 "first dense phase": own[0],
                 "dense control": own[-1],

@@ -55,7 +55,8 @@ def main(name: str, folder: Path) -> None:
     for label, recipe in CANDIDATES[name].items():
         out, began = folder / label.replace("/", "-"), time.process_time()
         compare(TASKS[name](**recipe).make_trainer, ARMS, SEEDS, out, score=score_validation, split="validation")
-        models = {row: [scores.value for scores in found] for row, found in scored_models(read_runs(out)).items()}
+        found = scored_models(read_runs(out), "validation")
+        models = {row: [scores.value for scores in of_seeds] for row, of_seeds in found.items()}
         gains = [dsd - dense for dsd, dense in zip(models["DSD"], models["dense control"], strict=True)]
         means = ", ".join(f"{row} {fmean(values):.2f}" for row, values in models.items())
         print(
