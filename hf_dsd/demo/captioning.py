@@ -24,6 +24,8 @@ from .task import DemoTask
 # Few enough that the first dense phase converges and overfits: the state that the paper starts from.
 SPLIT_SIZES = {"train": 300, "validation": 100, "test": 120}
 SEEDS = (0, 1, 2, 3, 4)
+# Of three the best for DSD on the validation split, over five other seeds: tests/benchmarks/choose_demo_recipe.py gave
+# 49.55 BLEU-4 (its control 43.13), at 50 % 44.34, and at 1.5 times the first rate 43.71 (its control 39.06).
 RECIPE: dict[str, Any] = {
     "phase_epochs": [12, 8, 6],
     "phase_learning_rates": [4e-3, 2e-3, 4e-4],
