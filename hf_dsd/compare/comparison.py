@@ -230,7 +230,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """What `comparison.json` holds."""
-        content = {"version": self.version, **asdict(replace(self, runs=()))}
+        content = {"version": self.version, **asdict(replace(self, runs=(), differences=()))}
+        content["differences"] = [difference.to_dict() for difference in self.differences]
         return {**content, "runs": [run.to_dict() for run in self.runs]}
 
     def to_frame(self) -> Any:

@@ -1,7 +1,7 @@
 """Every arm against its rivals, seed by seed, and what can be claimed of that."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from hf_dsd.runs.folder import EARLY
@@ -71,6 +71,10 @@ class Difference:
         """A difference from JSON, where an interval is a list; a field that there is none of is a TypeError."""
         pairs = {key: tuple(value) for key, value in content.items() if key.endswith("interval") and value is not None}
         return cls(**{**content, **pairs})
+
+    def to_dict(self) -> dict[str, Any]:
+        """The JSON of it."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
 
     def wins(self, *, greater_is_better: bool) -> int:
         """With how many seeds the arm is better than its rival."""

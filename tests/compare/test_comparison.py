@@ -73,7 +73,7 @@ def test_written_and_read(tmp_path: Path) -> None:
     read = Comparison.read(tmp_path)
     assert read.verdict == found.verdict
     assert dict(read.arms) == dict(found.arms)
-    assert [vars(d) for d in read.differences] == json.loads(json.dumps([vars(d) for d in found.differences]))
+    assert read.differences == found.differences
     assert [run.value for run in read.runs] == [run.value for run in found.runs]
     content = json.loads((tmp_path / "comparison.json").read_text())
     assert content.keys() == {
