@@ -134,6 +134,14 @@ def test_a_folder_that_is_not_there_is_named() -> None:
     assert result.output.startswith("error there is no folder runs/nosuch, and the Hub gave none: ")
 
 
+def test_a_damaged_file_is_not_called_a_missing_folder(tmp_path) -> None:
+    (tmp_path / "config.json").write_text("{")
+    result = CliRunner().invoke(app, ["inspect", str(tmp_path / "config.json")], env={"COLUMNS": "400"})
+    assert result.exit_code == 2
+    assert "there is no folder" not in result.output
+    assert "config.json" in result.output
+
+
 def test_the_fraction_asked_for_is_said_per_parameter() -> None:
     model = build(TinyCNN)
     overridden = TinyCNN.pruned[0]

@@ -40,6 +40,6 @@ def read_config(name_or_path: str | Path) -> PreTrainedConfig:
     try:
         return AutoConfig.from_pretrained(name_or_path)
     except OSError as error:
-        if folder.is_dir():
+        if os.path.lexists(folder):
             raise
         raise OSError(f"there is no folder {folder}, and the Hub gave none: {error}") from error

@@ -45,6 +45,10 @@ def is_flag(value: Any) -> bool:
     return isinstance(value, bool)
 
 
+_PLAIN: dict[Any, Check] = {int: is_int, float: is_number, str: is_text, bool: is_flag}
+_PLAIN |= {NoneType: lambda value: value is None, Any: lambda value: True}
+
+
 def misfit(value: Any, hint: Any, name: str) -> str:
     """The path to the first value that is not as a dataclass field of that type is written, or "".
 
@@ -74,8 +78,7 @@ def misfit(value: Any, hint: Any, name: str) -> str:
             return name
         inside = [(item, parts[at if kind is tuple else 0], f"{name}[{at}]") for at, item in enumerate(value)]
     else:
-        checks: dict[Any, Check] = {int: is_int, float: is_number, str: is_text, bool: is_flag, Any: lambda value: True}
-        return "" if (value is None if hint is NoneType else checks[hint](value)) else name
+        return "" if _PLAIN[hint](value) else name
     return next(filter(None, starmap(misfit, inside)), "")
 
 

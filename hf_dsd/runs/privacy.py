@@ -30,10 +30,11 @@ _UUID = re.compile(r"(?i)\b[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 # Slack, AWS, Google, npm, PyPI, Stripe, and signed JSON. `hf_transfer` and `sk-learn` are none.
 _BODY = r"(?:[A-Za-z0-9_-]{16,}|(?=[A-Za-z0-9_-]*(?:[A-Z]|\d\w*\d\w*\d))[A-Za-z0-9_-]{6,})"
 _TOKENS = re.compile(
-    rf"(?<![A-Za-z0-9])(?:hf_(?:[a-z]+_)?(?:[A-Za-z0-9]{{16,}}|(?=[A-Za-z0-9]*(?:[A-Z]|\d[A-Za-z]*\d[A-Za-z]*\d))"
+    rf"(?:(?<![A-Za-z0-9])|(?<=\\[nrt]))(?:hf_(?:[a-z]+_)?(?:[A-Za-z0-9]{{16,}}|(?=[A-Za-z0-9]*(?:[A-Z]|\d[A-Za-z]*\d[A-Za-z]*\d))"
     rf"[A-Za-z0-9]{{6,}})|(?:sk|glpat|xox[a-z]|pypi)-{_BODY}|(?:api_org|gh[a-z]|github_pat|npm|[sr]k_live|gsk|r8)_{_BODY}"
     r"|A[KS]IA[0-9A-Z]{12,}|AIza[\w-]{20,}|ya29\.[\w-]{8,}|eyJ[\w-]{8,}\.[\w-]{8,})"
 )
+_HUB_TOKEN = re.compile(r"hf_(?:[a-z]+_)?[A-Za-z0-9]{30,}")  # whatever stands before it, such as JSON's \u001b
 # Before `token`: a symbol of a tokenizer's vocabulary, `--word_delimiter_token`, which decides what a run does.
 _SYMBOLS = {"pad", "unk", "bos", "eos", "cls", "sep", "mask", "delimiter", "blank", "start", "end", "special"}
 _SYMBOLS |= {"image", "audio", "video", "new", "added", "additional", "blank", "boi", "eoi", "prompt", "stop"}
@@ -74,8 +75,9 @@ def _argument(text: str) -> str:
 
 def holds_token(text: str) -> bool:
     """Whether a text holds a token of a known kind, so long and mixed that no word of a text is taken for one."""
-    found = [match[0] for match in _TOKENS.finditer(text)]
-    return any(len(token) >= 20 and (len(re.findall(r"\d", token)) > 1 or token.startswith("hf_")) for token in found)
+    found = (match[0] for match in _TOKENS.finditer(text))
+    is_mixed = any(len(token) >= 20 and len(re.findall(r"\d", token)) > 1 for token in found)
+    return is_mixed or _HUB_TOKEN.search(text) is not None
 
 
 def without_secrets(arguments: Sequence[str]) -> list[str]:

@@ -84,6 +84,9 @@ def test_a_token_of_a_known_kind_is_found_in_any_entry(tmp_path, token):
     with pytest.raises(ValueError, match=r"^config\.json holds a token") as error:
         check_public(tmp_path)
     assert token not in str(error.value)
+    (tmp_path / "config.json").write_text(json.dumps({"note": f"line\n{token}"}))  # in the file: line, \, n, the token
+    with pytest.raises(ValueError, match=r"^config\.json holds a token"):
+        check_public(tmp_path)
 
 
 def test_what_is_no_secret_passes(tmp_path):
