@@ -224,7 +224,6 @@ def main() -> None:
         measure_run_landscape(trainer, validation_set)
     if test_set is None:
         return
-    training_arguments.predict_with_generate = True
     for result in score_phases(trainer, test_set, caption_scorer(tokenizer, test_set.images, test_set.references)):
         scores = " ".join(f"BLEU-{n} {result.scores[f'bleu{n}']:.1f}" for n in (1, 2, 3, 4))
         print(f"{result.phase}: {scores} {result.scores['signature']}")

@@ -126,8 +126,6 @@ def _make_speaking_trainer(
 
 def _score(task: DemoTask, console: Console, trainer: Any) -> object:
     trainer.save_state()  # the losses over time, for the report
-    if hasattr(trainer.args, "predict_with_generate"):
-        trainer.args.predict_with_generate = True  # not in training, whose evaluations are of the loss alone
     console.print(f"  seed {trainer.args.seed}: scoring on the test split", highlight=False)
     return score_phases(trainer, task.test_set, task.scorer)
 

@@ -23,7 +23,8 @@ def score_phases(
     """Scores the model of every finished phase on a split and writes the files; leaves the last phase's model loaded.
 
     Nothing may be chosen by test scores: call this once, after training. The trainer's `compute_metrics` is not used:
-    it knows its own split's references.
+    it knows its own split's references. A sequence-to-sequence trainer generates here, whether or not its evaluations
+    in training do (`predict_with_generate`).
 
     Args:
         trainer: Of the run.
@@ -36,9 +37,12 @@ def score_phases(
         One entry per phase, in order.
     """
     names = finished_models(trainer.run_folder) if phases is None else phases
-    own_metrics = trainer.compute_metrics
+    args: Any = trainer.args
+    own_metrics, generates = trainer.compute_metrics, getattr(args, "predict_with_generate", None)
     results = []
     try:
+        if generates is not None:
+            args.predict_with_generate = True
         for phase in names:
             trainer.load_phase(phase)
             result = _score_model(trainer, dataset, scorer, split, phase)
@@ -47,6 +51,8 @@ def score_phases(
             results.append(result)
     finally:
         trainer.compute_metrics = own_metrics
+        if generates is not None:
+            args.predict_with_generate = generates
     return results
 
 

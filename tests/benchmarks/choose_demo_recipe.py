@@ -40,8 +40,7 @@ CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
 def score_validation(trainer: Any) -> object:
     """Scores on the split that the trainer validates on."""
     rows, tokenizer = trainer.eval_dataset, trainer.processing_class.tokenizer
-    if hasattr(trainer.args, "predict_with_generate"):
-        trainer.args.predict_with_generate = True
+    if hasattr(rows, "images"):
         scorer = caption_scorer(tokenizer, rows.images, rows.references)
     else:
         utterances = rows.utterances

@@ -8,6 +8,8 @@ import torch
 from transformers import DataCollatorForSeq2Seq, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from hf_dsd import DSDSeq2SeqTrainer, DSDSeq2SeqTrainingArguments
+from hf_dsd.metrics import TextScorer
+from hf_dsd.trainer.scoring import score_phases
 
 
 def build_t5(vocab_size: int, seed: int = 0) -> T5ForConditionalGeneration:
@@ -56,3 +58,34 @@ def test_zeros_hold_while_it_generates(
     assert seen == [(0.5 if 3 < step <= 7 else 0.0, 6) for step in evaluated]
     restored = T5ForConditionalGeneration.from_pretrained(tmp_path / "out" / "phase-2-dense")
     assert all(torch.equal(p, model.state_dict()[n]) for n, p in restored.state_dict().items())
+
+
+def test_scoring_generates_whatever_the_evaluations_in_training_do(
+    tokenizer: PreTrainedTokenizerFast, texts: list[str], options: dict[str, Any]
+) -> None:
+    rows = [{"input_ids": ids, "labels": [*reversed(ids), 3]} for ids in tokenizer(texts)["input_ids"]][:6]
+    model = build_t5(len(tokenizer))
+    evaluation = {"eval_strategy": "epoch", "generation_max_length": 5, "save_strategy": "no"}
+    trainer = DSDSeq2SeqTrainer(
+        model,
+        DSDSeq2SeqTrainingArguments(**(options | evaluation)),
+        train_dataset=rows,
+        eval_dataset=rows,
+        data_collator=DataCollatorForSeq2Seq(tokenizer, model),
+        processing_class=tokenizer,
+    )
+    trainer.train()
+    seen: list[Any] = []
+
+    def decode(predictions: Any) -> list[str]:
+        seen.append(predictions)
+        return list(tokenizer.batch_decode(np.where(predictions < 0, 0, predictions), skip_special_tokens=True))
+
+    names = [f"row {row}" for row in range(len(rows))]
+    scorer = TextScorer("wer", False, names, [[text] for text in texts[:6]], decode, lambda said: {"wer": len(said)})
+    results = score_phases(trainer, rows, scorer)
+    assert [result.value for result in results] == [6, 6, 6]
+    batch = trainer.data_collator([dict(row) for row in rows])
+    expected = model.eval().generate(batch["input_ids"], attention_mask=batch["attention_mask"], max_length=5)
+    assert np.array_equal(seen[-1][:, : expected.shape[1]], expected.numpy())  # the last phase's model is loaded
+    assert trainer.args.predict_with_generate is False
