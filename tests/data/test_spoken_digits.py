@@ -82,6 +82,22 @@ def test_the_same_seed_gives_the_same_recordings_whatever_the_other_sizes(digits
     ]
 
 
+def test_a_quieter_room_changes_nothing_but_the_noise(digits):
+    quieter = make_spoken_digits({"train": 3}, snr=(12.0, 30.0))
+    for name, string in quieter.strings.items():
+        loud = digits.strings[name]
+        assert 12 <= string.snr <= 30
+        assert -5 <= loud.snr <= 12
+        assert dataclasses.replace(string, snr=loud.snr) == loud
+        assert (string.snr - 12) / 18 == pytest.approx((loud.snr + 5) / 17)
+
+
+@pytest.mark.parametrize("snr", [(12.0, 0.0), (0.0, float("inf")), (float("nan"), 0.0)])
+def test_a_range_of_noise_must_be_one(snr):
+    with pytest.raises(ValueError, match="snr must be the lowest and the highest ratio in dB"):
+        make_spoken_digits({"train": 3}, snr=snr)
+
+
 def test_recordings_use_the_range_they_are_driven_to():
     sound = record(quiet(1, 2, drive=0.5))
     assert sound.dtype == np.float32

@@ -7,6 +7,9 @@ import numpy as np
 SHORTEST, LONGEST = 2, 6
 """Digits of a string."""
 
+SNR = (-5.0, 12.0)
+"""Lowest and highest ratio of speech to background noise, in dB."""
+
 _ACCENT = 0.1  # standard deviation of a speaker's own formant targets, as a share
 _UNDERSHOOT = (0.1, 0.5)  # share of the way to the neutral vowel at which hurried speech stops
 
@@ -130,14 +133,14 @@ def sample_speaker(seed: tuple[int, ...]) -> Speaker:
     )
 
 
-def sample_string(speaker: Speaker, seed: tuple[int, ...]) -> DigitString:
-    """Draws digits and the conditions of their recording; the same seed draws the same ones."""
+def sample_string(speaker: Speaker, seed: tuple[int, ...], snr: tuple[float, float] = SNR) -> DigitString:
+    """Draws digits and the conditions of their recording; the same seed draws the same ones at another `snr`, too."""
     generator = np.random.default_rng(seed)
     length = int(generator.integers(SHORTEST, LONGEST + 1))
     return DigitString(
         digits=tuple(map(int, generator.integers(10, size=length))),
         speaker=speaker,
-        snr=float(generator.uniform(-5.0, 12.0)),
+        snr=float(generator.uniform(*snr)),
         noise_color=float(generator.uniform(0.0, 1.5)),
         reverberation=float(generator.uniform(0.0, 0.5)),
         drive=float(generator.choice([generator.uniform(0.1, 0.9), generator.uniform(1.5, 4.0)], p=[0.85, 0.15])),

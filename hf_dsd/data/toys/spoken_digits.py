@@ -7,6 +7,7 @@ that a small model's word error rate is neither 0 nor 100 %: two convolutions an
 """
 
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,7 +17,7 @@ from hf_dsd.data.speech.audio import AudioHeader
 from hf_dsd.data.speech.utterances import SpeechData, Utterance
 from hf_dsd.data.splits import SPLITS, check_split_sizes
 
-from .digit_content import DigitString, sample_speaker, sample_string
+from .digit_content import SNR, DigitString, sample_speaker, sample_string
 from .digit_voice import SAMPLING_RATE, record
 
 DEFAULT_DIGIT_SIZES: Mapping[str, int] = {"train": 600, "validation": 80, "test": 80}
@@ -37,7 +38,9 @@ class DigitSet:
     strings: Mapping[str, DigitString]
 
 
-def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int = 0) -> DigitSet:
+def make_spoken_digits(
+    split_sizes: Mapping[str, int] | None = None, seed: int = 0, snr: tuple[float, float] = SNR
+) -> DigitSet:
     """Makes a set of spoken digit strings; about 10 ms per recording on one core.
 
     Each recording is 2 to 6 digits in words, by one of 20 speakers in the train split and of 16 others in each of the
@@ -47,10 +50,16 @@ def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int =
     Args:
         split_sizes: Split name -> number of recordings, "train" among them; None means 600 / 80 / 80.
         seed: Non-negative; the same seed and sizes give the same recordings.
+        snr: Lowest and highest ratio of speech to background noise, in dB; what is said and by whom does not change.
 
     Raises:
-        ValueError: If a split's name is unknown, a size is out of range, or the seed is negative.
+        ValueError: If a split's name is unknown, a size is out of range, the seed is negative, or `snr` is no range.
     """
+    lowest, highest = snr
+    if not (math.isfinite(lowest) and math.isfinite(highest) and lowest <= highest):
+        raise ValueError(
+            f"snr must be the lowest and the highest ratio in dB, such as {SNR}, got {snr}; put them in order"
+        )
     sizes = dict(DEFAULT_DIGIT_SIZES if split_sizes is None else split_sizes)
     check_split_sizes(sizes, seed)
     strings: dict[str, DigitString] = {}
@@ -60,7 +69,7 @@ def make_spoken_digits(split_sizes: Mapping[str, int] | None = None, seed: int =
             continue
         speakers = [sample_speaker((seed, number, 0, voice)) for voice in range(_SPEAKERS[split])]
         chosen = {
-            f"{split}/{row}": sample_string(speakers[row % len(speakers)], (seed, number, 1, row))
+            f"{split}/{row}": sample_string(speakers[row % len(speakers)], (seed, number, 1, row), snr)
             for row in range(sizes[split])
         }
         splits[split] = [
