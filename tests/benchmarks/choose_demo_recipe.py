@@ -31,8 +31,12 @@ CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "speech": {
         "the demo's": {},
-        "30 %": {"sparsity": 0.3},
-        "longer sparse phase": {"phase_epochs": [14, 8, 4]},
+        "lower rates": {"phase_learning_rates": [2e-3, 1e-3, 2e-4]},
+        "more recordings": {
+            "sizes": {"train": 1200, "validation": 80, "test": 80},
+            "phase_epochs": [8, 3, 2],
+            "phase_learning_rates": [3e-3, 1.5e-3, 3e-4],
+        },
     },
 }
 
@@ -57,10 +61,10 @@ def main(name: str, folder: Path) -> None:
         found = scored_models(read_runs(out), "validation")
         models = {row: [scores.value for scores in of_seeds] for row, of_seeds in found.items()}
         gains = [dsd - dense for dsd, dense in zip(models["DSD"], models["dense control"], strict=True)]
-        means = ", ".join(f"{row} {fmean(values):.2f}" for row, values in models.items())
+        means = ", ".join(f"{row} {fmean(values):.4g}" for row, values in models.items())
         print(
-            f"{label}: {means}; DSD - control {fmean(gains):+.2f} ± {stdev(gains):.2f} "
-            f"({', '.join(f'{gain:+.2f}' for gain in gains)}); {time.process_time() - began:.0f} CPU s",
+            f"{label}: {means}; DSD - control {fmean(gains):+.3g} ± {stdev(gains):.2g} "
+            f"({', '.join(f'{gain:+.3g}' for gain in gains)}); {time.process_time() - began:.0f} CPU s",
             flush=True,
         )
 

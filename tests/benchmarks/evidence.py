@@ -1,0 +1,229 @@
+"""The evidence's tables, tests and figure, of the files in model_cards/evidence; and such a file, of runs.
+
+    python tests/benchmarks/evidence.py                        # every table and test, and the figure
+    python tests/benchmarks/evidence.py FILE.csv RUNS [RUNS]   # the file of the runs in RUNS/seed-S/ARM
+
+Which differences are tested, in which family, stood in model_cards/plan.md before the runs.
+"""
+
+import csv
+import re
+import sys
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from statistics import fmean, stdev
+
+from matplotlib.figure import Figure
+
+from hf_dsd.compare import read_runs
+from hf_dsd.compare.statistics import detectable_difference, holm, paired_t
+from hf_dsd.runs.folder import EARLY
+from hf_dsd.runs.run import Run
+
+FOLDER = Path(__file__).parents[2] / "model_cards" / "evidence"
+LABELS = {
+    "first": "first dense phase",
+    "early": "early stopping",
+    "dense": "dense control",
+    "sparse": "sparse phase",
+    "dsd": "DSD",
+    "s80": "DSD, 80 %",
+    "s50": "DSD, 50 %",
+    "random-sparse": "sparse phase, random masks",
+    "random": "DSD with random masks",
+    "dropout": "dense control, dropout 0.5",
+    "dropout-s80": "DSD, 80 %, dropout 0.5",
+    "augment": "dense control, SpecAugment and dropout",
+}
+"""Arms in the order of the tables."""
+
+Pair = tuple[int, str, str]
+"""Size of the training set, arm and rival."""
+
+Scores = Mapping[tuple[int, str], Mapping[int, Mapping[str, float]]]
+"""(size, arm) -> seed -> score, loss, validation_loss and steps, where they were measured."""
+
+
+@dataclass(frozen=True)
+class Study:
+    """One file of scores: what was planned to be tested, family by family, and what is described beside."""
+
+    families: Sequence[Sequence[Pair]]
+    described: Sequence[Pair] = field(default=())
+
+
+_FLICKR = (250, 500, 1000)
+STUDIES = {
+    "flickr8k-small.csv": Study(
+        [
+            [(size, "s80", rival) for size in _FLICKR for rival in ("dense", "early")],
+            [
+                (size, *pair)
+                for size in _FLICKR
+                for pair in (("s50", "dense"), ("s80", "random"), ("dropout-s80", "dropout"))
+            ],
+            [(3000, "s80", rival) for rival in ("dense", "early")],
+        ],
+        [
+            (size, *pair)
+            for size in _FLICKR
+            for pair in (("s80", "dropout"), ("s50", "s80"), ("s50", "early"), ("random", "dense"))
+        ],
+    ),
+    # The plan named the first difference alone; `hf-dsd compare` adjusts for all three of its table.
+    "fashion-mnist.csv": Study([[(2000, "dsd", "dense"), (2000, "dsd", "early"), (2000, "random", "dense")]]),
+    "resnet18-fashion-mnist.csv": Study([[(2000, "dsd", rival) for rival in ("dense", "early", "random")]]),
+    "minilm-sst2.csv": Study([[(250, "dsd", rival) for rival in ("dense", "early")]]),
+    "an4-small.csv": Study(
+        [[(size, "dsd", rival) for size in (211, 422) for rival in ("dense", "early")]],
+        [(size, arm, "augment") for size in (211, 422) for arm in ("dsd", "dense")],
+    ),
+}
+
+
+def read_scores(path: Path) -> Scores:
+    """The scores of a file; error rates in percent."""
+    scores: dict[tuple[int, str], dict[int, dict[str, float]]] = defaultdict(dict)
+    with path.open(newline="") as opened:
+        for row in csv.DictReader(opened):
+            size, arm, seed = int(row.pop("size")), row.pop("arm"), int(row.pop("seed"))
+            name = next(name for name in row if name.startswith("test_") and name != "test_loss")
+            numbers = {key: float(value) for key, value in row.items() if value}
+            score = numbers.pop(name) * (1 if name == "test_bleu4" else 100)
+            scores[size, arm][seed] = {"score": score, **numbers}
+    return scores
+
+
+def differences(scores: Scores, pair: Pair, metric: str = "score") -> list[float]:
+    """The arm's number minus its rival's, by seed."""
+    size, arm, rival = pair
+    own, other = scores.get((size, arm), {}), scores.get((size, rival), {})
+    return [own[seed][metric] - other[seed][metric] for seed in sorted(own.keys() & other.keys())]
+
+
+def print_arms(scores: Scores) -> None:
+    """A line per size and arm: seeds, score, test loss, validation loss, steps."""
+    for size in sorted({size for size, _ in scores}):
+        for arm, label in LABELS.items():
+            rows = list(scores.get((size, arm), {}).values())
+            if rows:
+                values = [row["score"] for row in rows]
+                spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
+                losses = " | ".join(_mean(rows, name, ".3f") for name in ("test_loss", "validation_loss"))
+                steps = _mean(rows, "steps", ",.0f")
+                print(f"| {size} | {label} | {len(rows)} | {fmean(values):.2f}{spread} | {losses} | {steps} |")
+
+
+def _mean(rows: Iterable[Mapping[str, float]], name: str, form: str) -> str:
+    found = [row[name] for row in rows if name in row]
+    return format(fmean(found), form) if found else ""
+
+
+def print_family(scores: Scores, pairs: Sequence[Pair], *, tested: bool) -> None:
+    """A line per pair: mean and seeds' own differences, interval, p, p by Holm's rule, detectable difference, loss."""
+    there = [pair for pair in pairs if len(differences(scores, pair)) > 1]
+    tests = [paired_t(differences(scores, pair)) for pair in there]
+    adjusted = holm([float(test.p or 0) for test in tests]) if tested else [None] * len(tests)
+    for pair, test, p_holm in zip(there, tests, adjusted, strict=True):
+        size, arm, rival = pair
+        by_seed = ", ".join(f"{value:+.2f}" for value in differences(scores, pair))
+        low, high = test.interval or (float("nan"),) * 2
+        holm_text = (
+            "" if p_holm is None else f"{test.p:.4f} | {p_holm:.4f} | {detectable_difference(test.sd, test.n):.2f} | "
+        )
+        losses = differences(scores, pair, "test_loss")
+        print(
+            f"| {size} | {LABELS[arm]} | {LABELS[rival]} | {test.mean:+.2f} ({by_seed}) | {low:+.2f} .. {high:+.2f} | "
+            f"{holm_text}{fmean(losses):+.3f} ({sum(loss < 0 for loss in losses)} of {len(losses)} lower) |"
+        )
+
+
+def draw_figure(scores: Scores) -> None:
+    """DSD's gain at 80 % against how far the dense run overfits, by rival and size."""
+    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
+    axes = figure.add_subplot()
+    axes.axhline(0, color="0.6", linewidth=1)
+    sizes = sorted(size for size, arm in scores if arm == "s80")
+    for rival, marker in (("dense", "o"), ("early", "s")):
+        for size, color in zip(sizes, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=False):
+            gain = differences(scores, (size, "s80", rival))
+            excess = differences(scores, (size, "dense", "early"), "validation_loss")[: len(gain)]
+            filled = color if rival == "dense" else "none"
+            label = f"against {LABELS[rival]}, {size:,} images"
+            axes.scatter(excess, gain, marker=marker, edgecolors=color, facecolors=filled, label=label)
+    axes.set_xlabel("how far the dense run overfits: validation loss at its end above its best")
+    axes.set_ylabel("DSD's gain, test BLEU-4")
+    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    figure.savefig(FOLDER / "flickr8k-small.png", dpi=110)
+
+
+def collect(path: Path, folders: Sequence[Path]) -> None:
+    """Writes a file of the runs in folders whose names end with the size of their training set, as `flickr-250`."""
+    rows = [
+        {
+            "size": int(re.findall(r"\d+", folder.name)[-1]),
+            "seed": int(run.folder.parent.name.removeprefix("seed-")),
+            **row,
+        }
+        for folder in folders
+        for run in read_runs(folder)
+        for row in rows_of(run)
+    ]
+    with path.open("w", newline="") as opened:
+        writer = csv.DictWriter(opened, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def rows_of(run: Run) -> list[dict[str, str | int | float]]:
+    """The rows of one run: its last model, and of a control its first phase and early stop, else its sparse phase."""
+    arm, last = str(run.arm), run.last_phase
+    models = {arm: last}
+    if arm == "dense":
+        models |= {"first": "phase-0-dense", "early": f"{last}-{EARLY}"}
+    elif arm in ("dsd", "s80", "random"):
+        models["random-sparse" if arm == "random" else "sparse"] = "phase-1-sparse"
+    found: list[dict[str, str | int | float]] = []
+    for name, phase in models.items():
+        scored = run.find_scores(phase)
+        if scored is None:
+            continue
+        record = run.record(phase)
+        stop = run.summary["early_stop"] if name == "early" else None
+        loss = (record or {}).get("metrics", {}).get("eval_loss")
+        steps = stop["step"] if stop else next(one["end"] for one in run.schedule if one["name"] == phase)
+        found.append(
+            {
+                "arm": name,
+                "steps": steps,
+                f"test_{scored.metric}": round(scored.value, 5),
+                "test_loss": round(scored.loss, 4),
+                "validation_loss": "" if loss is None else round(loss, 4),
+            }
+        )
+    return found
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Collects, or prints everything and draws."""
+    if arguments:
+        collect(Path(arguments[0]), list(map(Path, arguments[1:])))
+        return
+    for name, study in STUDIES.items():
+        if not (FOLDER / name).is_file():
+            continue
+        scores = read_scores(FOLDER / name)
+        print(f"\n{name}: size, model, seeds, test score, test loss, validation loss, steps")
+        print_arms(scores)
+        for number, pairs in enumerate(study.families, 1):
+            print(f"family {number}: size, arm, rival, mean (by seed), 95 % interval, p, p by Holm, detectable, loss")
+            print_family(scores, pairs, tested=True)
+        print("described: size, arm, rival, mean (by seed), 95 % interval, loss")
+        print_family(scores, study.described, tested=False)
+    draw_figure(read_scores(FOLDER / "flickr8k-small.csv"))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
