@@ -39,6 +39,9 @@ LABELS = {
 }
 """Arms in the order of the tables."""
 
+SPARSE = {"dsd": "sparse", "s80": "sparse", "random": "random-sparse"}
+"""Arms whose sparse phase has a line of its own."""
+
 Pair = tuple[int, str, str]
 """Size of the training set, arm and rival."""
 
@@ -182,21 +185,21 @@ def rows_of(run: Run) -> list[dict[str, str | int | float]]:
     models = {arm: last}
     if arm == "dense":
         models |= {"first": "phase-0-dense", "early": f"{last}-{EARLY}"}
-    elif arm in ("dsd", "s80", "random"):
-        models["random-sparse" if arm == "random" else "sparse"] = "phase-1-sparse"
+    elif arm in SPARSE:
+        models[SPARSE[arm]] = "phase-1-sparse"
     found: list[dict[str, str | int | float]] = []
     for name, phase in models.items():
-        scored = run.find_scores(phase)
+        scored, stop = run.find_scores(phase), run.summary["early_stop"] if name == "early" else None
         if scored is None:
             continue
-        record = run.record(phase)
-        stop = run.summary["early_stop"] if name == "early" else None
-        loss = (record or {}).get("metrics", {}).get("eval_loss")
-        steps = stop["step"] if stop else next(one["end"] for one in run.schedule if one["name"] == phase)
+        record = run.record(phase) or {"end": "", "metrics": {}}  # an average has none
+        loss = record["metrics"].get("eval_loss")
+        if stop:
+            loss = stop["value"] if stop["metric"] == "loss" else None
         found.append(
             {
                 "arm": name,
-                "steps": steps,
+                "steps": stop["step"] if stop else record["end"],
                 f"test_{scored.metric}": round(scored.value, 5),
                 "test_loss": round(scored.loss, 4),
                 "validation_loss": "" if loss is None else round(loss, 4),
