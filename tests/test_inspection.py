@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.utils import logging as hub_logging
 from rich.console import Console
 from tiny import TinyCNN, TinyGPT2, TinyLSTM, build
 from torch import nn
@@ -128,10 +129,13 @@ def test_the_command_says_what_is_wrong_in_one_line(options, message, tmp_path):
     assert result.output.startswith(f"error {message}")
 
 
-def test_a_folder_that_is_not_there_is_named() -> None:
+def test_a_folder_that_is_not_there_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    told = hub_logging.get_verbosity()
     result = CliRunner().invoke(app, ["inspect", "runs/nosuch"], env={"COLUMNS": "400"})
     assert result.exit_code == 2
     assert result.output.startswith("error there is no folder runs/nosuch, and the Hub gave none: ")
+    assert caplog.messages == ["there is no folder runs/nosuch: looking for a model of this name on the Hub"]
+    assert hub_logging.get_verbosity() == told
 
 
 def test_a_damaged_file_is_not_called_a_missing_folder(tmp_path) -> None:

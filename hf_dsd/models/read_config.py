@@ -1,11 +1,15 @@
 """The configuration of the model that a user names, or what is there instead."""
 
+import logging
 import os
 from pathlib import Path
 
 from huggingface_hub.errors import StrictDataclassError
+from huggingface_hub.utils import logging as hub_logging
 from transformers import AutoConfig, PreTrainedConfig
 from transformers.utils import CONFIG_NAME
+
+logger = logging.getLogger(__name__)
 
 UNUSABLE = (
     OSError,
@@ -37,9 +41,15 @@ def read_config(name_or_path: str | Path) -> PreTrainedConfig:
         models = sorted(str(path.parent) for path in folder.glob(f"*/{CONFIG_NAME}"))
         remedy = f"give one of {', '.join(models)}" if models else "give a folder that save_pretrained has written"
         raise FileNotFoundError(f"{folder} holds no {CONFIG_NAME}: {remedy}")
+    if not os.path.lexists(folder):
+        logger.warning("there is no folder %s: looking for a model of this name on the Hub", folder)
+    told = hub_logging.get_verbosity()
+    hub_logging.set_verbosity_error()  # a line for each of its retries; the error that follows says why
     try:
         return AutoConfig.from_pretrained(name_or_path)
     except OSError as error:
         if os.path.lexists(folder):
             raise
         raise OSError(f"there is no folder {folder}, and the Hub gave none: {error}") from error
+    finally:
+        hub_logging.set_verbosity(told)
