@@ -90,6 +90,13 @@ def test_repeated_layers_are_one_row_and_no_name_is_broken(tmp_path: Path) -> No
     assert re.search(rf"^{re.escape(name)} +6 x 384 x 384  50 % = 442,368 pruned$", wide, re.MULTILINE)
 
 
+def test_a_model_with_a_list_of_its_own_fits_eighty_columns() -> None:
+    card = Path(__file__).parents[1] / "model_cards" / "neuraltalk-flickr8k"
+    lines = CliRunner().invoke(app, ["inspect", str(card)], env={"COLUMNS": "80"}).output.splitlines()
+    assert r"    2541 x 256  dense: dsd_dense_modules pattern '(^|\.)word_embedding\.'" in lines
+    assert max(map(len, lines)) <= 80
+
+
 def test_all_lists_every_parameter_and_json_is_for_programs(tmp_path: Path) -> None:
     folder = bert_folder(tmp_path)
     plan = inspect_model(build_without_weights(folder), 0.5)

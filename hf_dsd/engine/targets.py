@@ -281,8 +281,8 @@ def _rules(
         inner = next((child for name, child in inner.named_children() if name in WRAPPED), None)
     if inner is None:
         return _Rules(model, owned, overrides, listed, frozenset(listed), "")
-    by = f"{type(inner).__name__}.dsd_dense_modules pattern"  # may match nothing: parts that a configuration lacks
-    own = {pattern: f"{by} '{pattern}'" for pattern in _as_list(type(inner).dsd_dense_modules)}
+    patterns = _as_list(type(inner).dsd_dense_modules)  # may match nothing: parts that a configuration lacks
+    own = {pattern: f"dsd_dense_modules pattern '{pattern}'" for pattern in patterns}
     return _Rules(model, owned, overrides, {**listed, **own}, frozenset(listed), "class")
 
 

@@ -782,7 +782,7 @@ class Listed(nn.Module):
 
 def test_class_list_replaces_the_defaults():
     assert pruned(Listed()) == ["embedding.weight", "hidden.weight"]
-    assert reasons(Listed()) == {"output.weight": r"Listed.dsd_dense_modules pattern '^output\.'"}
+    assert reasons(Listed()) == {"output.weight": r"dsd_dense_modules pattern '^output\.'"}
     assert pruned(Listed(), dense_modules=["hidden"]) == ["embedding.weight", "output.weight"]
     assert pruned(Listed(), sparsity_overrides={"output": 0.1}) == [
         "embedding.weight",
