@@ -13,9 +13,13 @@ from hf_dsd.trainer.training_args import DSDTrainingArguments
 
 from .task import DemoTask
 
+SIZES = {"train": 1200, "validation": 80, "test": 80}
+SNR = (10.0, 30.0)
+"""In dB: a quiet room, in which so small a network hears most strings right."""
+
 RECIPE: dict[str, Any] = {
-    "phase_epochs": [16, 6, 4],
-    "phase_learning_rates": [4e-3, 2e-3, 4e-4],
+    "phase_epochs": [8, 3, 2],
+    "phase_learning_rates": [3e-3, 1.5e-3, 3e-4],
     "warmup_steps": 0.05,
     "sparsity": 0.5,
     "per_device_train_batch_size": 16,
@@ -26,10 +30,6 @@ RECIPE: dict[str, Any] = {
     "save_strategy": "no",
     "report_to": [],
 }
-
-
-SNR = (10.0, 30.0)
-"""In dB: a quiet room, in which so small a network hears most strings right."""
 
 
 class _LengthGroupedTrainer(DSDTrainer):
@@ -44,10 +44,10 @@ def speech_task(sizes: dict[str, int] | None = None, **recipe: Any) -> DemoTask:
     """Spoken digits, DeepSpeech 2 with two GRU layers of 128, and word error rates.
 
     Args:
-        sizes: Number of recordings by split; None takes those of `make_spoken_digits`.
+        sizes: Number of recordings by split; None takes `SIZES`.
         recipe: Training arguments in place of those of `RECIPE`.
     """
-    digits = make_spoken_digits(sizes, snr=SNR)
+    digits = make_spoken_digits(sizes or SIZES, snr=SNR)
     processor = DeepSpeechProcessor.build()
     config = DeepSpeech2Config(
         vocab_size=len(processor.tokenizer),
@@ -85,7 +85,7 @@ def speech_task(sizes: dict[str, int] | None = None, **recipe: Any) -> DemoTask:
         transcript_scorer(processor.tokenizer, names, transcripts),
         lambda example, text: mark_transcript(text, example.references[0]),
         "hf-dsd compare --arms dense early dsd --out runs/mine -- examples/run_speech_recognition_ctc.py "
-        "--data_dir RECORDINGS --phase_epochs 16 6 4 --sparsity 0.5",
+        "--data_dir RECORDINGS --phase_epochs 8 3 2 --sparsity 0.5",
     )
 
 

@@ -31,11 +31,15 @@ CANDIDATES: dict[str, dict[str, dict[str, Any]]] = {
     },
     "speech": {
         "the demo's": {},
-        "lower rates": {"phase_learning_rates": [2e-3, 1e-3, 2e-4]},
-        "more recordings": {
-            "sizes": {"train": 1200, "validation": 80, "test": 80},
-            "phase_epochs": [8, 3, 2],
-            "phase_learning_rates": [3e-3, 1.5e-3, 3e-4],
+        "half the recordings, twice as long": {
+            "sizes": {"train": 600, "validation": 80, "test": 80},
+            "phase_epochs": [16, 6, 4],
+            "phase_learning_rates": [4e-3, 2e-3, 4e-4],
+        },
+        "the same at half the rates": {
+            "sizes": {"train": 600, "validation": 80, "test": 80},
+            "phase_epochs": [16, 6, 4],
+            "phase_learning_rates": [2e-3, 1e-3, 2e-4],
         },
     },
 }
