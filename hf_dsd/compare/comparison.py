@@ -10,8 +10,10 @@ from statistics import fmean, stdev
 from typing import Any, get_type_hints
 
 from hf_dsd.files import read_json, write_json
-from hf_dsd.runs.folder import seeds_in
+from hf_dsd.runs.folder import EARLY, seeds_in
 from hf_dsd.runs.json_checks import misfit
+from hf_dsd.runs.metric_names import rate_unit
+from hf_dsd.runs.numbers import interval_text, p_text, score_text, signed_text
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import check_scores
 
@@ -22,7 +24,7 @@ from .recipe import COMPARISON_FILE_NAME, arms_in, read_recipe
 from .run_results import RunResult, passed_over, read_runs, run_results
 from .verdict import Verdict
 
-_FORMAT = 3
+_FORMAT = 4
 _KEPT = ("weight_averages", "keep_early_stop")  # what a run leaves beside its model does not tell it from another
 
 
@@ -102,7 +104,7 @@ class Comparison:
     def _repr_html_(self) -> str:
         """A notebook shows the arms as a table."""
         columns = ["n", "mean", "sd", "difference_mean", "difference_p_holm", "epochs"]
-        html: str = self.to_frame()[columns].to_html(float_format="%.4g", na_rep="-")
+        html: str = self.to_frame().reindex(columns=columns).to_html(float_format="%.4g", na_rep="-")
         return f"{html}<p>{self.metric} on {self.split}; difference to {self.baseline}</p>"
 
     @classmethod
@@ -235,38 +237,48 @@ class Comparison:
         return {**content, "runs": [run.to_dict() for run in self.runs]}
 
     def to_frame(self) -> Any:
-        """A pandas DataFrame with a row per arm: mean, sd, cost and, at length, its difference to the baseline."""
+        """A pandas DataFrame with a row per arm, unrounded: mean, sd, cost, and at length its differences.
+
+        Columns `difference_*` are those to the baseline, `early_*` those of DSD arms to its early stop, where there is
+        one: numbers of `Difference` (`_interval_low` and `_interval_high` for its `interval`), `_wins`, and `_seed_S`
+        of each seed.
+        """
         from pandas import DataFrame  # there with datasets, and slow to import
 
-        against = {one.arm: asdict(one) for one in self.differences if one.to == self.baseline}
-        of_pair = ("mean", "sd", "interval", "p_seeds", "p_holm", "effect", "effect_interval", "example_interval")
-        rows = {
-            name: {
-                **asdict(arm),
-                **{f"difference_{key}": against.get(name, {}).get(key) for key in (*of_pair, "per_seed")},
-            }
-            for name, arm in self.arms.items()
-        }
-        return DataFrame.from_dict(rows, orient="index")
+        frame = DataFrame.from_dict({name: asdict(arm) for name, arm in self.arms.items()}, orient="index")
+        for prefix, rival in (("difference", self.baseline), (EARLY, EARLY)):
+            tested = [one for one in self.differences if one.to == rival]
+            rows = {one.arm: one.numbers(greater_is_better=self.greater_is_better) for one in tested}
+            frame = frame.join(DataFrame.from_dict(rows, orient="index", dtype=float).add_prefix(f"{prefix}_"))
+        return frame
 
     def to_csv(self, path: str | os.PathLike[str]) -> None:
         """Writes `to_frame` as a table of comma-separated values, unrounded."""
         self.to_frame().to_csv(path, index_label="arm")
 
-    def to_latex(self, digits: int = 2) -> str:
-        """The arms' means, their differences to the baseline and both p values as a LaTeX table (`booktabs`)."""
-        columns = {
-            "label": "arm",
-            "n": "n",
-            "mean": "mean",
-            "sd": "sd",
-            "difference_mean": "difference",
-            "difference_p_seeds": "p",
-            "difference_p_holm": "p (Holm)",
-        }
-        frame = self.to_frame()[list(columns)].rename(columns=columns)
-        latex: str = frame.to_latex(index=False, escape=True, float_format=f"%.{digits}f", na_rep="--")
-        return latex
+    def to_latex(self) -> str:
+        """The arms' means and every tested difference as a LaTeX table (`booktabs`), error rates in percent.
+
+        An arm with two rivals has a second line.
+        """
+        from pandas import DataFrame
+
+        unit, lines = rate_unit(self.metric), []
+        for name, arm in self.arms.items():
+            sd = score_text(arm.sd, self.metric) if arm.sd is not None else "-"
+            own = [arm.label, str(arm.n), score_text(arm.mean, self.metric), sd]
+            tested = [self._tested_cells(one) for one in self.differences if one.arm == name] or [["-"] * 6]
+            lines += [[*(own if cells is tested[0] else [""] * 4), *cells] for cells in tested]
+        headings = ["arm", "n", f"mean{unit}", "sd", "against", f"difference{unit}", "95 % interval", "wins", "p"]
+        table: str = DataFrame(lines, columns=[*headings, "p (Holm)"]).to_latex(
+            index=False, escape=True, column_format="lrrrlrrrrr"
+        )
+        return table.replace("& < ", "& $<$ ")  # pandas leaves it as it is, and LaTeX prints another sign
+
+    def _tested_cells(self, one: Difference) -> list[str]:
+        wins = f"{one.wins(greater_is_better=self.greater_is_better)} of {one.n}"
+        size, ends = signed_text(one.mean, self.metric), interval_text(one.interval, self.metric)
+        return [one.to, size, ends, wins, p_text(one.p_seeds), p_text(one.p_holm)]
 
     @classmethod
     def read(cls, folder: str | os.PathLike[str]) -> "Comparison":
@@ -310,15 +322,19 @@ class Comparison:
         }
         if version < _FORMAT:
             return cls(**{**content, **parts, **_judged_anew(content, runs)})
-        parts["differences"] = [Difference.from_dict(difference) for difference in content["differences"]]
+        parts["differences"] = [Difference.from_dict(one) for one in content["differences"]]
         parts["verdict"] = Verdict(**content["verdict"]) if content["verdict"] else None
         return cls(**{**content, **parts})
 
 
 def _judged_anew(content: Mapping[str, Any], runs: Sequence[RunResult]) -> dict[str, Any]:
-    """Differences and verdict of an older file: version 1 compared `sparse`, too, and guessed numbers of seeds."""
+    """Differences and verdict of an older file.
+
+    Version 1 compared `sparse`, too, and guessed numbers of seeds; up to 3 a detectable difference was that of a lone
+    test, and a test without a p was not counted.
+    """
     old = [one for one in content["differences"] if one["arm"] != "sparse"]
-    differences = adjusted([Difference.of_seeds(one["arm"], one["to"], one["seeds"], one["per_seed"]) for one in old])
+    differences = adjusted([Difference.judged_anew(one) for one in old])
     runs = [replace(run, diverged=run.diverged or "the run diverged" in (run.error or "")) for run in runs]
     metric, greater = content["metric"], content["greater_is_better"]
     verdict = find_verdict(runs, differences, metric, greater_is_better=greater)
@@ -326,8 +342,8 @@ def _judged_anew(content: Mapping[str, Any], runs: Sequence[RunResult]) -> dict[
 
 
 def _check(content: Mapping[str, Any]) -> None:
-    """Every value must have its type; an older version's differences and verdict are not read."""
-    hints, is_old = get_type_hints(Comparison), content.get("version") != _FORMAT
+    """Every value must have its type; differences and verdict of the first two versions had others."""
+    hints, is_old = get_type_hints(Comparison), content.get("version") in (1, 2)
     for key, value in content.items():
         is_read = not (is_old and key in ("differences", "verdict"))
         if is_read and (wrong := misfit(value, hints.get(key, Any), key)):

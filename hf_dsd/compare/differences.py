@@ -29,9 +29,9 @@ class Difference:
         sd: Their sample standard deviation; None for one seed.
         interval: 95 % interval of the mean, by Student's t; None for one seed.
         p_seeds: Paired t over seeds, two-sided; None where it says nothing.
-        p_holm: `p_seeds` adjusted by Holm's rule for all differences of the comparison.
-        detectable: The smallest true difference that so many seeds of this spread find with 80 % power; None for one
-            seed, or without a spread, like the next two.
+        p_holm: `p_seeds` adjusted by Holm's rule for all differences of the comparison over two seeds or more.
+        detectable: The smallest true difference that so many seeds of this spread find with 80 % power as one of these
+            tests; None for one seed, or without a spread, like the next two.
         effect: Cohen's dz: mean / sd.
         effect_interval: Its 95 % interval.
         example_interval: 95 % interval over other seeds and other examples; None without texts to draw from.
@@ -61,10 +61,18 @@ class Difference:
         effect, ends = effect_size(test) or (None, None)
         return cls(
             *(arm, to, test.n, list(seeds), list(per_seed), test.mean, test.sd, test.interval, test.p),
-            detectable=detectable_difference(test.sd, test.n),
             effect=effect,
             effect_interval=ends,
         )
+
+    @classmethod
+    def judged_anew(cls, stored: Mapping[str, Any]) -> "Difference":
+        """The difference that an older version stored: its seeds by the rules of today, and what only its runs told."""
+        found = cls.of_seeds(stored["arm"], stored["to"], stored["seeds"], stored["per_seed"])
+        ends = stored.get("example_interval")
+        if ends is not None and found.interval is not None:  # up to version 3 it could be narrower than the seeds' own
+            ends = min(ends[0], found.interval[0]), max(ends[1], found.interval[1])
+        return replace(found, example_interval=ends and (ends[0], ends[1]), budget=stored.get("budget"))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any]) -> "Difference":
@@ -75,6 +83,17 @@ class Difference:
     def to_dict(self) -> dict[str, Any]:
         """The JSON of it."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
+
+    def numbers(self, *, greater_is_better: bool) -> dict[str, float | None]:
+        """All of its numbers, each under a name of its own, as the columns of a table."""
+        found: dict[str, float | None] = {}
+        for key, value in asdict(self).items():
+            if key.endswith("interval"):
+                found[f"{key}_low"], found[f"{key}_high"] = value or (None, None)
+            elif key not in ("arm", "to", "seeds", "per_seed"):
+                found[key] = value
+        found["wins"] = self.wins(greater_is_better=greater_is_better)
+        return found | {f"seed_{seed}": value for seed, value in zip(self.seeds, self.per_seed, strict=True)}
 
     def wins(self, *, greater_is_better: bool) -> int:
         """With how many seeds the arm is better than its rival."""
@@ -133,11 +152,19 @@ def _over_examples(pairs: Sequence[Pair], drawn: _Drawn) -> tuple[float, float] 
 
 
 def adjusted(differences: Sequence[Difference]) -> list[Difference]:
-    """The differences with Holm's p values over all that have one."""
-    tested = [one for one in differences if one.p_seeds is not None]
-    p_values = holm([float(one.p_seeds or 0) for one in tested])
-    by_pair = {(one.arm, one.to): p for one, p in zip(tested, p_values, strict=True)}
-    return [replace(one, p_holm=by_pair.get((one.arm, one.to))) for one in differences]
+    """The differences with Holm's p values, and with what their seeds can detect among so many tests.
+
+    One seed is no test. Seeds that all differ by the same make one, though it has no p: were it left out, the number of
+    tests would depend on what they found.
+    """
+    tests = [one for one in differences if one.n > 1]
+    p_values = iter(holm([1.0 if one.p_seeds is None else one.p_seeds for one in tests]))
+    found = []
+    for one in differences:
+        p_holm = next(p_values) if one.n > 1 else None
+        least = detectable_difference(one.sd, one.n, len(tests))
+        found.append(replace(one, p_holm=None if one.p_seeds is None else p_holm, detectable=least))
+    return found
 
 
 def find_verdict(
@@ -154,7 +181,7 @@ def find_verdict(
     arm, to = (_seed_count(results, name) for name in (judged, chosen[0].to))
     if has_learnt_nothing(list(values.values()), metric, greater_is_better=greater_is_better):
         return no_verdict(arm, to, list(values.values()), metric)
-    tested = [one for one in differences if one.p_holm is not None]
+    tested = [one for one in differences if one.n > 1]
     names = [one.arm if one.to == chosen[0].to else f"{one.arm} against {one.to}" for one in tested]
     verdicts = [
         judge(
@@ -169,7 +196,8 @@ def find_verdict(
         )
         for one in chosen
     ]
-    return replace(verdicts[0], text=" ".join(one.text for one in verdicts))
+    early = next((one.outcome for one in verdicts if one.to == EARLY), None)
+    return replace(verdicts[0], text=" ".join(one.text for one in verdicts), early=early)
 
 
 def _seed_count(results: Iterable[RunResult], arm: str) -> SeedCount:

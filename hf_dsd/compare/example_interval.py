@@ -110,8 +110,8 @@ def hierarchical_interval(own: Sequence[Resamples], other: Sequence[Resamples]) 
     """95 % interval of a mean difference over other seeds and other examples.
 
     Student's t of a variance that adds up what seeds and what examples contribute, with Satterthwaite's degrees of
-    freedom. Percentiles of resampled seeds are far too narrow for few of them
-    (`tests/benchmarks/check_statistics.py`). One seed's interval is over examples alone: it is about two models, not
+    freedom, and never narrower than Student's interval over the seeds alone: of few seeds the degrees of freedom are a
+    guess. Percentiles of resampled seeds are far too narrow (`tests/benchmarks/check_statistics.py`). One seed's interval is over examples alone: it is about two models, not
     about two methods.
 
     Args:
@@ -143,4 +143,6 @@ def hierarchical_interval(own: Sequence[Resamples], other: Sequence[Resamples]) 
         return mean, mean
     degrees = variance**2 / (of_seeds**2 / max(seeds - 1, 1) + of_examples**2 / (units - 1))
     half = float(stats.t.isf((1 - CONFIDENCE) / 2, degrees)) * math.sqrt(variance)
+    if seeds > 1:
+        half = max(half, float(stats.t.isf((1 - CONFIDENCE) / 2, seeds - 1)) * math.sqrt(of_seeds))
     return mean - half, mean + half

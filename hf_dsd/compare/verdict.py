@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from hf_dsd.runs.folder import EARLY
 from hf_dsd.runs.metric_names import is_rate, short_title
 from hf_dsd.runs.numbers import ALPHA, difference_text, p_text, score_text, score_with_unit, size_unit
 
@@ -21,12 +22,22 @@ class Verdict:
         to: Its control.
         outcome: In words.
         text: One sentence, and one more for each arm of which seeds are missing.
+        early: The outcome against the control's early stop; None where that is no rival.
     """
 
     arm: str
     to: str
     outcome: Outcome
     text: str
+    early: Outcome | None = None
+
+    @property
+    def headline(self) -> str:
+        """`better`, of every rival; else `better than dense; not distinguishable from early`."""
+        if self.early in (None, self.outcome):
+            return self.outcome
+        words = {"not distinguishable": "not distinguishable from", "better": "better than", "worse": "worse than"}
+        return f"{words[self.outcome]} {self.to}; {words[str(self.early)]} {EARLY}"
 
 
 @dataclass(frozen=True)
@@ -57,8 +68,8 @@ class Family:
     """The tests that a comparison makes at once: the more there are, the likelier one of them is small by chance.
 
     Attributes:
-        tests: What is tested: an arm, against the control, or `dsd against early`.
-        p: Of the test judged, adjusted by Holm's rule; None where its test says nothing.
+        tests: What is tested over two seeds or more: an arm, against the control, or `dsd against early`.
+        p: Of the test judged, adjusted by Holm's rule; None where its test says nothing, which counts, too.
     """
 
     tests: Sequence[str]
@@ -121,7 +132,7 @@ def _outcome(
         return "not distinguishable", f"{is_open} with {seeds}: {size} on average, the same in every seed, {reason}."
     tested = f"(better with {won} of {test.n}; paired t, {_p_words(test.p)}{_family_words(family)})"
     if family.p is None or family.p >= ALPHA:
-        least = _least_words(test, metric)
+        least = _least_words(test, metric, len(family.tests))
         return "not distinguishable", f"{is_open} with {seeds}: {size} on average {tested}{least}."
     found = f"{size} on average over {seeds} {tested}"
     wins = (test.mean > 0) == greater_is_better
@@ -151,13 +162,12 @@ def _no_spread(arm: str, n: int, values: Sequence[float], won: int) -> str:
     return f"so the differences have no spread and a t test says nothing; {arm} wins with {won} of {n} seeds"
 
 
-def _least_words(test: SeedTest, metric: str) -> str:
-    least = detectable_difference(test.sd, test.n)
+def _least_words(test: SeedTest, metric: str, tests: int) -> str:
+    least = detectable_difference(test.sd, test.n, tests)
     if least is None:
         return ""
-    return (
-        f"; {test.n} such seeds detect {score_text(least, metric)} {size_unit(metric)} or more with {POWER:.0%} power"
-    )
+    size, among = f"{score_text(least, metric)} {size_unit(metric)}", f" among {tests} tests" if tests > 1 else ""
+    return f"; {test.n} such seeds detect {size} or more with {POWER:.0%} power{among}"
 
 
 def has_learnt_nothing(values: Sequence[float], metric: str, *, greater_is_better: bool) -> bool:

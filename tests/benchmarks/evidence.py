@@ -18,7 +18,7 @@ from statistics import fmean, stdev
 from matplotlib.figure import Figure
 
 from hf_dsd.compare import read_runs
-from hf_dsd.compare.statistics import detectable_difference, holm, paired_t
+from hf_dsd.compare.differences import Difference, adjusted
 from hf_dsd.runs.folder import EARLY
 from hf_dsd.runs.run import Run
 
@@ -124,21 +124,22 @@ def _mean(rows: Iterable[Mapping[str, float]], name: str, form: str) -> str:
 
 
 def print_family(scores: Scores, pairs: Sequence[Pair], *, tested: bool) -> None:
-    """A line per pair: mean and seeds' own differences, interval, p, p by Holm's rule, detectable difference, loss."""
+    """A line per pair: mean and seeds' own differences, interval, p, p by Holm's rule, detectable in the family, loss."""
     there = [pair for pair in pairs if len(differences(scores, pair)) > 1]
-    tests = [paired_t(differences(scores, pair)) for pair in there]
-    adjusted = holm([float(test.p or 0) for test in tests]) if tested else [None] * len(tests)
-    for pair, test, p_holm in zip(there, tests, adjusted, strict=True):
+    by_seed = [differences(scores, pair) for pair in there]
+    found = [
+        Difference.of_seeds(*pair[1:], range(len(values)), values) for pair, values in zip(there, by_seed, strict=True)
+    ]
+    for pair, test in zip(there, adjusted(found), strict=True):
         size, arm, rival = pair
-        by_seed = ", ".join(f"{value:+.2f}" for value in differences(scores, pair))
+        listed = ", ".join(f"{value:+.2f}" for value in test.per_seed)
         low, high = test.interval or (float("nan"),) * 2
-        holm_text = (
-            "" if p_holm is None else f"{test.p:.4f} | {p_holm:.4f} | {detectable_difference(test.sd, test.n):.2f} | "
-        )
+        numbers = ((test.p_seeds, ".4f"), (test.p_holm, ".4f"), (test.detectable, ".2f"))
+        shown = "".join(f"{'-' if value is None else format(value, form)} | " for value, form in numbers if tested)
         losses = differences(scores, pair, "test_loss")
         print(
-            f"| {size} | {LABELS[arm]} | {LABELS[rival]} | {test.mean:+.2f} ({by_seed}) | {low:+.2f} .. {high:+.2f} | "
-            f"{holm_text}{fmean(losses):+.3f} ({sum(loss < 0 for loss in losses)} of {len(losses)} lower) |"
+            f"| {size} | {LABELS[arm]} | {LABELS[rival]} | {test.mean:+.2f} ({listed}) | {low:+.2f} .. {high:+.2f} | "
+            f"{shown}{fmean(losses):+.3f} ({sum(loss < 0 for loss in losses)} of {len(losses)} lower) |"
         )
 
 
@@ -220,7 +221,7 @@ def main(arguments: Sequence[str]) -> None:
         print(f"\n{name}: size, model, seeds, test score, test loss, validation loss, steps")
         print_arms(scores)
         for number, pairs in enumerate(study.families, 1):
-            print(f"family {number}: size, arm, rival, mean (by seed), 95 % interval, p, p by Holm, detectable, loss")
+            print(f"family {number}: size, arm, rival, mean (by seed), 95 % interval, p, p by Holm, detectable in the family, loss")
             print_family(scores, pairs, tested=True)
         print("described: size, arm, rival, mean (by seed), 95 % interval, loss")
         print_family(scores, study.described, tested=False)
