@@ -221,7 +221,9 @@ def main(arguments: Sequence[str]) -> None:
         print(f"\n{name}: size, model, seeds, test score, test loss, validation loss, steps")
         print_arms(scores)
         for number, pairs in enumerate(study.families, 1):
-            print(f"family {number}: size, arm, rival, mean (by seed), 95 % interval, p, p by Holm, detectable in the family, loss")
+            print(
+                f"family {number}: size, arm, rival, mean (by seed), 95 % interval, p, p by Holm, detectable in the family, loss"
+            )
             print_family(scores, pairs, tested=True)
         print("described: size, arm, rival, mean (by seed), 95 % interval, loss")
         print_family(scores, study.described, tested=False)

@@ -126,6 +126,22 @@ def test_what_few_seeds_can_detect_by_integration(n: int) -> None:
     assert detectable_difference(0.25, n) == pytest.approx(0.25 * least)
 
 
+@pytest.mark.parametrize(
+    ("n", "effects"),
+    [(3, [3.264044, 5.667476, 8.019398]), (5, [1.681997, 2.291649, 2.759263]), (8, [1.156035, 1.450343, 1.649536])],
+)
+def test_what_seeds_can_detect_among_several_tests(n: int, effects: list[float]) -> None:
+    """As the only test, as one of 3 and as one of 6: integrated by scipy.integrate.quad at alpha 0.05 / tests."""
+    found = [detectable_difference(1.0, n, tests) for tests in (1, 3, 6)]
+    assert found == pytest.approx(effects, rel=2e-4)
+    assert detectable_difference(0.5, n, 6) == pytest.approx(effects[2] / 2, rel=1e-3)
+
+
+def test_two_seeds_among_many_tests_still_have_an_answer() -> None:
+    """40 tests: |T| of one degree of freedom must pass 509.3, and 80 % of its spreads lie below 1.2816."""
+    assert detectable_difference(1.0, 2, 40) == pytest.approx(stats.t.isf(0.05 / 80, 1) * 1.28155 / 2**0.5, rel=0.01)
+
+
 def test_without_a_spread_nothing_can_be_said() -> None:
     assert [detectable_difference(None, 1), detectable_difference(1.0, 1), detectable_difference(0.0, 5)] == [None] * 3
 
@@ -214,6 +230,20 @@ def test_where_only_seeds_differ_the_interval_is_students() -> None:
     own = [errors_of(np.full(40, errors)) for errors in (3, 4, 1)]
     low, high = stats.ttest_1samp([-0.2, -0.1, -0.4], 0).confidence_interval()
     assert hierarchical_interval(own, other) == pytest.approx((low, high))
+
+
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_other_examples_never_make_the_interval_narrower_than_students(seeds: int) -> None:
+    """Where seeds differ much and examples a little, Satterthwaite's degrees of freedom outweigh the added variance."""
+    generator = np.random.default_rng(1)
+    narrower = 0
+    for _ in range(40):
+        own = [errors_of(np.clip(5 + shift + generator.integers(-1, 2, 40), 0, 10)) for shift in range(-2, seeds - 2)]
+        other = [errors_of(np.full(40, 5)) for _ in range(seeds)]
+        low, high = hierarchical_interval(own, other) or (0.0, 0.0)
+        students = stats.ttest_1samp([one.value - 0.5 for one in own], 0).confidence_interval()
+        narrower += high - low < (students.high - students.low) * (1 - 1e-9)
+    assert narrower == 0
 
 
 def test_where_only_examples_differ_more_seeds_tell_no_more() -> None:

@@ -17,6 +17,7 @@ from hf_dsd.cli import app
 from hf_dsd.compare import Comparison, print_comparison, to_markdown
 from hf_dsd.compare.statistics import SeedTest
 from hf_dsd.compare.verdict import Family, SeedCount, has_learnt_nothing, judge
+from hf_dsd.files import write_json
 from hf_dsd.runs.numbers import difference_text
 from hf_dsd.runs.scores import PhaseScores
 
@@ -90,8 +91,8 @@ def test_written_and_read(tmp_path: Path) -> None:
             "settings",
         ),
     }
-    (tmp_path / "comparison.json").write_text(json.dumps({**content, "version": 4}))
-    with pytest.raises(ValueError, match="format version 4, this hf_dsd reads up to 3"):
+    (tmp_path / "comparison.json").write_text(json.dumps({**content, "version": 5}))
+    with pytest.raises(ValueError, match="format version 5, this hf_dsd reads up to 4"):
         Comparison.read(tmp_path)
 
 
@@ -281,9 +282,9 @@ def test_several_arms_are_judged_by_holms_rule() -> None:
     arms = ["random", "ema", "swa", "dsd"]
     verdict = judge(*ARMS, test, [3.0, 4.0], Family(arms, 0.12), won=4, metric="bleu4", greater_is_better=True)
     assert verdict.outcome == "not distinguishable"
-    assert verdict.text.startswith(
+    assert verdict.text == (
         "dsd and dense are not distinguishable with 5 seeds: +1.00 BLEU-4 on average (better with 4 of 5; paired t, "
-        "p = 0.030, p = 0.120 by Holm's rule over 4 tests: random, ema, swa, dsd); 5 such seeds detect "
+        "p = 0.030, p = 0.120 by Holm's rule over 4 tests: random, ema, swa, dsd); 5 such seeds detect 1.73 BLEU-4 or more with 80% power among 4 tests."
     )
 
 
@@ -306,18 +307,85 @@ def test_every_seeds_difference_is_shown(tmp_path: Path) -> None:
     assert dsd.endswith("| 100 % |")
 
 
-def test_as_a_frame_as_csv_and_as_latex(tmp_path: Path) -> None:
-    write_arms(tmp_path)
+def write_rivals(out: Path) -> None:
+    """Four seeds of dsd (by 2, 1, 3, 2 of 12 errors better than dense), random masks and the control's early stop."""
+    stop = {"phase": "phase-0-dense", "step": 10, "metric": "loss", "value": 1.25}
+    for seed, (dense, dsd) in enumerate(zip(DENSE_ERRORS, DSD_ERRORS, strict=True), start=1):
+        early = {LAST: heard(dense), f"{LAST}-early": heard(dsd + seed % 2)}
+        write_run(out, seed, "dense", early, early_stop=stop, evaluations={f"{LAST}-early_loss": 1.25})
+        write_run(out, seed, "dsd", {LAST: heard(dsd)})
+        write_run(out, seed, "random", {LAST: heard(dense)}, mask_criterion="random")
+
+
+def test_as_a_frame_and_as_csv(tmp_path: Path) -> None:
+    write_rivals(tmp_path)
     found = Comparison.from_folder(tmp_path)
-    frame = found.to_frame()
-    assert list(frame.index) == ["dense", "sparse", "ema", "dsd"]
-    assert frame.loc["dsd", "difference_mean"] == pytest.approx(-2 / 12)
-    assert frame.loc["dsd", "n"] == 4
+    frame, dsd = found.to_frame(), found.differences[1]
+    assert list(frame.index) == ["dense", "early", "random", "dsd"]
+    shown = frame.loc["dsd"]
+    assert (shown["n"], shown["mean"]) == (4, pytest.approx(4.75 / 12))
+    assert dsd.interval is not None
+    assert [shown["difference_interval_low"], shown["difference_interval_high"]] == pytest.approx(dsd.interval)
+    assert shown["difference_detectable"] == pytest.approx((2 / 3) ** 0.5 / 12 * 3.124207, rel=2e-4)  # one of 3 tests
+    assert [shown[f"difference_seed_{seed}"] * 12 for seed in (1, 2, 3, 4)] == pytest.approx([-2, -1, -3, -2])
+    assert [shown[f"difference_{key}"] for key in ("wins", "budget")] == [4, 1.0]
+    early = ("mean", "p_seeds", "p_holm", "wins", "budget")
+    assert [shown[f"early_{key}"] for key in early] == pytest.approx([-0.5 / 12, 0.181690, 0.363380, 2, 4.0], abs=1e-6)
+    assert frame.loc[["dense", "random"], "early_mean"].isna().all()
     found.to_csv(tmp_path / "table.csv")
-    lines = (tmp_path / "table.csv").read_text().splitlines()
-    assert lines[0].startswith("arm,label,n,mean,sd,epochs,steps,seconds,arguments,difference_mean,")
-    assert float(lines[4].split(",")[3]) == found.arms["dsd"].mean
-    assert "DSD & 4 & 0.396 & 0.125 & -0.167 & 0.016 & 0.033 \\\\" in found.to_latex(digits=3)
+    text = (tmp_path / "table.csv").read_text()
+    assert text.startswith("arm,label,n,mean,sd,epochs,steps,seconds,arguments,difference_n,difference_mean,")
+    assert '"(' not in text
+    assert "[" not in text
+    assert float(text.splitlines()[4].split(",")[3]) == found.arms["dsd"].mean
+
+
+def test_one_arm_alone_is_a_frame_too(tmp_path: Path) -> None:
+    write_run(tmp_path, 1, "dense", {LAST: heard(3)})
+    found = Comparison.from_folder(tmp_path)
+    assert list(found.to_frame()["n"]) == [1]
+    assert "<td>-</td>" in found._repr_html_()
+    assert "dense control (same budget) & 1 & 25.00 & - & - & - & - & - & - & - \\\\" in found.to_latex()
+
+
+def test_as_latex_every_tested_difference_has_the_texts_of_the_table(tmp_path: Path) -> None:
+    write_rivals(tmp_path)
+    lines = Comparison.from_folder(tmp_path).to_latex().splitlines()
+    assert [line for line in lines if line.startswith(("arm", "DSD", " &"))] == [
+        "arm & n & mean [\\%] & sd & against & difference [\\%] & 95 \\% interval & wins & p & p (Holm) \\\\",
+        "DSD with random masks & 4 & 56.25 & 7.98 & dense & 0.00 & 0.00 .. 0.00 & 0 of 4 & 1.000 & 1.000 \\\\",
+        "DSD & 4 & 39.58 & 12.50 & dense & -16.67 & -27.49 .. -5.84 & 4 of 4 & 0.016 & 0.049 \\\\",
+        " &  &  &  & early & -4.17 & -11.82 .. +3.49 & 2 of 4 & 0.182 & 0.363 \\\\",
+    ]
+
+
+def test_as_latex_a_tiny_p_is_no_upside_down_question_mark(tmp_path: Path) -> None:
+    for seed, fewer in enumerate((4, 4, 5, 4, 4, 4, 4, 4, 4), start=1):
+        write_run(tmp_path, seed, "dense", {LAST: heard(8)})
+        write_run(tmp_path, seed, "dsd", {LAST: heard(8 - fewer)})
+    assert "& 9 of 9 & $<$ 0.001 & $<$ 0.001 \\\\" in Comparison.from_folder(tmp_path).to_latex()
+
+
+@pytest.mark.parametrize(
+    ("same", "p_holm"),
+    [((2, 2, 2, 2), None), ((0, 0, 0, 0), 1.0)],
+    ids=["the same gain", "no difference"],
+)
+def test_a_test_without_a_p_counts_in_the_family(tmp_path: Path, same: tuple[int, ...], p_holm: float | None) -> None:
+    """Left out, it would halve the p of the others: whether it has a p depends on what was found."""
+    for seed, (dense, dsd, fewer) in enumerate(zip(DENSE_ERRORS, DSD_ERRORS, same, strict=True), start=1):
+        write_run(tmp_path, seed, "dense", {LAST: heard(dense)})
+        write_run(tmp_path, seed, "dsd", {LAST: heard(dsd)})
+        write_run(tmp_path, seed, "other", {LAST: heard(dense - fewer)})
+    write_run(tmp_path, 1, "tried_once", {LAST: heard(1)})  # one seed is no test
+    found = Comparison.from_folder(tmp_path)
+    by_arm = {one.arm: one for one in found.differences}
+    dsd = by_arm["dsd"]
+    assert (by_arm["other"].p_holm, by_arm["tried_once"].p_holm) == (p_holm, None)
+    assert dsd.p_holm == pytest.approx(2 * stats.ttest_rel(DSD_ERRORS, DENSE_ERRORS).pvalue)
+    assert dsd.detectable == pytest.approx((2 / 3) ** 0.5 / 12 * 2.716028, rel=2e-4)  # 4 seeds, one of 2 tests
+    assert found.verdict is not None
+    assert "p = 0.033 by Holm's rule over 2 tests: dsd, other)" in found.verdict.text
 
 
 def version_1(content: dict[str, Any]) -> dict[str, Any]:
@@ -344,13 +412,32 @@ def test_a_file_of_version_1_is_judged_by_the_rules_of_today(tmp_path: Path) -> 
     assert (old.baseline, old.settings) == ("dense", 0)
 
 
+def version_3(content: dict[str, Any], **stored: object) -> dict[str, Any]:
+    """As version 3 wrote it, when a detectable difference was that of a lone test."""
+    old = {**content, "version": 3, "verdict": {key: content["verdict"][key] for key in ("arm", "to", "outcome")}}
+    old["verdict"]["text"] = "as it was"
+    old["differences"] = [{**one, "detectable": 0.001, "p_holm": 0.001, **stored} for one in content["differences"]]
+    return old
+
+
+def test_a_file_of_version_3_keeps_what_its_runs_told(tmp_path: Path) -> None:
+    """Read without a word and without a claim that the runs had changed."""
+    write_rivals(tmp_path)
+    found = Comparison.from_folder(tmp_path)
+    content = json.loads(json.dumps(found.to_dict()))
+    (tmp_path / "comparison.json").write_text(json.dumps(version_3(content)))
+    old, note = Comparison.current(tmp_path)
+    assert (old.version, old.verdict, old.differences, note) == (4, found.verdict, found.differences, "")
+    narrow = Comparison.from_dict(version_3(content, example_interval=[-0.1, -0.1]))  # than the seeds' own
+    ends = [(-0.1, 0.0), *(one.interval for one in found.differences[1:])]
+    assert [one.example_interval for one in narrow.differences] == ends
+    with pytest.raises(ValueError, match=r"its 'differences\[0\]\.budget' is not as hf_dsd writes it"):
+        write_json(tmp_path / "comparison.json", version_3(content, budget="all"))
+        Comparison.read(tmp_path)
+
+
 def test_an_early_stop_is_a_rival_of_every_dsd_arm(tmp_path: Path) -> None:
-    stop = {"phase": "phase-0-dense", "step": 10, "metric": "loss", "value": 1.25}
-    for seed, (dense, dsd) in enumerate(zip(DENSE_ERRORS, DSD_ERRORS, strict=True), start=1):
-        early = {LAST: heard(dense), f"{LAST}-early": heard(dsd + seed % 2)}
-        write_run(tmp_path, seed, "dense", early, early_stop=stop, evaluations={f"{LAST}-early_loss": 1.25})
-        write_run(tmp_path, seed, "dsd", {LAST: heard(dsd)})
-        write_run(tmp_path, seed, "random", {LAST: heard(dense)}, mask_criterion="random")
+    write_rivals(tmp_path)
     found = Comparison.from_folder(tmp_path)
     assert list(found.arms) == ["dense", "early", "random", "dsd"]
     early_arm = found.arms["early"]
@@ -366,6 +453,8 @@ def test_an_early_stop_is_a_rival_of_every_dsd_arm(tmp_path: Path) -> None:
     assert found.differences[-1].per_seed == pytest.approx([-1 / 12, 0, -1 / 12, 0])
     assert found.verdict is not None
     assert found.verdict.outcome == "better"
+    assert found.verdict.headline == "better than dense; not distinguishable from early"
+    assert "; 4 such seeds detect 15.03 points of WER or more with 80% power among 3 tests." in found.verdict.text
     assert (
         " dsd and early are not distinguishable with 4 seeds: -4.17 points of WER on average (better with 2 of 4; "
         in (found.verdict.text)

@@ -90,7 +90,7 @@ def test_changed_numbers_are_not_taken_while_the_runs_are_there(out: Path, name:
     assert (found.arms, found.differences, found.verdict) == (whole.arms, whole.differences, whole.verdict)
 
 
-@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"version": 1}', '{"version": 4}'])
+@pytest.mark.parametrize("content", ["{", "{}", "[]", '{"version": 1}', '{"version": 5}'])
 def test_a_damaged_file_costs_no_table(out: Path, content: str) -> None:
     (out / "comparison.json").write_text(content)
     found, note = Comparison.current(out)
