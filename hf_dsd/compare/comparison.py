@@ -322,7 +322,7 @@ class Comparison:
         }
         if version < _FORMAT:
             return cls(**{**content, **parts, **_judged_anew(content, runs)})
-        parts["differences"] = [Difference.from_dict(one) for one in content["differences"]]
+        parts["differences"] = [Difference.from_dict(difference) for difference in content["differences"]]
         parts["verdict"] = Verdict(**content["verdict"]) if content["verdict"] else None
         return cls(**{**content, **parts})
 

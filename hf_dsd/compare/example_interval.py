@@ -111,8 +111,8 @@ def hierarchical_interval(own: Sequence[Resamples], other: Sequence[Resamples]) 
 
     Student's t of a variance that adds up what seeds and what examples contribute, with Satterthwaite's degrees of
     freedom, and never narrower than Student's interval over the seeds alone: of few seeds the degrees of freedom are a
-    guess. Percentiles of resampled seeds are far too narrow (`tests/benchmarks/check_statistics.py`). One seed's interval is over examples alone: it is about two models, not
-    about two methods.
+    guess. Percentiles of resampled seeds are far too narrow (`tests/benchmarks/check_statistics.py`). One seed's
+    interval is over examples alone: it is about two models, not about two methods.
 
     Args:
         own: Of an arm, one per seed.

@@ -220,7 +220,7 @@ def _index_row(card: Results) -> list[str]:
     return [
         ", ".join(filter(None, [recipe, seeds])),
         f"{comparison.split} {score_title(metric)}",
-        comparison.verdict.outcome if comparison.verdict is not None else "none",
+        comparison.verdict.headline if comparison.verdict is not None else "none",
         *(mean_text(arm.mean, arm.sd, metric) if arm is not None else "-" for arm in arms),
         signed_text(against.mean, metric) if against is not None else "-",
         interval_text(against.interval, metric) if against is not None else "-",

@@ -46,6 +46,7 @@ def headline(report: ReportFolder) -> dict[str, Any]:
         "facts": facts,
         "verdict": verdict_text(comparison) if comparison is not None else "",
         "outcome": verdict.outcome if verdict is not None else "",
+        "outcomes": verdict.headline if verdict is not None else "",
         "table": comparison_table(comparison) if comparison is not None else None,
         "comparison_note": report.comparison_note,
     }

@@ -124,7 +124,7 @@ def _mean(rows: Iterable[Mapping[str, float]], name: str, form: str) -> str:
 
 
 def print_family(scores: Scores, pairs: Sequence[Pair], *, tested: bool) -> None:
-    """A line per pair: mean and seeds' own differences, interval, p, p by Holm's rule, detectable in the family, loss."""
+    """A line per pair: mean (by seed), interval, p, p by Holm's rule, what is detectable in this family, loss."""
     there = [pair for pair in pairs if len(differences(scores, pair)) > 1]
     by_seed = [differences(scores, pair) for pair in there]
     found = [
@@ -221,9 +221,8 @@ def main(arguments: Sequence[str]) -> None:
         print(f"\n{name}: size, model, seeds, test score, test loss, validation loss, steps")
         print_arms(scores)
         for number, pairs in enumerate(study.families, 1):
-            print(
-                f"family {number}: size, arm, rival, mean (by seed), 95 % interval, p, p by Holm, detectable in the family, loss"
-            )
+            columns = "size, arm, rival, mean (by seed), 95 % interval, p, p by Holm, detectable in this family, loss"
+            print(f"family {number}: {columns}")
             print_family(scores, pairs, tested=True)
         print("described: size, arm, rival, mean (by seed), 95 % interval, loss")
         print_family(scores, study.described, tested=False)
