@@ -134,5 +134,5 @@ def test_the_command_says_it_in_one_line(out: Path) -> None:
 
 def test_what_is_whole_is_read(out: Path) -> None:
     Comparison.from_folder(out).write(out)
-    assert json.loads((out / "comparison.json").read_text())["version"] == 3
+    assert json.loads((out / "comparison.json").read_text())["version"] == 4
     assert Comparison.read(out).arms["dsd"].n == 1

@@ -10,7 +10,7 @@ from run_folders import heard, write_run
 
 from hf_dsd.compare import Comparison
 from hf_dsd.compare.statistics import SeedTest
-from hf_dsd.compare.verdict import Family, SeedCount, Verdict, judge
+from hf_dsd.compare.verdict import Family, Outcome, SeedCount, Verdict, judge
 from hf_dsd.runs.numbers import p_text
 
 LAST = "phase-2-dense"
@@ -178,3 +178,19 @@ def test_the_verdict_says_p_as_the_table_does(p: float, begins: str, text: str) 
     said = judge(*arms, test, [3.0, 4.0], family, won=4, metric="bleu4", greater_is_better=True).text
     assert said.startswith(f"{begins}+1.00 BLEU-4 on average")
     assert f" (better with 4 of 5; paired t, {text}" in said
+
+
+@pytest.mark.parametrize(
+    ("outcome", "early", "headline"),
+    [
+        ("better", None, "better"),
+        ("better", "better", "better"),
+        ("better", "worse", "better than dense; worse than early"),
+        ("better", "not distinguishable", "better than dense; not distinguishable from early"),
+        ("not distinguishable", "better", "not distinguishable from dense; better than early"),
+    ],
+)
+def test_the_headline_names_the_rivals_where_they_differ(
+    outcome: Outcome, early: Outcome | None, headline: str
+) -> None:
+    assert Verdict("dsd", "dense", outcome, "", early).headline == headline
