@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from hf_dsd.compare import Comparison, Difference
+from hf_dsd.compare.statistics import holm
 from hf_dsd.compare.table import markdown_table
 from hf_dsd.runs.metric_names import plain_name, score_title
 from hf_dsd.runs.numbers import interval_text, mean_text, p_text, percent, score_text, signed_text, spread_text
@@ -137,23 +138,31 @@ def sparse_phases(results: Results) -> list[str]:
 
 
 def study_table(study: Mapping[str, Comparison]) -> list[str]:
-    """One row per setting and arm, each against the equal-budget control of its own setting."""
-    headings = ["setting", "arm", "metric", "dense control", "arm's", "difference", "95 % interval", "p (seeds)", "n"]
-    rows = [
-        [setting, *_study_row(found, one)]
+    """One row per setting and arm, each against the equal-budget control of its own setting.
+
+    `p (Holm)` is adjusted for all rows of the table: who looks at ten settings finds one by chance.
+    """
+    headings = ["setting", "arm", "metric", "dense control", "arm's", "difference", "95 % interval"]
+    compared = [
+        (setting, found, one)
         for setting, found in study.items()
         for one in found.differences
         if one.to == found.baseline
     ]
-    return markdown_table(headings, rows, words=3) if rows else []
+    adjusted = iter(holm([one.p_seeds for *_, one in compared if one.p_seeds is not None]))
+    rows = []
+    for setting, found, one in compared:
+        p_holm = next(adjusted) if one.p_seeds is not None else None
+        rows.append([setting, *_study_row(found, one), p_text(one.p_seeds), p_text(p_holm), str(one.n)])
+    return markdown_table([*headings, "p (seeds)", "p (Holm)", "n"], rows, words=3) if rows else []
 
 
 def index_table(cards: Mapping[str, tuple[str, Results]]) -> list[str]:
     """One row per card, of its title and results: DSD against its control, and what can be said."""
-    headings = ["card", "recipe", "metric", "verdict", "dense control", "DSD", "DSD - control", "95 % interval", "p"]
+    headings = ["card", "recipe", "metric", "verdict", "dense control", "DSD", "DSD - control", "95 % interval"]
     links = [f"[{title.partition(':')[0]}]({name}/README.md)" for name, (title, _) in cards.items()]
     rows = [[link, *_index_row(card)] for link, (_, card) in zip(links, cards.values(), strict=True)]
-    return markdown_table(headings, rows, words=4)
+    return markdown_table([*headings, "p (Holm)"], rows, words=4)
 
 
 def sparsity_text(results: Results) -> str:
@@ -203,8 +212,6 @@ def _study_row(comparison: Comparison, difference: Difference) -> list[str]:
         *(mean_text(arm.mean, arm.sd, metric) for arm in arms),
         signed_text(difference.mean, metric),
         interval_text(difference.interval, metric),
-        p_text(difference.p_seeds),
-        str(difference.n),
     ]
 
 
@@ -224,5 +231,5 @@ def _index_row(card: Results) -> list[str]:
         *(mean_text(arm.mean, arm.sd, metric) if arm is not None else "-" for arm in arms),
         signed_text(against.mean, metric) if against is not None else "-",
         interval_text(against.interval, metric) if against is not None else "-",
-        p_text(against.p_seeds) if against is not None else "-",
+        p_text(against.p_holm) if against is not None else "-",
     ]

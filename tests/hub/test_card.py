@@ -34,6 +34,7 @@ from hf_dsd.hub import Results, Words, render_card, render_studies
 from hf_dsd.hub.card import LINE_WIDTH, command_lines, render_pages
 from hf_dsd.hub.card_command import refresh_card
 from hf_dsd.hub.card_facts import ModelFacts
+from hf_dsd.hub.tables import index_table, study_table
 from hf_dsd.models import DeepSpeechFeatureExtractor, build_caption_tokenizer, build_character_tokenizer
 
 CARDS = Path(__file__).parents[2] / "model_cards"
@@ -129,8 +130,29 @@ def test_words_studies_and_figure(tmp_path: Path) -> None:
     parts = ["- Found.", "Tuned.", "Run `make`.", "## Sparsity", "Why."]
     assert [part for part in parts if f"\n{part}\n" not in studies or f"\n{part}\n" in text] == []
     assert "](figures/weights.png)" in text
-    row = "| 50 % | DSD | test WER [%] | 54.17 ± 5.89 | 41.67 ± 11.79 | -12.50 | -65.44 .. +40.44 | 0.205 | 2 |"
+    row = "| 50 % | DSD | test WER [%] | 54.17 ± 5.89 | 41.67 ± 11.79 | -12.50 | -65.44 .. +40.44 | 0.205 | 0.205 | 2 |"
     assert row in studies
+
+
+def test_the_settings_of_a_study_are_one_family_of_tests(tmp_path: Path) -> None:
+    two, three = (Comparison.from_folder(write_comparison(tmp_path / str(count), count)) for count in (2, 3))
+    one = Comparison.from_folder(write_comparison(tmp_path / "1", 1))
+    rows = study_table({"a": three, "b": one, "c": two})
+    assert [row.split(" | ")[-3:] for row in rows if row.startswith("| a") or " DSD " in row] == [
+        ["0.074", "0.148", "3 |"],  # twice the smaller of two
+        ["-", "-", "1 |"],  # one seed has no test, so it is none of the family
+        ["0.205", "0.205", "2 |"],
+    ]
+
+
+def test_the_table_of_all_results_has_the_p_values_of_the_cards(tmp_path: Path) -> None:
+    results = Results.from_comparison(write_comparison(tmp_path))
+    assert results.comparison is not None
+    against = replace(results.comparison.differences[0], p_holm=0.222)
+    results = replace(results, comparison=replace(results.comparison, differences=[against]))
+    heading, _, row = index_table({"a": ("A", results)})
+    assert (heading.split(" | ")[-1], row.split(" | ")[-1]) == ("p (Holm) |", "0.222 |")
+    assert "| 0.222 |" in render_card(results)
 
 
 @pytest.mark.parametrize(
