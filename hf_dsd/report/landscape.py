@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from hf_dsd.files import read_json_object, write_json
 from hf_dsd.runs.json_checks import is_number, is_text, list_of, values
 
-from .svg_figure import ARM_COLOURS, Draw, arm_role, label_panel, light
+from .svg_figure import ArmStyle, Draw, label_panel, light
 
 LANDSCAPE_FILE_NAME = "landscape.json"
 
@@ -131,17 +131,17 @@ def _is_line(line: Any) -> bool:
     return numbers and bool(line["losses"]) and is_text(line["start"]) and is_text(line["end"])
 
 
-def draw_landscapes(landscapes: Mapping[str, Landscape], primary: str) -> Draw:
+def draw_landscapes(landscapes: Mapping[str, Landscape], primary: str, styles: Mapping[str, ArmStyle]) -> Draw:
     """Returns how to draw the primary run's lines, and all runs' sharpness at the largest radius that they share.
 
-    Runs are called by their labels (`dsd, seed 1`).
+    Runs are called by their labels (`dsd, seed 1`), in `styles`, too.
     """
 
     def draw(figure: Figure, wide: bool) -> None:
         ratios = [3.2, _bars_height(landscapes) + 0.6]
         left, right = figure.subplots(1, 2) if wide else figure.subplots(2, 1, height_ratios=ratios)
         _draw_lines(left, landscapes[primary])
-        _draw_sharpness(right, landscapes)
+        _draw_sharpness(right, landscapes, styles)
 
     return draw
 
@@ -178,7 +178,7 @@ def shared_radius(landscapes: Mapping[str, Landscape]) -> float:
     return max(first.intersection(*others) or first)
 
 
-def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape]) -> None:
+def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape], styles: Mapping[str, ArmStyle]) -> None:
     radius = shared_radius(landscapes)
     label_panel(axes, f"sharpness at radius {radius:g}", "mean rise of the loss ± sd")
     rows = [
@@ -188,8 +188,7 @@ def _draw_sharpness(axes: Axes, landscapes: Mapping[str, Landscape]) -> None:
         if (measured := found.sharpness_at(phase, radius)) is not None
     ]
     names = [f"{run}: {short_phase(phase)}" if len(landscapes) > 1 else short_phase(phase) for run, phase, _, _ in rows]
-    arms = [run.partition(",")[0] for run, *_ in rows]
-    colours = [light(arm_role(arm) if arm in ARM_COLOURS else "blue") for arm in arms]
+    colours = [styles[run].colour for run, *_ in rows]
     rises, spreads, places = [row[2] for row in rows], [row[3] for row in rows], np.arange(len(rows))
     axes.barh(places, rises, color=colours, height=0.7)
     axes.errorbar(rises, places, xerr=spreads, fmt="none", ecolor=light("ink"), elinewidth=1, capsize=2)

@@ -16,7 +16,7 @@ from .example_choice import ExampleChoice, choose_examples
 from .landscape import Landscape, draw_landscapes, landscape_height
 from .report_folder import ReportFolder
 from .sparse_layer import add_fates, five_moments
-from .svg_figure import render_figure
+from .svg_figure import arm_styles, render_figure
 from .timeline import MAX_POINTS, draw_timeline, find_metric, read_curves, timeline_height
 from .weights import read_run_weights
 
@@ -62,7 +62,8 @@ def timeline_section(report: ReportFolder, figures: Path) -> dict[str, Any]:
     primary = next((found for found in curves if found.run is report.primary), curves[0])
     shown = f", {score_title(metric)}" if metric is not None else ""
     alt = f"Loss{shown} and learning rate over the optimizer steps of {len(curves)} run(s), with their phases"
-    figure = render_figure("timeline", alt, draw_timeline(curves, primary, metric), timeline_height(curves), figures)
+    draw = draw_timeline(curves, primary, metric, arm_styles(run.arm for run in report.runs))
+    figure = render_figure("timeline", alt, draw, timeline_height(curves), figures)
     return section | {
         "figure": figure,
         "primary": primary.run.label,
@@ -124,22 +125,22 @@ def scores_section(report: ReportFolder) -> list[dict[str, Any]]:
     ]
 
 
-def examples_section(report: ReportFolder) -> tuple[str, ExampleChoice | None]:
-    """The split, and the arms of the lowest seed side by side, of a single run its phases; None without texts."""
+def examples_section(report: ReportFolder) -> tuple[str, int | None, ExampleChoice | None]:
+    """The split, the lowest seed and its arms side by side, of a single run its phases; None without texts."""
     run = report.primary
     split = run.scored_split
     own = run.phase_scores(split) if split is not None else []
     if split is None or not own:
-        return "", None
+        return "", run.seed, None
     models = [(run.arm, own[-1])]
     for other in report.runs:
         if other is not run and other.seed == run.seed and (scored := other.phase_scores(split)):
             models.append((other.arm, scored[-1]))
     if len(models) == 1:
         models = [(scores.phase, scores) for scores in own]
-        return split, choose_examples(models, 0, len(models) - 1)
+        return split, run.seed, choose_examples(models, 0, len(models) - 1)
     baseline = next((index for index, (arm, _) in enumerate(models) if arm == "dense"), 1)
-    return split, choose_examples(models, baseline, 0)
+    return split, run.seed, choose_examples(models, baseline, 0)
 
 
 def landscape_section(report: ReportFolder, figures: Path) -> dict[str, Any]:
@@ -161,9 +162,11 @@ def landscape_section(report: ReportFolder, figures: Path) -> dict[str, Any]:
     labels = {run.folder: run.label if several_seeds else run.arm for run, _ in measured}
     found = {labels[run.folder]: landscape for run, landscape in measured}
     primary = labels.get(report.primary.folder, next(iter(found)))
+    styles = arm_styles(run.arm for run in report.runs)
+    draw = draw_landscapes(found, primary, {labels[run.folder]: styles[run.arm] for run, _ in measured})
     alt = f"Loss along the straight lines between the phases' models of {primary}, and the sharpness of every model"
     return section | {
-        "figure": render_figure("landscape", alt, draw_landscapes(found, primary), landscape_height(found), figures),
+        "figure": render_figure("landscape", alt, draw, landscape_height(found), figures),
         "primary": primary,
         "found": found,
         "radii": sorted({radius for landscape in found.values() for radius in landscape.radii}),

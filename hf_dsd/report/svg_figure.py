@@ -11,8 +11,9 @@ References:
 import io
 import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import cycle, product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -48,22 +49,31 @@ COLOURS: Mapping[str, Colour] = {
     "teal": Colour("#1f7f95", "#72cfe2"),
 }
 
-ARM_COLOURS: Mapping[str, str] = {
-    "dsd": "blue",
-    "dense": "vermilion",
-    "random": "green",
-    "iterative": "purple",
-    "sparse": "ochre",
-    "ema": "grey",
-    "swa": "teal",
-}
+_LINES: Any = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)), (0, (9, 1.5, 3, 1.5)))
+"""Lines differ in more than their colour: solid, or (offset, (on, off, ...)) in line widths."""
 
-_ARM_DASHES: Mapping[str, tuple[float, ...]] = {
-    "dense": (5, 1.5),
-    "random": (1.2, 1.2),
-    "iterative": (6, 1.5, 1.2, 1.5),
+
+class ArmStyle(NamedTuple):
+    """How an arm is drawn in every figure of a page: the role of its colour, and matplotlib's style of its lines."""
+
+    role: str
+    line: Any = _LINES[0]
+
+    @property
+    def colour(self) -> str:
+        """The colour to draw with."""
+        return light(self.role)
+
+
+_KNOWN_ARMS: Mapping[str, ArmStyle] = {
+    "dsd": ArmStyle("blue"),
+    "dense": ArmStyle("vermilion", _LINES[1]),
+    "random": ArmStyle("green", _LINES[2]),
+    "iterative": ArmStyle("purple", _LINES[3]),
+    "sparse": ArmStyle("ochre"),
+    "ema": ArmStyle("grey"),
+    "swa": ArmStyle("teal"),
 }
-"""Lines differ in more than their colour: (on, off, ...) in line widths; solid where nothing is said."""
 
 
 def light(role: str) -> str:
@@ -71,14 +81,19 @@ def light(role: str) -> str:
     return COLOURS[role].light
 
 
-def arm_role(arm: str) -> str:
-    """The role of an arm's colour; arms of other names share the greys."""
-    return ARM_COLOURS.get(arm, "grey")
+def arm_styles(arms: Iterable[str]) -> dict[str, ArmStyle]:
+    """The style of each arm of a page: no two have the same colour and line, in up to 35 arms.
 
-
-def line_style(arm: str) -> Any:
-    """How matplotlib draws an arm's lines."""
-    return (0, _ARM_DASHES[arm]) if arm in _ARM_DASHES else "solid"
+    The known arms look the same on all pages. Arms of other names get, in their order, the colours that no known one of
+    the page has, then the others, each with a line that differs from the one before.
+    """
+    names = list(dict.fromkeys(arms))
+    known = {name: style for name, style in _KNOWN_ARMS.items() if name in names}
+    left_first = sorted(enumerate(_KNOWN_ARMS), key=lambda found: found[1] in known)
+    turns = product(range(len(_LINES)), left_first)
+    styles = [ArmStyle(_KNOWN_ARMS[name].role, _LINES[(place + turn) % len(_LINES)]) for turn, (place, name) in turns]
+    others = cycle([style for style in styles if style not in known.values()])
+    return {name: known.get(name) or next(others) for name in names}
 
 
 WIDE, NARROW = 9.0, 3.9

@@ -16,7 +16,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from hf_dsd.runs.metric_names import greater_is_better, is_rate, rate_unit, score_title
 from hf_dsd.runs.run import Run
 
-from .svg_figure import Draw, arm_role, label_panel, light, line_style
+from .svg_figure import ArmStyle, Draw, label_panel, light
 
 _BOOKKEEPING = ("runtime", "per_second", "samples", "steps", "epoch", "model_preparation_time")
 _KNOWN_METRICS = ("bleu4", "wer", "accuracy", "perplexity", "f1", "rougeL", "cer")
@@ -147,13 +147,16 @@ def over_seeds(curves: Sequence[Points]) -> list[tuple[int, float, float, float]
     return found
 
 
-def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None) -> Draw:
+def draw_timeline(
+    curves: Sequence[Curves], primary: Curves, metric: str | None, styles: Mapping[str, ArmStyle]
+) -> Draw:
     """Returns how to draw the timeline: an arm's line is the mean of its seeds, in the band from lowest to highest.
 
     Args:
         curves: The curves of all runs.
         primary: Whose sparse phases are shaded through all panels, and whose phases' ends are the ticks.
         metric: The key of `Curves.metric`; None leaves its panel out.
+        styles: How each arm is drawn.
     """
     arms: dict[str, list[Curves]] = {}
     for found in curves:
@@ -163,13 +166,13 @@ def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None)
         has_metric, schedules = _has_metric(curves), _schedules(curves)
         ratios = [0.26 * len(schedules) + 0.1, 2.0, *([1.6] if has_metric else []), 1.2]
         panels = list(figure.subplots(len(ratios), 1, sharex=True, height_ratios=ratios))
-        _draw_phases(panels[0], schedules, wide=wide)
+        _draw_phases(panels[0], schedules, styles, wide=wide)
         # The first losses are so high that they would hide all others.
         seen_from = primary.run.schedule[0]["end"] / 2 if primary.run.schedule else 0
-        _draw_loss(panels[1], arms, seen_from)
+        _draw_loss(panels[1], arms, styles, seen_from)
         if has_metric:
-            _draw_metric(panels[2], arms, str(metric), seen_from, wide=wide)
-        _draw_rate(panels[-1], arms)
+            _draw_metric(panels[2], arms, styles, str(metric), seen_from, wide=wide)
+        _draw_rate(panels[-1], arms, styles)
         for axes, phase in product(panels[1:], primary.run.schedule):
             if phase["kind"] == "sparse":
                 axes.axvspan(phase["start"], phase["end"], facecolor=light("band"), edgecolor="none", zorder=0)
@@ -177,7 +180,7 @@ def draw_timeline(curves: Sequence[Curves], primary: Curves, metric: str | None)
         _mark_phase_ends(panels[-1], primary.run.schedule, wide=wide)
         panels[-1].set_xlim(left=0)
         if len(arms) > 1:
-            handles = [_handle(arm, arm_role(arm), linestyle=line_style(arm), linewidth=1.6) for arm in arms]
+            handles = [_handle(arm, styles[arm].role, linestyle=styles[arm].line, linewidth=1.6) for arm in arms]
             figure.legend(handles=handles, loc="outside upper center", ncols=len(arms) if wide else min(len(arms), 3))
 
     return draw
@@ -202,13 +205,15 @@ def _schedules(curves: Sequence[Curves]) -> Mapping[str, Sequence[Mapping[str, A
     return {arm: schedule for arm, schedule in found.items() if schedule}
 
 
-def _draw_phases(axes: Axes, schedules: Mapping[str, Sequence[Mapping[str, Any]]], *, wide: bool) -> None:
+def _draw_phases(
+    axes: Axes, schedules: Mapping[str, Sequence[Mapping[str, Any]]], styles: Mapping[str, ArmStyle], *, wide: bool
+) -> None:
     for row, (arm, schedule) in enumerate(schedules.items()):
         total = schedule[-1]["end"] or 1
         for phase in schedule:
             start, width = phase["start"], phase["end"] - phase["start"]
             sparse = phase["kind"] == "sparse"
-            face = light(arm_role(arm)) if sparse else light("band")
+            face = styles[arm].colour if sparse else light("band")
             axes.barh(row, width, left=start, height=0.78, color=face, edgecolor=light("paper"), linewidth=1.5)
             text = f"S {phase['sparsity']:.0%}" if sparse else "D"
             if width / total > (0.06 if wide else 0.13):
@@ -222,18 +227,26 @@ def _draw_phases(axes: Axes, schedules: Mapping[str, Sequence[Mapping[str, Any]]
     axes.set_title("phases: D dense, S sparse")
 
 
-def _draw_loss(axes: Axes, arms: Mapping[str, Sequence[Curves]], seen_from: float) -> None:
+def _draw_loss(
+    axes: Axes, arms: Mapping[str, Sequence[Curves]], styles: Mapping[str, ArmStyle], seen_from: float
+) -> None:
     label_panel(axes, "loss", y="loss")
     shown: list[tuple[int, float]] = []
     for arm, seeds in arms.items():
-        shown += _draw_seeds(axes, arm, [found.train_loss for found in seeds], marker="", width=1.0)
-        shown += _draw_seeds(axes, arm, [found.eval_loss for found in seeds], marker="o", width=1.4)
+        shown += _draw_seeds(axes, arm, styles[arm], [found.train_loss for found in seeds], marker="", width=1.0)
+        shown += _draw_seeds(axes, arm, styles[arm], [found.eval_loss for found in seeds], marker="o", width=1.4)
     _small_legend(axes, [_handle("training", linewidth=1.0), _handle("validation", linewidth=1.4, marker="o")])
     _show(axes, shown, seen_from)
 
 
 def _draw_metric(
-    axes: Axes, arms: Mapping[str, Sequence[Curves]], metric: str, seen_from: float, *, wide: bool
+    axes: Axes,
+    arms: Mapping[str, Sequence[Curves]],
+    styles: Mapping[str, ArmStyle],
+    metric: str,
+    seen_from: float,
+    *,
+    wide: bool,
 ) -> None:
     factor = 100 if is_rate(metric) else 1
     better = {True: ["greater is better"], False: ["smaller is better"], None: []}[greater_is_better(metric)]
@@ -242,9 +255,9 @@ def _draw_metric(
     shown: list[tuple[int, float]] = []
     for arm, seeds in arms.items():
         scaled = [[(step, factor * value) for step, value in found.metric] for found in seeds]
-        shown += _draw_seeds(axes, arm, scaled, marker="o", width=1.4)
+        shown += _draw_seeds(axes, arm, styles[arm], scaled, marker="o", width=1.4)
     for place, (arm, seeds) in enumerate(arms.items()):
-        shown += _draw_scored(axes, arm, seeds, factor, shift=place - (len(arms) - 1) / 2)
+        shown += _draw_scored(axes, styles[arm].colour, seeds, factor, shift=place - (len(arms) - 1) / 2)
     split = next((found.run.scored_split for seeds in arms.values() for found in seeds if found.scored), None)
     several = any(sum(bool(found.scored) for found in seeds) > 1 for seeds in arms.values())
     handles = [_handle("validation", linewidth=1.4, marker="o")]
@@ -255,7 +268,7 @@ def _draw_metric(
     _show(axes, shown, seen_from)
 
 
-def _draw_scored(axes: Axes, arm: str, seeds: Sequence[Curves], factor: float, *, shift: float) -> Points:
+def _draw_scored(axes: Axes, colour: str, seeds: Sequence[Curves], factor: float, *, shift: float) -> Points:
     """The scores after training at their phases' ends: of one seed with their interval, of several the seeds' range."""
     points: dict[int, list[tuple[float, Sequence[float] | None]]] = {}
     for found in seeds:
@@ -272,24 +285,26 @@ def _draw_scored(axes: Axes, arm: str, seeds: Sequence[Curves], factor: float, *
             factor * mean,
             # A bootstrap's interval need not hold its own score.
             yerr=[[factor * max(mean - low, 0)], [factor * max(high - mean, 0)]],
-            color=light(arm_role(arm)),
+            color=colour,
             **_SCORED_STYLE,
         )
         shown += [(step, factor * value) for value in (low, mean, high)]
     return shown
 
 
-def _draw_seeds(axes: Axes, arm: str, curves: Sequence[Points], *, marker: str, width: float) -> Points:
+def _draw_seeds(
+    axes: Axes, arm: str, style: ArmStyle, curves: Sequence[Points], *, marker: str, width: float
+) -> Points:
     """Draws one arm and returns the points that must be seen."""
-    colour, order = light(arm_role(arm)), _order(arm)
+    colour, order = style.colour, _order(arm)
     rows = over_seeds([curve for curve in curves if curve])
     if not rows:
         return []
     steps, mean, low, high = zip(*rows, strict=True)
     if low != high:
         axes.fill_between(steps, low, high, facecolor=colour, edgecolor="none", alpha=0.16, zorder=order - 1)
-    style = {"color": colour, "linestyle": line_style(arm), "linewidth": width, "marker": marker, "markersize": 3.5}
-    axes.plot(steps, mean, **style, alpha=0.9, zorder=order)
+    line: dict[str, Any] = {"linestyle": style.line, "linewidth": width, "marker": marker, "markersize": 3.5}
+    axes.plot(steps, mean, color=colour, **line, alpha=0.9, zorder=order)
     return [(step, value) for step, *values in rows for value in values]
 
 
@@ -311,16 +326,16 @@ def _show(axes: Axes, points: Points, seen_from: float) -> None:
         axes.ticklabel_format(axis="y", useOffset=False)  # of a score that stays at 100, 0 with a small "+1e2" above it
 
 
-def _draw_rate(axes: Axes, arms: Mapping[str, Sequence[Curves]]) -> None:
+def _draw_rate(axes: Axes, arms: Mapping[str, Sequence[Curves]], styles: Mapping[str, ArmStyle]) -> None:
     label_panel(axes, "learning rate", y="learning rate")
     planned = [phase.get("learning_rate") for seeds in arms.values() for found in seeds for phase in found.run.schedule]
     peaks = [rate for rate in map(finite_number, planned) if rate is not None and rate > 0]
     for arm, seeds in arms.items():
-        colour, order = light(arm_role(arm)), _order(arm)
+        colour, order = styles[arm].colour, _order(arm)
         for curve in dict.fromkeys(tuple(curve) for found in seeds for curve in found.learning_rates):
             above = [point for point in curve if point[1] > 0]  # the axis is logarithmic
             steps, rates = [step for step, _ in above], [rate for _, rate in above]
-            axes.plot(steps, rates, color=colour, linestyle=line_style(arm), linewidth=1.2, zorder=order)
+            axes.plot(steps, rates, color=colour, linestyle=styles[arm].line, linewidth=1.2, zorder=order)
         for start, end, rate in dict.fromkeys(peak for found in seeds for peak in found.peaks):
             axes.hlines(rate, start, end, colors=colour, linestyles="dotted", linewidth=1.4)
     axes.set_yscale("log")

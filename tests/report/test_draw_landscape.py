@@ -5,6 +5,7 @@ from report_runs import DENSE, REDENSE
 
 from hf_dsd.report import loss_landscape
 from hf_dsd.report.landscape import draw_landscapes
+from hf_dsd.report.svg_figure import arm_styles
 
 
 def measured(*radii):
@@ -16,7 +17,7 @@ def measured(*radii):
 def bars(landscapes):
     """Title of the sharpness panel, and the lengths of its bars."""
     figure = Figure()
-    draw_landscapes(landscapes, next(iter(landscapes)))(figure, True)
+    draw_landscapes(landscapes, next(iter(landscapes)), arm_styles(landscapes))(figure, True)
     axes = figure.axes[1]
     return axes.get_title(loc="left") or axes.get_title(), [bar.get_width() for bar in axes.patches]
 

@@ -6,6 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 from report_runs import REFERENCES, change_summary, write_dsd_run
 
+from hf_dsd.report.svg_figure import arm_styles
 from hf_dsd.report.timeline import draw_timeline, find_metric, over_seeds, read_curves, thin
 from hf_dsd.runs.metric_names import score_title
 from hf_dsd.runs.run import Run
@@ -100,7 +101,7 @@ def test_seeds_are_a_mean_in_a_band():
 def drawn(curves):
     """The panels of a timeline."""
     figure = Figure()
-    draw_timeline(curves, curves[0], "eval_wer")(figure, True)
+    draw_timeline(curves, curves[0], "eval_wer", arm_styles(found.run.arm for found in curves))(figure, True)
     return figure.axes
 
 
