@@ -11,7 +11,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from hf_dsd.compare.table import to_markdown, verdict_text
-from hf_dsd.runs.metric_names import is_rate, plain_name, score_title
+from hf_dsd.runs.metric_names import is_rate, score_title
 from hf_dsd.runs.numbers import percent, score_text, size_unit
 
 from . import tables
@@ -113,24 +113,16 @@ def example_interval(results: Results) -> str | None:
 
 
 def _evaluations(results: Results) -> Iterator[EvalResult]:
-    """The published model's scores; in a card of a comparison without a model of its own DSD's means over its seeds."""
+    """The published model's scores; a card of a comparison without a model of its own has none."""
     if results.shipped is not None:
-        yield from _of_scores(results, results.shipped.split, results.shipped.scores, "this model")
+        yield from _of_scores(results, results.shipped.split, results.shipped.scores)
         return
     for score in results.own_scores():
         if score.phase == results.phase and score.split == "test":
-            yield from _of_scores(results, score.split, score.scores, "this model")
-    comparison = results.comparison
-    if results.phase is None and comparison is not None and (arm := comparison.arms.get("dsd")) is not None:
-        runs = [run for run in comparison.runs if run.arm == "dsd" and run.status == "finished"]
-        scores = [{plain_name(name): value for name, value in (run.scores or {}).items()} for run in runs]
-        names = [name for name in _METRICS if scores and all(name in one for one in scores)]
-        means = {name: fmean(one[name] for one in scores) for name in names} | {plain_name(comparison.metric): arm.mean}
-        of_seeds = f"mean of {arm.n} seeds" if arm.n > 1 else "one seed"
-        yield from _of_scores(results, comparison.split, means, f"DSD, {of_seeds}")
+            yield from _of_scores(results, score.split, score.scores)
 
 
-def _of_scores(results: Results, split: str, scores: Mapping[str, float], whose: str) -> Iterator[EvalResult]:
+def _of_scores(results: Results, split: str, scores: Mapping[str, float]) -> Iterator[EvalResult]:
     for name in tables.in_order(scores):
         if name in _METRICS:
             value = 100 * scores[name] if is_rate(name) else scores[name]
@@ -140,7 +132,7 @@ def _of_scores(results: Results, split: str, scores: Mapping[str, float], whose:
                 dataset_name=results.dataset,
                 dataset_split=split,
                 metric_type=_METRICS[name],
-                metric_name=f"{score_title(name)} ({whose})",
+                metric_name=f"{score_title(name)} (this model)",
                 metric_value=round(value, 2 if abs(value) > 1 else 4),
             )
 

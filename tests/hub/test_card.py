@@ -50,12 +50,11 @@ def test_every_card_is_rendered_from_its_results(folder: Path) -> None:
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_the_hub_reads_every_card(folder: Path) -> None:
     data = ModelCard.load(folder / "README.md", ignore_metadata_errors=False).data.to_dict()
-    results = data["model-index"][0]["results"]
+    results = [result for model in data.get("model-index", []) for result in model["results"]]
     names = [metric["name"] for result in results for metric in result["metrics"]]
-    assert names
-    # Those of the model whose files lie beside the card; without files of the seeds.
-    whose = "this model" if (folder / "model.safetensors").is_file() else "DSD, mean of 5 seeds"
-    assert all(name.endswith(f"({whose})") for name in names)
+    # Those of the model whose files lie beside the card, and no others.
+    assert bool(names) == (folder / "model.safetensors").is_file()
+    assert all(name.endswith("(this model)") for name in names)
 
 
 def test_every_folder_has_both_files() -> None:

@@ -42,13 +42,11 @@ def test_the_models_own_scores_and_no_others(tmp_path: Path) -> None:
     assert data.tags == ["dsd", "dense-sparse-dense", "hf_dsd", "deepspeech2"]
 
 
-def test_a_comparison_has_the_means_of_dsd_and_not_of_its_control(tmp_path: Path) -> None:
-    found = evaluations(head(Results.from_comparison(write_comparison(tmp_path))))
-    assert [row[:2] for row in found] == [
-        ("wer", "WER [%] (DSD, mean of 3 seeds)"),
-        ("cer", "CER [%] (DSD, mean of 3 seeds)"),
-    ]
-    assert found[0][2] == 36.11
+def test_a_comparison_without_a_model_of_its_own_has_no_scores_in_its_head(tmp_path: Path) -> None:
+    results = Results.from_comparison(write_comparison(tmp_path))
+    data = head(results)
+    assert (data.eval_results, data.metrics, "model-index" in data.to_dict()) == (None, None, False)
+    assert "| DSD | 36.11 ± 12.73 |" in render_card(results)  # where the means stand
 
 
 def test_a_classifiers_accuracy_is_what_the_hub_knows(tmp_path: Path) -> None:
@@ -64,15 +62,6 @@ def test_a_classifiers_accuracy_is_what_the_hub_knows(tmp_path: Path) -> None:
         "accuracy": 1 - 1 / 3,
         "loss": 0.5,
     }  # the count is no score
-
-
-def test_means_alone_are_enough(tmp_path: Path) -> None:
-    found = Results.from_comparison(write_comparison(tmp_path))
-    assert found.comparison is not None
-    found = replace(found, comparison=replace(found.comparison, runs=[]))
-    assert evaluations(head(found)) == [
-        ("wer", "WER [%] (DSD, mean of 3 seeds)", 36.11),
-    ]
 
 
 def test_bleu_is_not_a_fraction(tmp_path: Path) -> None:
