@@ -20,7 +20,7 @@ from hf_dsd.metrics import (
     label_statistics,
     wer_statistics,
 )
-from hf_dsd.metrics.bootstrap import Scores, Statistics, bootstrap_totals
+from hf_dsd.metrics.bootstrap import Scores, Statistics, bootstrap_totals, cluster_sums
 from hf_dsd.runs.scores import ScoredExample
 
 from .statistics import CONFIDENCE
@@ -89,11 +89,7 @@ def resample(counts: ExampleCounts, clusters: Sequence[str] | None, n_resamples:
         clusters: Of each example, such as its speaker; None draws examples.
         n_resamples: Number of test sets.
     """
-    rows = counts.counts
-    if clusters is not None:
-        _, members = np.unique(np.asarray(clusters), return_inverse=True)
-        rows = np.zeros((members.max() + 1, rows.shape[1]), dtype=np.int64)
-        np.add.at(rows, members, counts.counts)
+    rows = counts.counts if clusters is None else cluster_sums(counts.counts, clusters)
     return Resamples(counts.value, counts.score(bootstrap_totals(rows, n_resamples, _SEED)), len(rows))
 
 

@@ -149,11 +149,13 @@ def study_table(study: Mapping[str, Comparison]) -> list[str]:
         for one in found.differences
         if one.to == found.baseline
     ]
-    adjusted = iter(holm([one.p_seeds for *_, one in compared if one.p_seeds is not None]))
+    # Seeds that all differ by the same make a test, though it has no p.
+    adjusted = iter(holm([1.0 if one.p_seeds is None else one.p_seeds for *_, one in compared if one.n > 1]))
     rows = []
     for setting, found, one in compared:
-        p_holm = next(adjusted) if one.p_seeds is not None else None
-        rows.append([setting, *_study_row(found, one), p_text(one.p_seeds), p_text(p_holm), str(one.n)])
+        p_holm = next(adjusted) if one.n > 1 else None
+        p_values = [one.p_seeds, None if one.p_seeds is None else p_holm]
+        rows.append([setting, *_study_row(found, one), *map(p_text, p_values), str(one.n)])
     return markdown_table([*headings, "p (seeds)", "p (Holm)", "n"], rows, words=3) if rows else []
 
 

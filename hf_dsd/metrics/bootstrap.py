@@ -1,6 +1,6 @@
 """Confidence intervals by resampling: draw the images or utterances of a test set again, with replacement."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,31 @@ def bootstrap_totals(statistics: Statistics, n_bootstrap: int, seed: int) -> Sta
         drawn = np.bincount(generator.integers(rows, size=rows), minlength=rows)  # how often each row
         totals[resample] = drawn @ statistics
     return totals
+
+
+def cluster_sums(statistics: Statistics, clusters: Sequence[str]) -> Statistics:
+    """Sums the rows of each cluster, such as a speaker's utterances, so that whole clusters are drawn.
+
+    The utterances of a speaker are alike: an interval that draws them one by one is too narrow for other speakers.
+
+    Args:
+        statistics: (rows, counts).
+        clusters: Of each row; a ValueError if there is not one per row.
+
+    Returns:
+        (clusters, counts), in the order of the clusters' names.
+
+    References:
+        Bisani and Ney, 2004, as for `bootstrap_totals`.
+    """
+    if len(clusters) != len(statistics):
+        raise ValueError(
+            f"clusters must be one per row, got {len(clusters)} of {len(statistics)} rows; name each row's"
+        )
+    names, members = np.unique(np.asarray(clusters), return_inverse=True)
+    sums = np.zeros((len(names), statistics.shape[1]), dtype=np.int64)
+    np.add.at(sums, members, statistics)
+    return sums
 
 
 def percentile_interval(samples: Scores, confidence: float = 0.95) -> Scores:

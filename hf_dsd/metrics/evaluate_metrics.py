@@ -81,6 +81,8 @@ class WER(CheckedMetric):
         seed: Seed of the resamples, at least 0. Default 0.
         decoding: How the predictions were made, for the signature, for example "greedy". Default: not stated.
         skipped: Utterances of the set that could not be used and were left out, for the signature. Default 0.
+        speakers: Who speaks each utterance: whole speakers are drawn then, where there are two or more, and the
+            signature says so. Default: utterances are drawn.
 
     and returns a dict:
         wer, cer: Word and character error rate, at least 0; above 1 where more is inserted than spoken. Spaces between

@@ -98,7 +98,7 @@ def transcript_scorer(
         ids: Name of each utterance.
         references: Raw transcript of each utterance, at least one; a TypeError if one is no str.
         skipped: Utterances of the split that were left out because they could not be used; the signature says so.
-        speakers: Who speaks each utterance, where all are known: an interval then draws speakers.
+        speakers: Who speaks each utterance, where all are known: an interval of two or more then draws speakers.
     """
     check_transcripts(references, references)
 
@@ -106,7 +106,8 @@ def transcript_scorer(
         return [normalize_transcript(text) for text in decode_paths(tokenizer, predictions)]
 
     def score(texts: Sequence[str]) -> Mapping[str, Any]:
-        return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, decoding="greedy", skipped=skipped)
+        options: dict[str, Any] = {"decoding": "greedy", "skipped": skipped, "speakers": speakers}
+        return score_transcripts(texts, list(references), n_bootstrap=N_BOOTSTRAP, **options)
 
     texts = [[normalize_transcript(text)] for text in references]
     return TextScorer("wer", False, ids, texts, decode, score, speakers)

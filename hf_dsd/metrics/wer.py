@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from rapidfuzz.distance import Levenshtein
 
-from .bootstrap import Scores, Statistics, bootstrap_totals, percentile_interval
+from .bootstrap import Scores, Statistics, bootstrap_totals, cluster_sums, percentile_interval
 from .conventions import check_pairs, signature
 from .words import normalize_transcript
 
@@ -37,6 +37,7 @@ def score_transcripts(
     seed: int = 0,
     decoding: str | None = None,
     skipped: int = 0,
+    speakers: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """What `WER.compute` takes, returns and raises, without the cache file that `evaluate` writes."""
     if n_bootstrap < 0:
@@ -45,7 +46,9 @@ def score_transcripts(
     totals = statistics.sum(axis=0)
     wer, cer = error_rates(totals)
     result: dict[str, Any] = {"wer": float(wer), "cer": float(cer)}
+    drawn = speakers if n_bootstrap and speakers is not None and len(set(speakers)) > 1 else None
     if n_bootstrap:
+        statistics = cluster_sums(statistics, drawn) if drawn is not None else statistics
         interval = percentile_interval(error_rates(bootstrap_totals(statistics, n_bootstrap, seed)))
         result["wer_ci"], result["cer_ci"] = interval.T.tolist()
     result |= {name: int(total) for name, total in zip(WER_COLUMNS[:4], totals[:4], strict=True)}
@@ -54,6 +57,7 @@ def score_transcripts(
         skipped=skipped or None,
         bs=n_bootstrap or None,
         seed=seed if n_bootstrap else None,
+        drawn="speakers" if drawn is not None else None,
         decoding=decoding or None,
         case="lc",
         punct="apostrophes only",

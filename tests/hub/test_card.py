@@ -99,6 +99,9 @@ def test_a_run_with_a_control_has_table_and_verdict(tmp_path: Path) -> None:
     assert 'model="me/x"' in text
     assert "FOLDER" not in text
     assert re.search(r"\(bootstrap over 3 examples\) is about ±\d+\.\d\d points of WER", text)
+    assert results.comparison is not None
+    compared = replace(results.comparison, signature="bs:1000|seed:0|drawn:speakers|case:lc")
+    assert "(bootstrap over the speakers of 3 examples) is" in render_card(replace(results, comparison=compared))
 
 
 def test_a_control_of_other_seeds_is_no_control(tmp_path: Path) -> None:

@@ -81,4 +81,7 @@ def test_transcripts(tmp_path):
     assert "decoding:greedy" in scores["signature"]
     shrunk = transcript_scorer(tokenizer, ["u1", "u2"], ["AB, c", "A"], skipped=4)
     assert "|skipped:4|" in shrunk.score(texts)["signature"]
+    spoken = transcript_scorer(tokenizer, ["u1", "u2"], ["AB, c", "A"], speakers=["x", "y"])
+    assert "|drawn:speakers|" in spoken.score(texts)["signature"]
+    assert spoken.clusters == ["x", "y"]
     assert (scorer.metric, scorer.greater_is_better) == ("wer", False)

@@ -168,6 +168,22 @@ def test_interval_is_that_of_the_resampled_counts_and_reproducible():
     assert result["wer_ci"] != score_transcripts(predictions, references, n_bootstrap=200, seed=4)["wer_ci"]
 
 
+def test_whole_speakers_are_drawn_where_they_are_known():
+    # Ten speakers of four utterances; three say everything wrong: a share of ten, not of forty.
+    speakers = [f"speaker {row % 10}" for row in range(40)]
+    predictions = ["b" if row % 10 < 3 else "a" for row in range(40)]
+    known = score_transcripts(predictions, ["a"] * 40, n_bootstrap=2000, speakers=speakers)
+    unknown = score_transcripts(predictions, ["a"] * 40, n_bootstrap=2000)
+    assert known["wer_ci"] == known["cer_ci"] == [0.0, 0.6]
+    assert unknown["wer_ci"] == pytest.approx([0.3 - 0.142, 0.3 + 0.142], abs=0.03)
+    assert "|bs:2000|seed:0|drawn:speakers|case:lc|" in known["signature"]
+    assert "drawn" not in unknown["signature"]
+    alone = score_transcripts(predictions, ["a"] * 40, n_bootstrap=2000, speakers=["one"] * 40)
+    assert alone == unknown  # of one speaker nobody knows what others would have done to the score
+    options = {"predictions": predictions, "references": ["a"] * 40, "speakers": speakers}
+    assert WER().compute(**options, n_bootstrap=2000) == known
+
+
 def test_interval_with_an_utterance_without_words_is_finite():
     result = score_transcripts(["", "a"], ["", "b"], n_bootstrap=50, seed=0)  # some resamples have no reference word
     assert result["wer_ci"] == [0.0, 1.0]
@@ -223,6 +239,9 @@ def test_wrong_shapes_say_what_to_do(predictions, references, error, message):
     [
         pytest.param({"n_bootstrap": -1}, "n_bootstrap must be at least 0, got -1", id="resamples"),
         pytest.param({"n_bootstrap": 1, "seed": -2}, "seed must be at least 0, got -2", id="seed"),
+        pytest.param(
+            {"n_bootstrap": 1, "speakers": ["x", "y"]}, "clusters must be one per row, got 2 of 1 rows", id="who"
+        ),
     ],
 )
 def test_options_out_of_range_are_refused(options, message):
