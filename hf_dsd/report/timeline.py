@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
+from hf_dsd.runs.folder import EARLY
 from hf_dsd.runs.metric_names import greater_is_better, is_rate, rate_unit, score_title
 from hf_dsd.runs.run import Run
 
@@ -37,8 +38,8 @@ class Curves:
         train_loss: Mean training loss since the last log line.
         eval_loss: Loss on the validation split.
         metric: The metric on the validation split.
-        scored: (step of a phase's end, score, 95 % interval over examples or None) on the split that was scored after
-            training, where that was by the same metric.
+        scored: (step of a phase's end, or of the early stop, score, 95 % interval over examples or None) on the split that
+            was scored after training, where that was by the same metric.
         learning_rates: A curve per phase, as the run planned it, else as logged; never joined, because a log with few
             lines misses a phase's jump back to its peak.
         peaks: The planned peak rates of phases with neither, as (start, end, rate).
@@ -78,7 +79,9 @@ def read_curves(run: Run, metric: str | None) -> Curves:
 
 def _scored(run: Run, metric: str | None) -> list[tuple[int, float, Sequence[float] | None]]:
     ends = {phase["name"]: phase["end"] for phase in run.phases}
-    found = run.phase_scores(run.scored_split) if run.scored_split is not None else []
+    if run.phases and (stop := run.summary.get("early_stop")):
+        ends[f"{run.phases[-1]['name']}-{EARLY}"] = stop["step"]
+    found = run.scores(run.scored_split) if run.scored_split is not None else []
     intervals = [scores.scores.get(f"{scores.metric}_ci") for scores in found]
     return [
         (ends[scores.phase], scores.value, interval if interval and all(map(math.isfinite, interval)) else None)
@@ -98,7 +101,10 @@ def _learning_rates(run: Run, phase: Mapping[str, Any]) -> Points:
 
 
 def find_metric(runs: Sequence[Run]) -> str | None:
-    """The metric to draw: the one that the runs were scored by, else the best known of those that were evaluated."""
+    """The metric to draw: the one that the runs were scored by, else the best known of those that were evaluated.
+
+    It need not stand in a log: scores after training are drawn at their phases' ends.
+    """
     rows = [row for run in runs for row in (*run.log, *(phase["metrics"] for phase in run.phases))]
     names = {
         name
@@ -107,9 +113,9 @@ def find_metric(runs: Sequence[Run]) -> str | None:
         if name.startswith("eval_") and name != "eval_loss" and finite_number(value) is not None
     }
     names = {name for name in names if not name.endswith(_BOOKKEEPING)}
-    scored = [scores.metric for run in runs for scores in run.scored[:1]]
-    wanted = [f"eval_{name}" for name in (*scored, *_KNOWN_METRICS)]
-    return next((name for name in wanted if name in names), min(names, default=None))
+    scored = [scores.metric for run in runs for scores in run.scored[:1] if scores.metric != "loss"]
+    known = [name for name in _KNOWN_METRICS if f"eval_{name}" in names]
+    return next((f"eval_{name}" for name in (*scored, *known)), min(names, default=None))
 
 
 def finite_number(value: Any) -> float | None:
@@ -260,7 +266,8 @@ def _draw_metric(
         shown += _draw_scored(axes, styles[arm].colour, seeds, factor, shift=place - (len(arms) - 1) / 2)
     split = next((found.run.scored_split for seeds in arms.values() for found in seeds if found.scored), None)
     several = any(sum(bool(found.scored) for found in seeds) > 1 for seeds in arms.values())
-    handles = [_handle("validation", linewidth=1.4, marker="o")]
+    has_log = any(found.metric for seeds in arms.values() for found in seeds)
+    handles = [_handle("validation", linewidth=1.4, marker="o")] if has_log else []
     if split is not None:
         bars = "range of seeds" if several else "95 % interval"
         handles.append(_handle(f"{split}, {bars}", linewidth=0, marker="D", markerfacecolor=light("paper")))

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from matplotlib.figure import Figure
-from report_runs import REFERENCES, change_summary, write_dsd_run
+from report_runs import REFERENCES, change_summary, write_dsd_run, write_scores
 
 from hf_dsd.report.svg_figure import arm_styles
 from hf_dsd.report.timeline import draw_timeline, find_metric, over_seeds, read_curves, thin
@@ -77,6 +77,26 @@ def test_the_metric_is_the_scored_one_else_a_known_one(tmp_path):
     for metrics, expected in (({"eval_cer": 0.1, "eval_bleu4": 2.0}, "eval_bleu4"), ({"eval_runtime": 0.1}, None)):
         change_summary(folder, phases=[phase | {"metrics": {"eval_loss": 1.0, **metrics}}])
         assert find_metric([Run.read(folder)]) == expected
+
+
+def test_a_metric_that_was_only_scored_has_its_panel(tmp_path):
+    folder = write_dsd_run(tmp_path / "run", heard=["x x three four", *REFERENCES[1:]])
+    records = [record | {"metrics": {"eval_loss": 1.0}} for record in Run.read(folder).phases]
+    change_summary(folder, phases=records)
+    run = Run.read(folder)
+    assert find_metric([run]) == "eval_wer"
+    _, _, metric, _ = drawn([read_curves(run, "eval_wer")])
+    assert metric.get_title() == "WER, smaller is better"
+    assert [text.get_text() for text in metric.get_legend().get_texts()] == ["test, 95 % interval"]
+
+
+def test_the_early_stop_stands_where_it_would_have_ended(tmp_path):
+    folder = write_dsd_run(tmp_path / "run", arm="dense", heard=REFERENCES)
+    (folder / "phase-2-dense-early").mkdir()
+    write_scores(folder, "phase-2-dense-early", ["x x three four", *REFERENCES[1:]])
+    change_summary(folder, early_stop={"step": 7, "metric": "eval_loss", "value": 1.0})
+    scored = read_curves(Run.read(folder), "eval_wer").scored
+    assert [(step, value) for step, value, _ in scored] == [(20, 0.0), (7, 2 / 16)]
 
 
 def test_long_logs_are_drawn_as_means():
