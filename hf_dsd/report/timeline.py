@@ -38,8 +38,8 @@ class Curves:
         train_loss: Mean training loss since the last log line.
         eval_loss: Loss on the validation split.
         metric: The metric on the validation split.
-        scored: (step of a phase's end, or of the early stop, score, 95 % interval over examples or None) on the split that
-            was scored after training, where that was by the same metric.
+        scored: (step of a phase's end or of the early stop, score, 95 % interval over examples or None) on the split
+            that was scored after training, where that was by the same metric.
         learning_rates: A curve per phase, as the run planned it, else as logged; never joined, because a log with few
             lines misses a phase's jump back to its peak.
         peaks: The planned peak rates of phases with neither, as (start, end, rate).
@@ -269,7 +269,7 @@ def _draw_metric(
     has_log = any(found.metric for seeds in arms.values() for found in seeds)
     handles = [_handle("validation", linewidth=1.4, marker="o")] if has_log else []
     if split is not None:
-        bars = "range of seeds" if several else "95 % interval"
+        bars = "range of seeds (of one: 95 % interval)" if several else "95 % interval"
         handles.append(_handle(f"{split}, {bars}", linewidth=0, marker="D", markerfacecolor=light("paper")))
     _small_legend(axes, handles, columns=2 if wide else 1)
     _show(axes, shown, seen_from)

@@ -158,4 +158,7 @@ def test_six_runs_are_as_many_lines_as_arms(tmp_path):
     ]
     _, loss, metric, _ = drawn([read_curves(Run.read(folder), "eval_wer") for folder in folders])
     assert len([line for line in loss.lines if len(line.get_xdata())]) == 2
-    assert [text.get_text() for text in metric.get_legend().get_texts()] == ["validation", "test, range of seeds"]
+    assert [text.get_text() for text in metric.get_legend().get_texts()] == [
+        "validation",
+        "test, range of seeds (of one: 95 % interval)",
+    ]
