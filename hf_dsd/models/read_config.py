@@ -44,7 +44,7 @@ def read_config(name_or_path: str | Path) -> PreTrainedConfig:
     if not os.path.lexists(folder):
         logger.warning("there is no folder %s: looking for a model of this name on the Hub", folder)
     told = hub_logging.get_verbosity()
-    hub_logging.set_verbosity_error()  # a line for each of its retries; the error that follows says why
+    hub_logging.set_verbosity(logging.ERROR)  # a line for each of its retries; the error that follows says why
     try:
         return AutoConfig.from_pretrained(name_or_path)
     except OSError as error:
