@@ -59,7 +59,13 @@ class ModelArguments:
     word_embedding_size: int = field(default=256, metadata={"help": "Width of word and image encodings."})
     encoder_dropout: float = field(default=0.5, metadata={"help": "On the LSTM's inputs, image and words."})
     decoder_dropout: float = field(default=0.5, metadata={"help": "On the LSTM's outputs."})
-    model_path: str | None = field(default=None, metadata={"help": "Start from this trained model, e.g. a phase's."})
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "aliases": ["--model_path", "--model-path"],
+            "help": "Start from this trained model, e.g. a phase's.",
+        },
+    )
 
 
 @dataclass
@@ -160,10 +166,10 @@ def load_data(arguments: DataArguments, encoder: ImageEncoder | None = None, nee
     return data if size is None else data.with_train_size(size, seed)
 
 
-def load_processor(model_path: str | None, data: CaptionData, min_count: int) -> NeuralTalkProcessor:
+def load_processor(model_name_or_path: str | None, data: CaptionData, min_count: int) -> NeuralTalkProcessor:
     """A trained model's own, whose words its weights belong to, or a new one of the training captions."""
-    if model_path is not None:
-        return NeuralTalkProcessor.from_pretrained(model_path)
+    if model_name_or_path is not None:
+        return NeuralTalkProcessor.from_pretrained(model_name_or_path)
     captions = (caption for image in data.split("train").captions for caption in image)
     return NeuralTalkProcessor(tokenizer=build_caption_tokenizer(captions, min_count=min_count))
 
@@ -179,15 +185,15 @@ def main() -> None:
         encoder = load_image_encoder(data_arguments.image_encoder, training_arguments.device)
     with training_arguments.main_process_first(desc="making the image vectors"):
         data = load_data(data_arguments, encoder, training_arguments.do_predict)
-    processor = load_processor(model_arguments.model_path, data, data_arguments.min_count)
+    processor = load_processor(model_arguments.model_name_or_path, data, data_arguments.min_count)
     tokenizer = processor.tokenizer
     encode = partial(encode_caption, tokenizer)
     train_set = CaptionTrainingSet(data, encode)
     validation_set = CaptionEvaluationSet(data, encode, split="validation")
     test_set = CaptionEvaluationSet(data, encode, split="test") if training_arguments.do_predict else None
 
-    if model_arguments.model_path is not None:
-        model = NeuralTalkForConditionalGeneration.from_pretrained(model_arguments.model_path)
+    if model_arguments.model_name_or_path is not None:
+        model = NeuralTalkForConditionalGeneration.from_pretrained(model_arguments.model_name_or_path)
     else:
         config = NeuralTalkConfig(
             vocab_size=len(tokenizer),

@@ -67,7 +67,13 @@ class ModelArguments:
     config_overrides: str = field(
         default="{}", metadata={"help": "Fields of the configuration as JSON, e.g. '{\"hidden_size\": 256}'."}
     )
-    model_path: str | None = field(default=None, metadata={"help": "Start from this trained model, e.g. a phase's."})
+    model_name_or_path: str | None = field(
+        default=None,
+        metadata={
+            "aliases": ["--model_path", "--model-path"],
+            "help": "Start from this trained model, e.g. a phase's.",
+        },
+    )
     characters: str | None = field(
         default=None,
         metadata={"help": "What a new DeepSpeech can write; by default what is in the training transcripts."},
@@ -77,7 +83,7 @@ class ModelArguments:
     @property
     def is_new(self) -> bool:
         """Whether the model has no vocabulary yet."""
-        return self.model_type in DEEPSPEECH and self.model_path is None
+        return self.model_type in DEEPSPEECH and self.model_name_or_path is None
 
 
 @dataclass
@@ -197,10 +203,10 @@ def splits_in_use(arguments: TrainingArguments) -> tuple[list[str], list[str]]:
 def load_processor(arguments: ModelArguments) -> ProcessorMixin | None:
     """A trained model's own; None for a new model, whose characters are those of the data."""
     if arguments.characters is not None and not arguments.is_new:
-        name = arguments.model_path or arguments.model_type
+        name = arguments.model_name_or_path or arguments.model_type
         raise ValueError(f"characters belongs to a new model, got {arguments.characters!r} with {name}; leave it out")
     if arguments.model_type in DEEPSPEECH:
-        return None if arguments.is_new else DeepSpeechProcessor.from_pretrained(arguments.model_path)
+        return None if arguments.is_new else DeepSpeechProcessor.from_pretrained(arguments.model_name_or_path)
     return AutoProcessor.from_pretrained(arguments.model_type)
 
 
@@ -216,11 +222,11 @@ def build_model(arguments: ModelArguments, processor: ProcessorMixin) -> PreTrai
     tokenizer = processor.tokenizer
     if arguments.model_type in DEEPSPEECH:
         config_class, model_class = DEEPSPEECH[arguments.model_type]
-        if arguments.model_path is not None:
-            return model_class.from_pretrained(arguments.model_path)
+        if arguments.model_name_or_path is not None:
+            return model_class.from_pretrained(arguments.model_name_or_path)
         return model_class(config_class(vocab_size=len(tokenizer), **overrides))
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "ctc_loss_reduction": "mean"}
-    name = arguments.model_path or arguments.model_type
+    name = arguments.model_name_or_path or arguments.model_type
     # A head of another vocabulary is made anew; transformers says so in its load report.
     model = AutoModelForCTC.from_pretrained(name, ignore_mismatched_sizes=True, **(fields | overrides))
     if arguments.freeze_feature_encoder:

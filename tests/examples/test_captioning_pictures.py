@@ -57,7 +57,7 @@ def test_ones_own_pictures_are_captioned(tmp_path: Path, encoder: Path, pictures
     assert len(summary["phases"][1]["layers"]) == 4  # the encoder is never pruned
     # Another training goes on from the model, whose folder holds the encoder, and with no new vectors.
     files[-1] = str(out)
-    again = ["--output_dir", tmp_path / "again", "--model_path", out, "--phase_steps", "1", "1", "1"]
+    again = ["--output_dir", tmp_path / "again", "--model_name_or_path", out, "--phase_steps", "1", "1", "1"]
     options = "--sparsity 0.3 --use_cpu true --do_predict false --eval_strategy no --save_strategy no --report_to none"
     run(sys.executable, script, *files, *again, *options.split())
     assert len(list(pictures.rglob("*.safetensors"))) == 1

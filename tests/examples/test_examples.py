@@ -79,7 +79,7 @@ def test_captioning_goes_on_with_a_models_own_words(tmp_path: Path, caption_fold
     NeuralTalkProcessor(tokenizer=tokenizer).save_pretrained(model)
     options = "--feature_columns 0:3 --min_count 1 --phase_steps 1 1 1 --sparsity 0.3 --per_device_train_batch_size 4"
     options += " --eval_strategy no --save_strategy no --report_to none --disable_tqdm true --use_cpu true"
-    options += " --do_predict false --model_path"
+    options += " --do_predict false --model_name_or_path"
     run(sys.executable, script, "--data_dir", caption_folder, "--output_dir", out, *options.split(), model)
     written = NeuralTalkProcessor.from_pretrained(out / "phase-2-dense").tokenizer
     assert written.get_vocab() == tokenizer.get_vocab()
