@@ -27,7 +27,9 @@ from torch.utils.data import DataLoader
 from hf_dsd import DSD, NeuralTalkConfig, NeuralTalkForConditionalGeneration, Schedule
 from hf_dsd.command_error import run_script
 from hf_dsd.data import (
+    DEFAULT_SPLIT_SIZES,
     CaptionCollator,
+    CaptionData,
     CaptionEvaluationSet,
     CaptionTrainingSet,
     LengthGroupedSampler,
@@ -48,7 +50,11 @@ class Arguments:
     data_dir: str | None = field(
         default=None, metadata={"help": "captions.jsonl, image_ids.json, features.safetensors; default: drawn scenes."}
     )
-    scenes: int = field(default=1500, metadata={"help": "Drawn training scenes."})
+    train_size: int | None = field(
+        default=None,
+        metadata={"help": "Images to train on: drawn from the data's, or so many scenes. Default: all, 1500."},
+    )
+    train_size_seed: int = field(default=0, metadata={"help": "Which ones; a smaller set is a part of a larger one."})
     min_count: int = field(default=5, metadata={"help": "Words seen less often are left out of the vocabulary."})
     hidden_size: int = field(default=256, metadata={"help": "Width of the LSTM."})
     batch_size: int = field(default=100, metadata={"help": "Captions per process and step."})
@@ -125,15 +131,22 @@ def validation_bleu(accelerator: Accelerator, model: nn.Module, dataset, tokeniz
     return BLEU().compute(predictions=texts, references=references)["bleu4"]
 
 
+def load_data(arguments: Arguments) -> CaptionData:
+    size = arguments.train_size
+    if chosen_source(arguments, {}) is None:
+        size = DEFAULT_SPLIT_SIZES["train"] if size is None else size
+        return make_scenes({"train": size, "validation": max(size // 6, 1)}).data
+    data = load_captions(arguments.data_dir)
+    return data if size is None else data.with_train_size(size, arguments.train_size_seed)
+
+
 def main() -> None:
     (arguments,) = parse_arguments(Arguments)
     output_dir = Path(arguments.output_dir)
     accelerator = Accelerator()
     set_seed(arguments.seed)
 
-    sizes = {"train": arguments.scenes, "validation": max(arguments.scenes // 6, 1)}
-    source = chosen_source(arguments, {"scenes": None})
-    data = make_scenes(sizes).data if source is None else load_captions(arguments.data_dir)
+    data = load_data(arguments)
     captions = (caption for image in data.split("train").captions for caption in image)
     tokenizer = build_caption_tokenizer(captions, min_count=arguments.min_count)
     encode = partial(encode_caption, tokenizer)

@@ -41,7 +41,7 @@ from transformers import (
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.command_error import run_script
-from hf_dsd.data import chosen_source, make_scenes
+from hf_dsd.data import DEFAULT_SPLIT_SIZES, chosen_source, draw_rows, make_scenes
 from hf_dsd.metrics.bootstrap import percentile_interval
 from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores
@@ -64,14 +64,18 @@ class ModelArguments:
 
 @dataclass
 class DataArguments:
-    """The text; without any, the captions of drawn scenes."""
+    """The text; without any, the captions of drawn scenes, five each."""
 
     dataset_name: str | None = field(default=None, metadata={"help": "A dataset of the Hub."})
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
     train_file: str | None = field(default=None, metadata={"help": "One text per line."})
     validation_file: str | None = field(default=None, metadata={"help": "Needed with train_file."})
     text_column: str = field(default="text", metadata={"help": "The dataset's column of texts."})
-    scenes: int = field(default=1500, metadata={"help": "Drawn training scenes, five captions each."})
+    train_size: int | None = field(
+        default=None,
+        metadata={"help": "Texts to train on: drawn from the data's, or so many scenes. Default: all, 1500."},
+    )
+    train_size_seed: int = field(default=0, metadata={"help": "Which ones; a smaller set is a part of a larger one."})
     block_size: int = field(default=64, metadata={"help": "Tokens per training example."})
 
 
@@ -94,22 +98,28 @@ class TrainingArguments(DSDTrainingArguments):
 def load_texts(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation" with one column, "text"."""
     of_hub = dict.fromkeys(("dataset_config_name", "text_column"), "dataset_name")
-    source = chosen_source(arguments, of_hub | {"validation_file": "train_file", "scenes": None})
+    source = chosen_source(arguments, of_hub | {"validation_file": "train_file"})
+    size, seed = arguments.train_size, arguments.train_size_seed
+    if source is None:
+        size = DEFAULT_SPLIT_SIZES["train"] if size is None else size
+        scenes = make_scenes({"train": size, "validation": max(size // 6, 1)}).data
+        captions = {split: list(chain(*scenes.split(split).captions)) for split in ("train", "validation")}
+        return DatasetDict({split: Dataset.from_dict({"text": texts}) for split, texts in captions.items()})
     if source == "train_file":
         if arguments.validation_file is None:
             raise SystemExit("--train_file needs a --validation_file: a perplexity on training text says nothing")
         files = {"train": arguments.train_file, "validation": arguments.validation_file}
-        return load_dataset("text", data_files=files)
-    if source == "dataset_name":
+        texts = load_dataset("text", data_files=files)
+    else:
         texts = load_dataset(arguments.dataset_name, arguments.dataset_config_name)
         if "validation" not in texts:
             parts = texts["train"].train_test_split(test_size=0.05, seed=0)
             texts = DatasetDict(train=parts["train"], validation=parts["test"])
         columns = {split: texts[split].select_columns(arguments.text_column) for split in ("train", "validation")}
-        return DatasetDict(columns).rename_column(arguments.text_column, "text")
-    scenes = make_scenes({"train": arguments.scenes, "validation": max(arguments.scenes // 6, 1)}).data
-    captions = {split: list(chain(*scenes.split(split).captions)) for split in ("train", "validation")}
-    return DatasetDict({split: Dataset.from_dict({"text": texts}) for split, texts in captions.items()})
+        texts = DatasetDict(columns).rename_column(arguments.text_column, "text")
+    if size is not None:
+        texts["train"] = texts["train"].select(draw_rows(size, len(texts["train"]), seed))
+    return texts
 
 
 def load_tokenizer(arguments: ModelArguments, texts: Dataset) -> PreTrainedTokenizerBase:

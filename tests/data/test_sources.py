@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from recordings import encode, ramp
 
-from hf_dsd.data import SPLITS
+from hf_dsd.data import SPLITS, draw_rows
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 LOADERS = {
@@ -46,6 +46,7 @@ IGNORED = [
     ("run_image_classification", {"data_dir": "x", "image_column": "img"}, "image_column belongs to dataset_name"),
     ("run_clm", {"train_file": "x", "text_column": "words"}, "text_column belongs to dataset_name"),
     ("run_clm", {"validation_file": "x"}, "validation_file belongs to train_file"),
+    ("run_clm", {"train_size": 5, "train_size_seed": 1}, "train_size_seed 1 draws a part of a training split"),
     (
         "run_text_classification",
         {"data_dir": "x", "dataset_config_name": "c"},
@@ -79,6 +80,18 @@ def test_speech_is_read_from_a_dataset_as_from_a_folder(tmp_path):
     by_folder = load(script, {"data_dir": str(tmp_path), "audio_column": "audio", **options})
     for data in (by_name, by_folder):
         assert [data.split(split)[0].transcript for split in data.splits] == ["one train", "one dev"]
+
+
+def test_a_language_model_trains_on_so_many_texts(tmp_path, monkeypatch):
+    monkeypatch.setattr("datasets.config.HF_DATASETS_CACHE", tmp_path / "cache")
+    for split in ("train", "validation"):
+        (tmp_path / f"{split}.txt").write_text("".join(f"{split} {row}\n" for row in range(9)))
+    files = {f"{split}_file": str(tmp_path / f"{split}.txt") for split in ("train", "validation")}
+    texts = load("run_clm", {**files, "train_size": 4, "train_size_seed": 2})
+    assert texts["train"]["text"] == [f"train {row}" for row in draw_rows(4, 9, 2)]
+    assert len(texts["validation"]) == 9
+    drawn = load("run_clm", {"train_size": 6})
+    assert [len(drawn[split]) for split in drawn] == [30, 5]  # five captions a scene
 
 
 @pytest.mark.parametrize("script", LOADERS)

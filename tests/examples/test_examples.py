@@ -161,7 +161,7 @@ def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
 def test_loop_under_accelerate_resumes(tmp_path: Path) -> None:
     """A run continued from the checkpoint inside its sparse phase ends with the unbroken run's weights."""
     script = ROOT / "examples" / "no_trainer_captioning.py"
-    options = "--scenes 40 --min_count 1 --hidden_size 16 --batch_size 64 --num_beams 1 --phase_epochs 1 2 1"
+    options = "--train_size 40 --min_count 1 --hidden_size 16 --batch_size 64 --num_beams 1 --phase_epochs 1 2 1"
     options += " --total_limit 9"
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     text = run(sys.executable, script, "--output_dir", whole, *options.split(), ACCELERATE_USE_CPU="true")

@@ -9,6 +9,7 @@ from scripts import ROOT
 from hf_dsd.trainer.script_arguments import parse_arguments
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "examples").glob("run_*.py"))
+EVERYWHERE = {"model_name_or_path", "train_size", "train_size_seed"}
 
 
 def groups(script: str) -> list[type]:
@@ -19,7 +20,7 @@ def groups(script: str) -> list[type]:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_every_script_has_these_options(script):
     names = {field.name for group in groups(script) for field in fields(group)}
-    assert {"model_name_or_path"} - names == set()
+    assert EVERYWHERE - names == set()
 
 
 @pytest.mark.parametrize("option", ["--model_path", "--model-path"])
