@@ -36,6 +36,7 @@ from hf_dsd.data import (
     CaptionEvaluationSet,
     CaptionTrainingSet,
     LengthGroupedSampler,
+    SplitArguments,
     chosen_source,
     load_caption_dataset,
     load_captioned_pictures,
@@ -69,7 +70,7 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SplitArguments):
     """Where images and captions come from; without any, scenes are drawn."""
 
     data_dir: str | None = field(
@@ -152,7 +153,9 @@ def load_pictures(arguments: DataArguments, encoder: ImageEncoder | None, needs_
 
 
 def load_data(arguments: DataArguments, encoder: ImageEncoder | None = None, needs_test: bool = True) -> CaptionData:
-    source = chosen_source(arguments, {"feature_columns": "data_dir", **dict.fromkeys(PICTURE_OPTIONS, "image_dir")})
+    belong = dict.fromkeys(PICTURE_OPTIONS, "image_dir") | {"feature_columns": "data_dir"}
+    belong |= dict.fromkeys(("train_split", "validation_split", "test_split"), "dataset_name")  # files say their own
+    source = chosen_source(arguments, belong)
     size, seed = arguments.train_size, arguments.train_size_seed
     if source is None:
         sizes = DEFAULT_SPLIT_SIZES if size is None else {**DEFAULT_SPLIT_SIZES, "train": size}
@@ -162,7 +165,7 @@ def load_data(arguments: DataArguments, encoder: ImageEncoder | None = None, nee
     elif source == "data_dir":
         data = load_captions(arguments.data_dir, feature_columns=arguments.feature_columns)
     else:
-        data = load_caption_dataset(arguments.dataset_name)
+        data = load_caption_dataset(arguments.dataset_name, split_names=arguments.split_names)
     return data if size is None else data.with_train_size(size, seed)
 
 

@@ -41,7 +41,15 @@ from transformers import (
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.command_error import run_script
-from hf_dsd.data import DEFAULT_SPLIT_SIZES, chosen_source, draw_rows, make_scenes
+from hf_dsd.data import (
+    DEFAULT_SPLIT_SIZES,
+    SplitArguments,
+    chosen_source,
+    draw_rows,
+    load_splits,
+    make_scenes,
+    with_validation,
+)
 from hf_dsd.metrics.bootstrap import percentile_interval
 from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores
@@ -63,7 +71,7 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SplitArguments):
     """The text; without any, the captions of drawn scenes, five each."""
 
     dataset_name: str | None = field(default=None, metadata={"help": "A dataset of the Hub."})
@@ -96,9 +104,9 @@ class TrainingArguments(DSDTrainingArguments):
 
 
 def load_texts(arguments: DataArguments) -> DatasetDict:
-    """The splits "train" and "validation" with one column, "text"."""
-    of_hub = dict.fromkeys(("dataset_config_name", "text_column"), "dataset_name")
-    source = chosen_source(arguments, of_hub | {"validation_file": "train_file"})
+    """The splits "train" and "validation", and "test" if it is named, with one column, "text"."""
+    of_hub = ("dataset_config_name", "text_column", "train_split", "validation_split", "test_split")
+    source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | {"validation_file": "train_file"})
     size, seed = arguments.train_size, arguments.train_size_seed
     if source is None:
         size = DEFAULT_SPLIT_SIZES["train"] if size is None else size
@@ -111,12 +119,12 @@ def load_texts(arguments: DataArguments) -> DatasetDict:
         files = {"train": arguments.train_file, "validation": arguments.validation_file}
         texts = load_dataset("text", data_files=files)
     else:
-        texts = load_dataset(arguments.dataset_name, arguments.dataset_config_name)
-        if "validation" not in texts:
-            parts = texts["train"].train_test_split(test_size=0.05, seed=0)
-            texts = DatasetDict(train=parts["train"], validation=parts["test"])
-        columns = {split: texts[split].select_columns(arguments.text_column) for split in ("train", "validation")}
-        texts = DatasetDict(columns).rename_column(arguments.text_column, "text")
+        names = arguments.split_names
+        if names["test"] is None:  # the validation split is scored
+            del names["test"]
+        found = load_splits(arguments.dataset_name, arguments.dataset_config_name, names, {})
+        texts = with_validation(found, 0.05).select_columns(arguments.text_column)
+        texts = texts.rename_columns({arguments.text_column: "text"} if arguments.text_column != "text" else {})
     if size is not None:
         texts["train"] = texts["train"].select(draw_rows(size, len(texts["train"]), seed))
     return texts
@@ -179,14 +187,14 @@ def perplexity(evaluation: EvalPrediction) -> dict[str, float]:
     return {"perplexity": math.exp(losses.mean()), "perplexity_low": float(low), "perplexity_high": float(high)}
 
 
-def score_phase(trainer: DSDTrainer, phase: str, signature: str) -> PhaseScores:
-    """Scores the model of one phase on the validation text, as `validation_PHASE.json` in the run's folder."""
+def score_phase(trainer: DSDTrainer, phase: str, split: str, blocks: Dataset, signature: str) -> PhaseScores:
+    """Scores the model of one phase on the text of a split, as `SPLIT_PHASE.json` in the run's folder."""
     trainer.load_phase(phase)
-    prefix = f"validation_{phase}"
-    metrics = trainer.evaluate(metric_key_prefix=prefix)
+    prefix = f"{split}_{phase}"
+    metrics = trainer.evaluate(blocks, metric_key_prefix=prefix)
     value, *interval = (metrics[f"{prefix}_perplexity{end}"] for end in ("", "_low", "_high"))
     scores = {"perplexity": value, "perplexity_ci": interval, "signature": signature}
-    result = PhaseScores(phase, "validation", "perplexity", False, scores, metrics[f"{prefix}_loss"], [])
+    result = PhaseScores(phase, split, "perplexity", False, scores, metrics[f"{prefix}_loss"], [])
     if trainer.is_world_process_zero():
         result.write(trainer.run_folder, trainer.summary.run)
     return result
@@ -219,9 +227,10 @@ def main() -> None:
         trainer.train(resume_from_checkpoint=training_arguments.resume_from_checkpoint)
         trainer.save_model()
         trainer.save_state()  # the losses and metrics over time, for `hf-dsd report`
-    signature = f"block:{data_arguments.block_size}|tokens:{len(tokenizer)}|blocks:{len(blocks['validation'])}"
+    split = "test" if "test" in blocks else "validation"
+    signature = f"block:{data_arguments.block_size}|tokens:{len(tokenizer)}|blocks:{len(blocks[split])}"
     for phase in finished_models(training_arguments.output_dir):
-        result = score_phase(trainer, phase, signature)
+        result = score_phase(trainer, phase, split, blocks[split], signature)
         low, high = result.scores["perplexity_ci"]
         if trainer.is_world_process_zero():
             print(f"{phase}: perplexity {result.value:.2f} [{low:.2f}, {high:.2f}] {signature}")

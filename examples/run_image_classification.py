@@ -27,9 +27,10 @@ or with a dataset of the Hub: `--dataset_name cifar10 --image_column img`.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Image
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -46,11 +47,15 @@ from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     SHAPES,
     PictureSet,
+    SplitArguments,
     chosen_source,
     draw_rows,
     holds_idx,
+    load_files,
     load_idx_pictures,
+    load_splits,
     make_shape_pictures,
+    with_validation,
 )
 from hf_dsd.metrics import TextScorer, label_metrics, label_scorer, ranked_labels
 from hf_dsd.models import build_image_processor, build_named_classifier, load_pretrained_weights
@@ -81,7 +86,7 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SplitArguments):
     """The pictures; without any, one kind of shape is drawn in each."""
 
     data_dir: str | None = field(default=None, metadata={"help": "Folders SPLIT/CLASS/*.jpg or *.png; or IDX files."})
@@ -132,27 +137,39 @@ def load_pictures(arguments: DataArguments) -> DatasetDict:
         return DatasetDict(
             {name: Dataset.from_dict({"image": s.images, "label": s.labels}, features) for name, s in drawn.items()}
         )
-    if source == "data_dir" and holds_idx(arguments.data_dir):
-        pictures = load_idx_pictures(arguments.data_dir, arguments.class_names)
-    elif source == "data_dir":
-        pictures = load_dataset("imagefolder", data_dir=arguments.data_dir)
-    else:
-        pictures = load_dataset(arguments.dataset_name, arguments.dataset_config_name)
-        columns = {arguments.image_column: "image", arguments.label_column: "label"}
-        pictures = pictures.select_columns(list(columns)).rename_columns(
-            {old: new for old, new in columns.items() if old != new}
-        )
-    if "validation" not in pictures:
-        parts = pictures["train"].train_test_split(test_size=0.1, seed=0, stratify_by_column="label")
-        held = len(parts["test"])
-        held = held if size is None else min(size, held)  # whoever has few pictures has few to validate on, too
-        pictures |= {"train": parts["train"], "validation": parts["test"].select(range(held))}
+    found = _read(arguments) if source == "data_dir" else _download(arguments)
+    pictures = with_validation(found, 0.1, "label")
+    if size is not None and "validation" not in found:  # whoever has few pictures has few to validate on, too
+        held = min(size, len(pictures["validation"]))
+        pictures["validation"] = pictures["validation"].select(range(held))
     if size is not None:
         pictures["train"] = pictures["train"].select(draw_rows(size, len(pictures["train"]), seed))
     if "test" in pictures and max(pictures["test"]["label"]) < 0:
         print("The test split hides its labels (all are negative): left out, the validation split is scored instead")
         del pictures["test"]
-    return DatasetDict(pictures)
+    return pictures
+
+
+def _read(arguments: DataArguments) -> DatasetDict:
+    names = arguments.split_names
+    if holds_idx(arguments.data_dir):
+        if any(names.values()):
+            raise ValueError(f"IDX files are the splits train and test, got names for others: {names}; leave them out")
+        return load_idx_pictures(arguments.data_dir, arguments.class_names)
+    if not any(names.values()):  # found by `datasets`, wherever they lie
+        return DatasetDict(load_splits("imagefolder", None, names, {"data_dir": arguments.data_dir}))
+    folders = {path.name: f"{path}/**" for path in Path(arguments.data_dir).iterdir() if path.is_dir()}
+    return load_files("imagefolder", folders, names, f"the folder {arguments.data_dir!r}")
+
+
+def _download(arguments: DataArguments) -> DatasetDict:
+    splits = load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.split_names, {})
+    columns = {arguments.image_column: "image", arguments.label_column: "label"}
+    return (
+        DatasetDict(splits)
+        .select_columns(list(columns))
+        .rename_columns({old: new for old, new in columns.items() if old != new})
+    )
 
 
 def build_model(arguments: ModelArguments, class_names: list[str]) -> PreTrainedModel:

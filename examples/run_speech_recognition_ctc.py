@@ -41,6 +41,7 @@ from hf_dsd.data import (
     SpeechCollator,
     SpeechData,
     SpeechDataset,
+    SplitArguments,
     check_characters,
     chosen_source,
     load_speech,
@@ -87,7 +88,7 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SplitArguments):
     """Where the speech comes from; without any, digits are synthesised."""
 
     data_dir: str | None = field(default=None, metadata={"help": "Folder of recordings; its layout is found."})
@@ -95,12 +96,6 @@ class DataArguments:
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
     audio_column: str | None = field(default=None, metadata={"help": "Column of the audio; by default the layout's."})
     text_column: str | None = field(default=None, metadata={"help": "Column with the transcripts; found if it can be."})
-    train_split: str | None = field(
-        default=None,
-        metadata={"help": "The data's name of the split to train on, several with +; found if it can be."},
-    )
-    validation_split: str | None = field(default=None, metadata={"help": "The same of the validation split."})
-    test_split: str | None = field(default=None, metadata={"help": "The same of the test split."})
     validation_share: float | None = field(
         default=None, metadata={"help": "For data without validation split: this share of train, e.g. 0.1, at random."}
     )
@@ -153,8 +148,8 @@ class SpeechTrainer(DSDTrainer):
 
 
 # What only sets with files of their own can have; digits are clean, and at a rate and with splits of their own.
-OF_FILES = ("audio_column", "text_column", "train_split", "validation_split", "test_split", "validation_share")
-OF_FILES += ("test_share", "split_seed", "text_normalizer", "resample", "skip_bad_examples")
+OF_FILES = ("audio_column", "text_column", "validation_share", "test_share", "split_seed", "text_normalizer")
+OF_FILES += ("resample", "skip_bad_examples")
 
 
 def load_data(arguments: DataArguments, sampling_rate: int, used: list[str], required: list[str]) -> SpeechData:
@@ -169,7 +164,7 @@ def load_data(arguments: DataArguments, sampling_rate: int, used: list[str], req
         raise ValueError(f"text_normalizer must be one of {list(TEXT_NORMALIZERS)}, got {arguments.text_normalizer!r}")
     shares = {"validation": arguments.validation_share, "test": arguments.test_share}  # never trained on, used or not
     shares = {split: share for split, share in shares.items() if share is not None}
-    names = {split: getattr(arguments, f"{split}_split") for split in dict.fromkeys([*used, *shares])}
+    names = {split: arguments.split_names[split] for split in dict.fromkeys([*used, *shares])}
     if twice := [split for split in shares if names[split] is not None]:
         raise ValueError(f"give {twice[0]}_split or {twice[0]}_share, got both; leave one out")
     options = {

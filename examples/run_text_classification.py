@@ -18,7 +18,7 @@ or with a dataset of the Hub: `--dataset_name imdb --text_column text`.
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from datasets import ClassLabel, Dataset, DatasetDict, Features, Value, load_dataset
+from datasets import ClassLabel, Dataset, DatasetDict, Features, Value
 from tokenizers import ByteLevelBPETokenizer
 from transformers import (
     AutoConfig,
@@ -34,8 +34,16 @@ from transformers import (
 
 from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.command_error import run_script
-from hf_dsd.data import OPINIONS, chosen_source, make_reviews
-from hf_dsd.data.splits import SPLITS, draw_rows
+from hf_dsd.data import (
+    OPINIONS,
+    SplitArguments,
+    chosen_source,
+    draw_rows,
+    load_files,
+    load_splits,
+    make_reviews,
+    with_validation,
+)
 from hf_dsd.metrics import label_metrics, label_scorer, ranked_labels
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
@@ -55,7 +63,7 @@ class ModelArguments:
 
 
 @dataclass
-class DataArguments:
+class DataArguments(SplitArguments):
     """The sentences; without any, drawn reviews."""
 
     data_dir: str | None = field(default=None, metadata={"help": "train, validation and test .jsonl, .json or .csv."})
@@ -105,31 +113,32 @@ def load_sentences(arguments: DataArguments) -> DatasetDict:
     splits = loaded.select_columns(list(columns)).rename_columns({a: b for a, b in columns.items() if a != b})
     if not isinstance(splits["train"].features["label"], ClassLabel):
         splits = splits.cast_column("label", _classes(splits["train"]["label"]))
-    if "validation" not in splits:
-        parts = splits["train"].train_test_split(test_size=0.1, seed=0, stratify_by_column="label")
-        splits |= {"train": parts["train"], "validation": parts["test"]}
+    splits = with_validation(splits, 0.1, "label")
     if size is not None:
         splits["train"] = splits["train"].select(draw_rows(size, len(splits["train"]), seed))
-    return DatasetDict(splits)
+    return splits
 
 
 def _read(arguments: DataArguments) -> DatasetDict:
-    found = {
-        split: str(path)
-        for split in SPLITS
-        for path in sorted(Path(arguments.data_dir).glob(f"{split}.*"))
-        if path.suffix in (".jsonl", ".json", ".csv")
-    }
-    if "train" not in found:
+    paths = [
+        path for path in sorted(Path(arguments.data_dir).glob("*.*")) if path.suffix in (".jsonl", ".json", ".csv")
+    ]
+    if not paths:
         raise FileNotFoundError(
             f"{arguments.data_dir} must hold train.jsonl, train.json or train.csv: check --data_dir"
         )
-    return load_dataset("csv" if found["train"].endswith(".csv") else "json", data_files=found)
+    kinds = {"csv" if path.suffix == ".csv" else "json" for path in paths}
+    names = [path.stem for path in paths]
+    if len(kinds) > 1 or len({*names}) < len(names):
+        raise ValueError(
+            f"data_dir must hold one file per split, all of one kind, got {[path.name for path in paths]}; remove some"
+        )
+    files = {path.stem: str(path) for path in paths}
+    return load_files(kinds.pop(), files, arguments.split_names, f"the folder {arguments.data_dir!r}")
 
 
 def _download(arguments: DataArguments) -> DatasetDict:
-    loaded = load_dataset(arguments.dataset_name, arguments.dataset_config_name)
-    return DatasetDict({split: loaded[split] for split in SPLITS if split in loaded})
+    return DatasetDict(load_splits(arguments.dataset_name, arguments.dataset_config_name, arguments.split_names, {}))
 
 
 def _classes(labels: list[str | int]) -> ClassLabel:

@@ -5,11 +5,12 @@ from .captions.collator import CaptionCollator
 from .captions.dataset import CaptionData, CaptionEvaluationSet, CaptionSplit, CaptionTrainingSet
 from .captions.files import load_captions
 from .captions.hub import load_caption_dataset
+from .hub_splits import load_files, load_splits, with_validation
 from .images.augmentation import AUGMENTATIONS
 from .images.idx import holds_idx, load_idx_pictures
 from .images.picture_set import PictureSet
 from .length_grouped_sampler import LengthGroupedSampler
-from .sources import chosen_source
+from .sources import SplitArguments, chosen_source
 from .speech.audio import AudioHeader, AudioPart, BadUtteranceError, read_audio, read_header
 from .speech.characters import check_characters
 from .speech.collator import SpeechCollator
@@ -56,6 +57,7 @@ __all__ = [
     "SpeechCollator",
     "SpeechData",
     "SpeechDataset",
+    "SplitArguments",
     "Utterance",
     "check_characters",
     "chosen_source",
@@ -65,9 +67,11 @@ __all__ = [
     "load_caption_dataset",
     "load_captioned_pictures",
     "load_captions",
+    "load_files",
     "load_idx_pictures",
     "load_speech",
     "load_speech_dataset",
+    "load_splits",
     "make_reviews",
     "make_scenes",
     "make_shape_pictures",
@@ -75,4 +79,5 @@ __all__ = [
     "read_audio",
     "read_header",
     "required_frames",
+    "with_validation",
 ]

@@ -141,7 +141,8 @@ def choose_splits(
     Args:
         available: The source's names.
         split_names: Our split -> the source's name, several joined by "+"; None where it is to be found by
-            `SPLIT_WORDS`. Splits that are not keys are not read. None looks for all of `SPLITS`.
+            `SPLIT_WORDS`, among those that no other is named by. Splits that are not keys are not read. None looks
+            for all of `SPLITS`.
         required: Of ours, those that must be found; a split that is named must be there anyway.
         where: The source, for messages.
 
@@ -152,10 +153,12 @@ def choose_splits(
         ValueError: If a split is missing, could be one of several, or would be read twice.
     """
     names = dict.fromkeys(SPLITS) if split_names is None else split_names
-    check_split_names("split_names", names)
+    check_split_names("split_names", {**names, "train": None})  # a caller may have read that already
+    named = {split: _named(name, available) for split, name in names.items() if name is not None}
+    free = set(available) - {name for found in named.values() for name in found or ()}
     chosen: dict[str, list[str]] = {}
     for split, name in names.items():
-        found = _known_as(split, available) if name is None else _named(name, available)
+        found = _known_as(split, free) if name is None else named[split]
         if found is None and (name is not None or split in required):
             raise ValueError(
                 f"{where} must have a {split} split, got {sorted(available)} without {name or 'one'}; name it by "

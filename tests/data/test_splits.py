@@ -19,6 +19,7 @@ BOTH = ["train", "validation"]
         (["cv-valid-train", "train", "dev"], None, ["train", "dev"]),
         (["a", "b"], {"train": "a", "validation": "b"}, ["a", "b"]),
         (["a", "b", "test"], {"train": "a+b"}, {"train": ["a", "b"]}),
+        (["train", "test"], {"train": None, "validation": "test", "test": None}, ["train", "test"]),  # no test split
         (["a+b", "a", "b"], {"train": "a+b"}, {"train": ["a+b"]}),
         (
             ["train-clean-100", "dev-clean"],
@@ -46,7 +47,12 @@ def test_choice(available, split_names, chosen):
         (["train"], {"train": None, "validation": None}, "must have a validation split.* or take a part of train by"),
         (["train"], {"train": None, "test": "x"}, r"must have a test split, got \['train'\] without x; name it by"),
         (["train", "dev-a", "dev-b"], None, r"the validation split must be one, got \['dev-a', 'dev-b'\]; choose by"),
-        (["train", "test"], {"train": None, "validation": "test", "test": None}, "got 'test' for validation and test"),
+        (
+            ["train", "test"],
+            {"train": None, "validation": "test", "test": "test"},
+            "got 'test' for validation and test",
+        ),
+        (["train", "test"], {"train": None, "validation": "train"}, "must have a train split, got .* without one"),
         (["train"], {"train": None, "dev": None}, r"split_names must be 'train' and any of .* got \['train', 'dev'\]"),
     ],
     ids=str,

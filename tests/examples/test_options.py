@@ -9,7 +9,7 @@ from scripts import ROOT
 from hf_dsd.trainer.script_arguments import parse_arguments
 
 SCRIPTS = sorted(path.stem for path in (ROOT / "examples").glob("run_*.py"))
-EVERYWHERE = {"model_name_or_path", "train_size", "train_size_seed"}
+EVERYWHERE = {"model_name_or_path", "train_size", "train_size_seed", "train_split", "validation_split", "test_split"}
 
 
 def groups(script: str) -> list[type]:

@@ -20,7 +20,7 @@ def load_caption_dataset(
     features_column: str = "image_features",
     captions_column: str = "captions",
     image_column: str | None = None,
-    split_names: Mapping[str, str] | None = None,
+    split_names: Mapping[str, str | None] | None = None,
     **load_kwargs: Any,
 ) -> CaptionData:
     """Reads a dataset of precomputed image vectors and captions, one row per image.
@@ -32,8 +32,8 @@ def load_caption_dataset(
         features_column: Column of image vectors, each a list of floats of the same length.
         captions_column: Column of captions, each a non-empty list of str.
         image_column: Column of unique image names; None names images "split/row".
-        split_names: Our split -> the dataset's, where they differ; slices such as "train[:90%]" are allowed. None takes
-            train, validation and test, as far as there are.
+        split_names: Our split -> the dataset's; slices such as "train[:90%]" are allowed. None as a name finds the
+            split by the words in its name. None looks for train, validation and test.
         **load_kwargs: Passed on to `load_dataset`, for example `revision`, `token`, `cache_dir`.
 
     Returns:
