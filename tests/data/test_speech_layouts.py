@@ -286,13 +286,45 @@ def test_deepspeech_pytorch(tmp_path):
         line = f"{audio},{text}" if split == "train" else f"wav/{split}.wav,txt/{split}.txt"
         write(tmp_path / f"an4_{split}_manifest.csv", line)
     data = load_speech(tmp_path)
-    assert rows(data) == [("wav/train.wav", "ONE TWO\n", None, 100)]
-    assert rows(data, "validation") == [("wav/val.wav", "ONE TWO\n", None, 101)]
+    assert rows(data) == [("wav/train.wav", "ONE TWO", None, 100)]
+    assert rows(data, "validation") == [("wav/val.wav", "ONE TWO", None, 101)]
     (tmp_path / "txt" / "val.txt").unlink()
     with pytest.raises(BadUtteranceError, match="an4_val_manifest.csv line 1: the transcript's file must exist, got"):
         load_speech(tmp_path)
     write(tmp_path / "an4_train_manifest.csv", "wav/train.wav,txt/train.txt", "wav/train.wav")
     with pytest.raises(ValueError, match="an4_train_manifest.csv line 2 must be two paths"):
+        load_speech(tmp_path)
+
+
+def test_deepspeech_pytorch_since_its_version_3(tmp_path):
+    """One JSON object per manifest, on one line as its scripts write it, or on several as its first page shows."""
+    samples = []
+    for row in range(2):
+        tone(tmp_path / "an4" / "train" / "wav" / f"{row}.wav", 100 + row)
+        write(tmp_path / "an4" / "train" / "txt" / f"{row}.txt", f"ONE {row}")
+        samples.append({"wav_path": f"wav/{row}.wav", "transcript_path": f"txt/{row}.txt"})
+    train = {"root_path": str(tmp_path / "an4" / "train"), "samples": samples}
+    (tmp_path / "an4_train_manifest.json").write_text(json.dumps(train))
+    val = {"root_path": "an4/train", "samples": [{"wav_path": "../val.wav", "transcript_path": "txt/0.txt"}]}
+    tone(tmp_path / "an4" / "val.wav", 102)
+    (tmp_path / "an4_val_manifest.json").write_text(json.dumps(val, indent=2))
+    data = load_speech(tmp_path)
+    assert rows(data) == [
+        ("an4/train/wav/0.wav", "ONE 0", None, 100),
+        ("an4/train/wav/1.wav", "ONE 1", None, 101),
+    ]
+    assert rows(data, "validation") == [("an4/val.wav", "ONE 0", None, 102)]
+    val["samples"].append({"wav_path": "../val.wav"})
+    (tmp_path / "an4_val_manifest.json").write_text(json.dumps(val))
+    with pytest.raises(
+        ValueError, match="val_manifest.json sample 2 must name two files, wav_path and transcript_path, got"
+    ):
+        load_speech(tmp_path)
+    (tmp_path / "an4_val_manifest.json").write_text(json.dumps({"root_path": "an4", "samples": ["a.wav"]}))
+    with pytest.raises(ValueError, match="val_manifest.json sample 1 must name two files"):
+        load_speech(tmp_path)
+    (tmp_path / "an4_val_manifest.json").write_text(json.dumps({"root_path": "an4"}))
+    with pytest.raises(ValueError, match="val_manifest.json must be an object of root_path and a list of samples, got"):
         load_speech(tmp_path)
 
 

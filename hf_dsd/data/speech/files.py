@@ -16,7 +16,7 @@ LIST_LAYOUTS: Mapping[str, Callable[[SpeechFolder], dict[str, Rows]]] = {
     "LibriSpeech (*.trans.txt)": read_librispeech,
     "Kaldi (wav.scp with text)": read_kaldi,
     "LJSpeech (metadata.csv with bars, wavs)": read_ljspeech,
-    "deepspeech.pytorch (*.csv of audio,transcript files)": read_deepspeech_pytorch,
+    "deepspeech.pytorch (*.csv of audio,transcript files; *.json with root_path)": read_deepspeech_pytorch,
 }
 """Layouts without named columns: what each is told by -> its splits, none if a folder has another layout."""
 

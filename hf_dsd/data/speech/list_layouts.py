@@ -9,12 +9,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from hf_dsd.data.tables import locate_file, read_lines, read_text
+from hf_dsd.data.tables import locate_file, read_json, read_lines, read_text
 
 from .audio import AudioPart, BadUtteranceError
 from .speech_folder import Rows, SpeechFolder, first_line, read_part
 from .utterances import Recording
 
+_HEAD = 1000  # bytes in which a JSON manifest must have its first key
 _AUDIO_SUFFIXES = (".flac", ".wav", ".opus", ".ogg", ".mp3")
 
 
@@ -124,11 +125,16 @@ def _read_bars(folder: SpeechFolder, path: Path) -> Rows:
 
 
 def read_deepspeech_pytorch(folder: SpeechFolder) -> dict[str, Rows]:
-    """Manifests of deepspeech.pytorch: `*.csv` of lines `audio file,transcript file`, without a header."""
-    return {
+    """Manifests of deepspeech.pytorch: `*.csv` of lines `audio file,transcript file`, since its version 3 `*.json`."""
+    pairs = {
         split: _read_file_pairs(folder, path)
         for split, path in folder.at_top(".csv").items()
         if (line := first_line(path)).count(",") == 1 and line.endswith(".txt")
+    }
+    return pairs | {
+        split: _read_samples(folder, path)
+        for split, path in folder.at_top(".json").items()
+        if any(key in path.read_bytes()[:_HEAD] for key in (b'"root_path"', b'"samples"'))
     }
 
 
@@ -137,12 +143,31 @@ def _read_file_pairs(folder: SpeechFolder, path: Path) -> Rows:
         audio, comma, text = line.strip().partition(",")
         if not comma or "," in text:
             raise ValueError(f"{place} must be two paths, of audio and its transcript, got {line!r:.80}; correct it")
-        transcript = locate_file(place, "the transcript", text, folder.root, folder.root)
-        read = partial(_read_transcript, place, transcript)
-        yield place, folder.recording(place, "the audio", audio, folder.root, read)
+        yield place, _file_pair(folder, place, audio, text)
+
+
+def _read_samples(folder: SpeechFolder, path: Path) -> Rows:
+    where = f"{path.parent.name}/{path.name}"
+    manifest = read_json(path, "a manifest of deepspeech.pytorch")
+    root, samples = (manifest.get("root_path"), manifest.get("samples")) if isinstance(manifest, dict) else (None, None)
+    if not isinstance(root, str) or not isinstance(samples, list):
+        raise ValueError(
+            f"{where} must be an object of root_path and a list of samples, got {manifest!r:.80}; correct it"
+        )
+    for number, sample in enumerate(samples, start=1):
+        place = f"{where} sample {number}"
+        files = [sample.get(key) for key in ("wav_path", "transcript_path")] if isinstance(sample, dict) else [None]
+        if not all(isinstance(file, str) for file in files):
+            raise ValueError(f"{place} must name two files, wav_path and transcript_path, got {sample!r:.80}; add them")
+        yield place, _file_pair(folder, place, *(os.path.join(root, file) for file in files))
+
+
+def _file_pair(folder: SpeechFolder, place: str, audio: str, text: str) -> Recording:
+    transcript = locate_file(place, "the transcript", text, folder.root, folder.root)
+    return folder.recording(place, "the audio", audio, folder.root, partial(_read_transcript, place, transcript))
 
 
 def _read_transcript(place: str, path: Path) -> str:
     if not path.is_file():
         raise BadUtteranceError(f"{place}: the transcript's file must exist, got none at {str(path)!r}; add it")
-    return read_text(path)
+    return read_text(path).strip()
