@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from PIL import Image
+import torch
+from PIL import Image, ImageOps
+from safetensors.torch import load_file
 from transformers import AutoModelForCTC, AutoModelForImageTextToText, AutoProcessor, pipeline
 from transformers.dynamic_module_utils import get_relative_import_files
 
@@ -19,7 +21,7 @@ import hf_dsd.models
 from hf_dsd.hub import Results, render_card
 from hf_dsd.hub.contents import MODEL_FILES
 from hf_dsd.hub.staging import weights_digest
-from hf_dsd.metrics import score_transcripts
+from hf_dsd.metrics import caption_scorer, score_transcripts
 
 ROOT = Path(__file__).parents[2]
 RECORDINGS, PICTURES = ROOT / "examples" / "recordings", ROOT / "examples" / "pictures"
@@ -49,6 +51,16 @@ SAID = {
 SPEECH, CAPTIONER = [name for name in SAID if "an4" in name], "neuraltalk-flickr8k"
 # Wrong words among the four recordings' 24.
 ERRORS = {"deepspeech2-an4": 3, "deepspeech-an4": 7}
+
+# What is to be seen, for the score of captions; the first of each is the one of metadata.jsonl.
+REFERENCES = {
+    "astronaut": ["a woman in an orange suit is standing in front of a flag", "an astronaut is smiling at the camera"],
+    "camera": ["a man in a black coat is standing on the grass", "a man is taking a picture with a camera on a tripod"],
+    "chelsea": ["a brown and white cat looks to the side", "a close picture of a cat with long whiskers"],
+    "coffee": ["a cup of coffee is standing on a wooden table", "a white cup with a spoon beside it"],
+}
+VECTORS = Path(__file__).with_name("caption_vectors.safetensors")
+"""`features` (28, 1280) in float16: the encoder's vectors of seven views of each of the four pictures, see `views`."""
 
 # `python -I -S` reads neither PYTHONPATH nor .pth files, of which an editable install of ours is one.
 WITHOUT_PACKAGE = """
@@ -126,7 +138,7 @@ def test_a_recogniser_transcribes_the_recordings(name: str) -> None:
         assert processor.transcribe(logits) == [heard[file]]
     assert heard == SAID[name]
     scores = score_transcripts(list(heard.values()), list(read_metadata(RECORDINGS).values()))
-    assert scores["wer"] * scores["words"] == pytest.approx(ERRORS[name])
+    assert (scores["words"], scores["wer"]) == (24, pytest.approx(ERRORS[name] / 24))
 
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="the pipeline reads files by ffmpeg")
@@ -144,6 +156,39 @@ def test_the_captioner_describes_the_pictures() -> None:
         assert caption(f"examples/pictures/{file}", text="")[0]["generated_text"] == text
         inputs = processor(images=Image.open(PICTURES / file), return_tensors="pt")
         assert processor.batch_decode(model.generate(**inputs), skip_special_tokens=True) == [text]
+
+
+def views(picture: Image.Image) -> list[Image.Image]:
+    """The whole, its four corners of 80 %, the whole and the first corner mirrored."""
+    width, height = picture.size
+    sides = [
+        (left, top, left + round(0.8 * width), top + round(0.8 * height))
+        for top in (0, height - round(0.8 * height))
+        for left in (0, width - round(0.8 * width))
+    ]
+    found = [picture, *(picture.crop(side) for side in sides)]
+    return [*found, *(ImageOps.mirror(view) for view in found[:2])]
+
+
+def test_the_captioner_s_score_on_stored_vectors() -> None:
+    model, processor = (of.from_pretrained(folder_of(CAPTIONER)) for of in (AutoModelForImageTextToText, AutoProcessor))
+    features = load_file(VECTORS)["features"]
+    assert (features.shape, features.dtype, VECTORS.stat().st_size < 100_000) == ((28, 1280), torch.float16, True)
+    right = {Path(file).stem: [text, *REFERENCES[Path(file).stem]] for file, text in read_metadata(PICTURES).items()}
+    texts = processor.batch_decode(model.generate(image_features=features.float()), skip_special_tokens=True)
+    references = [captions for captions in right.values() for _ in range(7)]
+    scores = caption_scorer(processor.tokenizer, [f"{row}" for row in range(28)], references).score(texts)
+    assert {name: scores[name] for name in ("bleu1", "bleu4")} == pytest.approx(
+        {"bleu1": 40.367, "bleu4": 8.989}, abs=1e-3
+    )
+
+
+def test_the_stored_vectors_are_those_of_the_pictures() -> None:
+    model, processor = (of.from_pretrained(folder_of(CAPTIONER)) for of in (AutoModelForImageTextToText, AutoProcessor))
+    pictures = [views(Image.open(PICTURES / file))[view] for file in SAID[CAPTIONER] for view in (0, 6)]
+    vectors = model.encode_images(processor(images=pictures, return_tensors="pt")["pixel_values"])
+    stored = load_file(VECTORS)["features"][[7 * row + view for row in range(4) for view in (0, 6)]]
+    assert torch.allclose(vectors, stored.float(), atol=5e-3)
 
 
 def test_they_run_where_the_package_is_not(tmp_path: Path) -> None:
