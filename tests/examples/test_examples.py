@@ -158,6 +158,21 @@ def test_language_modelling_on_two_processes(tmp_path: Path) -> None:
     assert low <= scores["scores"]["perplexity"] <= high
 
 
+def test_a_named_test_split_is_scored_by_a_language_model(tmp_path: Path) -> None:
+    for name, lines in (("train", 64), ("dev", 16), ("test", 24)):
+        (tmp_path / "data").mkdir(exist_ok=True)
+        (tmp_path / "data" / f"{name}.txt").write_text("one two three four five six\nseven eight nine ten\n" * lines)
+    options = "--block_size 16 --vocab_size 290 --phase_steps 1 1 1 --sparsity 0.5 --test_split test --use_cpu true"
+    options += " --eval_strategy no --save_strategy no --report_to none --disable_tqdm true"
+    files = ["--dataset_name", tmp_path / "data", "--output_dir", tmp_path / "out"]
+    script, cache = ROOT / "examples" / "run_clm.py", str(tmp_path / "cache")
+    run(sys.executable, script, *files, *options.split(), HF_DATASETS_CACHE=cache)
+    assert not list((tmp_path / "out").glob("validation_*.json"))
+    scores = json.loads((tmp_path / "out" / "test_phase-2-dense.json").read_text())
+    assert (scores["split"], scores["metric"]) == ("test", "perplexity")
+    assert scores["scores"]["perplexity"] == pytest.approx(math.exp(scores["loss"]), rel=1e-3)
+
+
 def test_loop_under_accelerate_resumes(tmp_path: Path) -> None:
     """A run continued from the checkpoint inside its sparse phase ends with the unbroken run's weights."""
     script = ROOT / "examples" / "no_trainer_captioning.py"
