@@ -170,7 +170,8 @@ def test_a_named_test_split_is_scored_by_a_language_model(tmp_path: Path) -> Non
     assert not list((tmp_path / "out").glob("validation_*.json"))
     scores = json.loads((tmp_path / "out" / "test_phase-2-dense.json").read_text())
     assert (scores["split"], scores["metric"]) == ("test", "perplexity")
-    assert scores["scores"]["perplexity"] == pytest.approx(math.exp(scores["loss"]), rel=1e-3)
+    assert scores["scores"]["signature"] == "block:16|tokens:289|blocks:18"  # of the dev split, 12
+    assert 20 < scores["scores"]["perplexity"] < 290  # three steps of a model that guesses among 290
 
 
 def test_loop_under_accelerate_resumes(tmp_path: Path) -> None:

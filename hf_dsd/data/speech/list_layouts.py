@@ -157,9 +157,10 @@ def _read_samples(folder: SpeechFolder, path: Path) -> Rows:
     for number, sample in enumerate(samples, start=1):
         place = f"{where} sample {number}"
         files = [sample.get(key) for key in ("wav_path", "transcript_path")] if isinstance(sample, dict) else [None]
-        if not all(isinstance(file, str) for file in files):
+        names = [file for file in files if isinstance(file, str)]
+        if len(names) < 2:
             raise ValueError(f"{place} must name two files, wav_path and transcript_path, got {sample!r:.80}; add them")
-        yield place, _file_pair(folder, place, *(os.path.join(root, file) for file in files))
+        yield place, _file_pair(folder, place, *(os.path.join(root, name) for name in names))
 
 
 def _file_pair(folder: SpeechFolder, place: str, audio: str, text: str) -> Recording:
