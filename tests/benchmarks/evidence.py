@@ -75,6 +75,7 @@ STUDIES = {
             for pair in (("s80", "dropout"), ("s50", "s80"), ("s50", "early"), ("random", "dense"))
         ],
     ),
+    "flickr8k-fresh.csv": Study([[(size, "random", rival) for size in (250, 500) for rival in ("dense", "early")]]),
     "fashion-mnist.csv": Study([[(2000, "dsd", "dense")]], [(2000, "dsd", "early"), (2000, "random", "dense")]),
     "resnet18-fashion-mnist.csv": Study([[(2000, "dsd", rival) for rival in ("dense", "early", "random")]]),
     "minilm-sst2.csv": Study([[(250, "dsd", rival) for rival in ("dense", "early")]]),
