@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from hf_dsd.compare import Comparison, Difference
-from hf_dsd.compare.statistics import holm
+from hf_dsd.compare.differences import adjusted
 from hf_dsd.compare.table import markdown_table
 from hf_dsd.runs.metric_names import plain_name, score_title
 from hf_dsd.runs.numbers import interval_text, mean_text, p_text, percent, score_text, signed_text, spread_text
@@ -149,13 +149,11 @@ def study_table(study: Mapping[str, Comparison]) -> list[str]:
         for one in found.differences
         if one.to == found.baseline
     ]
-    # Seeds that all differ by the same make a test, though it has no p.
-    adjusted = iter(holm([1.0 if one.p_seeds is None else one.p_seeds for *_, one in compared if one.n > 1]))
-    rows = []
-    for setting, found, one in compared:
-        p_holm = next(adjusted) if one.n > 1 else None
-        p_values = [one.p_seeds, None if one.p_seeds is None else p_holm]
-        rows.append([setting, *_study_row(found, one), *map(p_text, p_values), str(one.n)])
+    family = adjusted([one for *_, one in compared])
+    rows = [
+        [setting, *_study_row(found, one), p_text(one.p_seeds), p_text(one.p_holm), str(one.n)]
+        for (setting, found, _), one in zip(compared, family, strict=True)
+    ]
     return markdown_table([*headings, "p (seeds)", "p (Holm)", "n"], rows, words=3) if rows else []
 
 
