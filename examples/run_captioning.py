@@ -31,6 +31,7 @@ from hf_dsd import (
 from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     DEFAULT_SPLIT_SIZES,
+    SPLIT_OPTIONS,
     CaptionCollator,
     CaptionData,
     CaptionEvaluationSet,
@@ -154,7 +155,7 @@ def load_pictures(arguments: DataArguments, encoder: ImageEncoder | None, needs_
 
 def load_data(arguments: DataArguments, encoder: ImageEncoder | None = None, needs_test: bool = True) -> CaptionData:
     belong = dict.fromkeys(PICTURE_OPTIONS, "image_dir") | {"feature_columns": "data_dir"}
-    belong |= dict.fromkeys(("train_split", "validation_split", "test_split"), "dataset_name")  # files say their own
+    belong |= dict.fromkeys(SPLIT_OPTIONS, "dataset_name")  # files say their own
     source = chosen_source(arguments, belong)
     size, seed = arguments.train_size, arguments.train_size_seed
     if source is None:

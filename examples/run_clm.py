@@ -43,6 +43,7 @@ from hf_dsd import DSDTrainer, DSDTrainingArguments
 from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     DEFAULT_SPLIT_SIZES,
+    SPLIT_OPTIONS,
     SplitArguments,
     chosen_source,
     draw_rows,
@@ -105,7 +106,7 @@ class TrainingArguments(DSDTrainingArguments):
 
 def load_texts(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation", and "test" if it is named, with one column, "text"."""
-    of_hub = ("dataset_config_name", "text_column", "train_split", "validation_split", "test_split")
+    of_hub = ("dataset_config_name", "text_column", *SPLIT_OPTIONS)
     source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | {"validation_file": "train_file"})
     size, seed = arguments.train_size, arguments.train_size_seed
     if source is None:

@@ -10,7 +10,7 @@ from .images.augmentation import AUGMENTATIONS
 from .images.idx import holds_idx, load_idx_pictures
 from .images.picture_set import PictureSet
 from .length_grouped_sampler import LengthGroupedSampler
-from .sources import SplitArguments, chosen_source
+from .sources import SPLIT_OPTIONS, SplitArguments, chosen_source
 from .speech.audio import AudioHeader, AudioPart, BadUtteranceError, read_audio, read_header
 from .speech.characters import check_characters
 from .speech.collator import SpeechCollator
@@ -35,6 +35,7 @@ __all__ = [
     "OPINIONS",
     "SHAPES",
     "SPLITS",
+    "SPLIT_OPTIONS",
     "AudioHeader",
     "AudioPart",
     "BadUtteranceError",

@@ -27,7 +27,8 @@ class SplitArguments:
         return {split: getattr(self, f"{split}_split") for split in SPLITS}
 
 
-_SPLIT_FIELDS = {option.name for option in fields(SplitArguments)}
+SPLIT_OPTIONS = tuple(option.name for option in fields(SplitArguments))
+"""Their names."""
 
 
 def chosen_source(arguments: Any, only_with: Mapping[str, str | None]) -> str | None:
@@ -52,7 +53,7 @@ def chosen_source(arguments: Any, only_with: Mapping[str, str | None]) -> str | 
         value = getattr(arguments, option.name)
         default = option.default if option.default_factory is MISSING else option.default_factory()
         # Sets that are made on the spot have splits of their own.
-        needed = only_with.get(option.name, "data_dir" if source is None and option.name in _SPLIT_FIELDS else source)
+        needed = only_with.get(option.name, "data_dir" if source is None and option.name in SPLIT_OPTIONS else source)
         if needed != source and value != default:
             belongs = f"belongs to {needed}" if needed else "belongs to the set that is made without a source"
             raise ValueError(

@@ -99,11 +99,11 @@ def read_scores(path: Path) -> Scores:
     return scores
 
 
-def differences(scores: Scores, pair: Pair, metric: str = "score") -> list[float]:
-    """The arm's number minus its rival's, by seed."""
+def differences(scores: Scores, pair: Pair, metric: str = "score") -> dict[int, float]:
+    """Seed -> the arm's number minus its rival's."""
     size, arm, rival = pair
     own, other = scores.get((size, arm), {}), scores.get((size, rival), {})
-    return [own[seed][metric] - other[seed][metric] for seed in sorted(own.keys() & other.keys())]
+    return {seed: own[seed][metric] - other[seed][metric] for seed in sorted(own.keys() & other.keys())}
 
 
 def print_arms(scores: Scores) -> None:
@@ -126,18 +126,15 @@ def _mean(rows: Iterable[Mapping[str, float]], name: str, form: str) -> str:
 
 def print_family(scores: Scores, pairs: Sequence[Pair], *, tested: bool) -> None:
     """A line per pair: mean (by seed), interval, p, p by Holm's rule, what is detectable in this family, loss."""
-    there = [pair for pair in pairs if len(differences(scores, pair)) > 1]
-    by_seed = [differences(scores, pair) for pair in there]
-    found = [
-        Difference.of_seeds(*pair[1:], range(len(values)), values) for pair, values in zip(there, by_seed, strict=True)
-    ]
-    for pair, test in zip(there, adjusted(found), strict=True):
+    by_pair = {pair: values for pair in pairs if len(values := differences(scores, pair)) > 1}
+    found = [Difference.of_seeds(*pair[1:], list(values), list(values.values())) for pair, values in by_pair.items()]
+    for pair, test in zip(by_pair, adjusted(found), strict=True):
         size, arm, rival = pair
         listed = ", ".join(f"{value:+.2f}" for value in test.per_seed)
         low, high = test.interval or (float("nan"),) * 2
         numbers = ((test.p_seeds, ".4f"), (test.p_holm, ".4f"), (test.detectable, ".2f"))
         shown = "".join(f"{'-' if value is None else format(value, form)} | " for value, form in numbers if tested)
-        losses = differences(scores, pair, "test_loss")
+        losses = differences(scores, pair, "test_loss").values()
         print(
             f"| {size} | {LABELS[arm]} | {LABELS[rival]} | {test.mean:+.2f} ({listed}) | {low:+.2f} .. {high:+.2f} | "
             f"{shown}{fmean(losses):+.3f} ({sum(loss < 0 for loss in losses)} of {len(losses)} lower) |"
@@ -153,10 +150,17 @@ def draw_figure(scores: Scores) -> None:
     for rival, marker in (("dense", "o"), ("early", "s")):
         for size, color in zip(sizes, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=False):
             gain = differences(scores, (size, "s80", rival))
-            excess = differences(scores, (size, "dense", "early"), "validation_loss")[: len(gain)]
+            above_best = differences(scores, (size, "dense", "early"), "validation_loss")
             filled = color if rival == "dense" else "none"
             label = f"against {LABELS[rival]}, {size:,} images"
-            axes.scatter(excess, gain, marker=marker, edgecolors=color, facecolors=filled, label=label)
+            axes.scatter(
+                [above_best[seed] for seed in gain],
+                list(gain.values()),
+                marker=marker,
+                edgecolors=color,
+                facecolors=filled,
+                label=label,
+            )
     axes.set_xlabel("how far the dense run overfits: validation loss at its end above its best")
     axes.set_ylabel("DSD's gain, test BLEU-4")
     figure.legend(loc="outside lower center", ncols=2, fontsize=8)

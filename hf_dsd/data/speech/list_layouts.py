@@ -132,10 +132,14 @@ def read_deepspeech_pytorch(folder: SpeechFolder) -> dict[str, Rows]:
         if (line := first_line(path)).count(",") == 1 and line.endswith(".txt")
     }
     return pairs | {
-        split: _read_samples(folder, path)
-        for split, path in folder.at_top(".json").items()
-        if any(key in path.read_bytes()[:_HEAD] for key in (b'"root_path"', b'"samples"'))
+        split: _read_samples(folder, path) for split, path in folder.at_top(".json").items() if _is_manifest(path)
     }
+
+
+def _is_manifest(path: Path) -> bool:
+    with path.open("rb") as file:  # not the whole: any large JSON file may lie there
+        head = file.read(_HEAD)
+    return b'"root_path"' in head or b'"samples"' in head
 
 
 def _read_file_pairs(folder: SpeechFolder, path: Path) -> Rows:
