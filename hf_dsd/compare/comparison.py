@@ -68,7 +68,7 @@ class Comparison:
         seeds: All seeds that were started.
         arms: Every arm with a finished run, in the order of the table.
         runs: Every run, failed ones too, but no failure of an arm that is only read off a run and nobody asked for.
-        differences: Every arm against the baseline, and DSD arms against its early stop.
+        differences: Every arm against the baseline, and arms that prune against its early stop.
         verdict: On DSD against the baseline, or on the first other arm; None without a pair.
         versions: Of Python and the packages that ran, in the first run.
         mixed_versions: Package -> its versions, where the runs differ.
@@ -239,9 +239,9 @@ class Comparison:
     def to_frame(self) -> Any:
         """A pandas DataFrame with a row per arm, unrounded: mean, sd, cost, and at length its differences.
 
-        Columns `difference_*` are those to the baseline, `early_*` those of DSD arms to its early stop, where there is
-        one: numbers of `Difference` (`_interval_low` and `_interval_high` for its `interval`), `_wins`, and `_seed_S`
-        of each seed.
+        Columns `difference_*` are those to the baseline, `early_*` those of arms that prune to its early stop, where
+        there is one: numbers of `Difference` (`_interval_low` and `_interval_high` for its `interval`), `_wins`, and
+        `_seed_S` of each seed.
         """
         from pandas import DataFrame  # there with datasets, and slow to import
 

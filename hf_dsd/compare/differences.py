@@ -101,7 +101,7 @@ class Difference:
 
 
 def find_differences(finished: Sequence[RunResult], baseline: str) -> list[Difference]:
-    """Every arm against the baseline, and every DSD arm against its early stop, too.
+    """Every arm against the baseline, and every arm that prunes, at random too, against its early stop.
 
     Not tested are `sparse`, which ends before DSD does, and the early stop against its own run.
     """
@@ -110,7 +110,7 @@ def find_differences(finished: Sequence[RunResult], baseline: str) -> list[Diffe
         by_arm.setdefault(result.arm, {})[result.seed] = result
     arms = [arm for arm in by_arm if arm not in (baseline, "sparse", EARLY)]
     rivals = [(arm, baseline) for arm in arms]
-    rivals += [(arm, EARLY) for arm in arms if all(result.is_dsd for result in by_arm[arm].values())]
+    rivals += [(arm, EARLY) for arm in arms if all(result.criterion for result in by_arm[arm].values())]
     drawn: _Drawn = {}
     found = []
     for arm, rival in rivals:
@@ -174,7 +174,7 @@ def find_verdict(
     if not differences:
         return None
     arms = [one.arm for one in differences]
-    of_dsd = [result.arm for result in results if result.is_dsd and result.arm in arms]
+    of_dsd = [one.arm for one in results if one.criterion not in (None, "random") and one.arm in arms]
     judged = "dsd" if "dsd" in arms else [*of_dsd, *arms][0]
     values = {(result.arm, result.seed): result.value for result in results if result.value is not None}
     chosen = [one for one in differences if one.arm == judged]

@@ -44,7 +44,7 @@ class RunResult:
         is_scored: True if `value` is of a score file, not of an evaluation at a phase's end.
         examples: What the model said about every example; empty where the script wrote no scores.
         versions: Of the packages that ran.
-        is_dsd: True of a run that prunes by what its weights are, not at random.
+        criterion: How its sparse phases choose what they prune, such as `magnitude`; None of a run without any.
     """
 
     arm: str
@@ -67,7 +67,7 @@ class RunResult:
     is_scored: bool = field(default=False, compare=False)
     examples: Sequence[ScoredExample] = field(default=(), compare=False, repr=False)
     versions: Mapping[str, str | None] = field(default_factory=dict, compare=False, repr=False)
-    is_dsd: bool = field(default=False, compare=False)
+    criterion: str | None = field(default=None, compare=False)
 
     @property
     def number(self) -> float:
@@ -91,7 +91,7 @@ class RunResult:
         return replace(self, status="failed", error=error, diverged=diverged, **lost)
 
 
-_UNWRITTEN = {"metric", "greater_is_better", "split", "is_scored", "examples", "versions", "is_dsd"}
+_UNWRITTEN = {"metric", "greater_is_better", "split", "is_scored", "examples", "versions", "criterion"}
 
 
 def read_runs(out: Path, known: Iterable[Run] = ()) -> list[Run]:
@@ -242,7 +242,7 @@ def _result(run: Run, result: RunResult, split: str, metric: str | None) -> RunR
         steps=steps,
         seconds=sum(one["seconds"] * _share_until(steps, one) for one in run.phases),
         versions=run.summary.get("versions") or {},
-        is_dsd=run.prunes and run.summary.get("mask_criterion") != "random",
+        criterion=run.summary.get("mask_criterion", "magnitude") if run.prunes else None,
     )
     scored = run.find_scores(result.phase, split)
     if scored is not None:
