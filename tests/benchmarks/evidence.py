@@ -94,7 +94,7 @@ def read_scores(path: Path) -> Scores:
             size, arm, seed = int(row.pop("size")), row.pop("arm"), int(row.pop("seed"))
             name = next(name for name in row if name.startswith("test_") and name != "test_loss")
             numbers = {key: float(value) for key, value in row.items() if value}
-            score = numbers.pop(name) * (1 if name == "test_bleu4" else 100)
+            score = numbers.pop(name) * (100 if name in ("test_wer", "test_error") else 1)
             scores[size, arm][seed] = {"score": score, **numbers}
     return scores
 
@@ -142,28 +142,29 @@ def print_family(scores: Scores, pairs: Sequence[Pair], *, tested: bool) -> None
 
 
 def draw_figure(scores: Scores) -> None:
-    """DSD's gain at 80 % against how far the dense run overfits, by rival and size."""
-    figure = Figure(figsize=(6.4, 4.8), layout="constrained")
-    axes = figure.add_subplot()
-    axes.axhline(0, color="0.6", linewidth=1)
-    sizes = sorted(size for size, arm in scores if arm == "s80")
-    for rival, marker in (("dense", "o"), ("early", "s")):
-        for size, color in zip(sizes, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=False):
-            gain = differences(scores, (size, "s80", rival))
-            above_best = differences(scores, (size, "dense", "early"), "validation_loss")
-            filled = color if rival == "dense" else "none"
-            label = f"against {LABELS[rival]}, {size:,} images"
-            axes.scatter(
-                [above_best[seed] for seed in gain],
-                list(gain.values()),
-                marker=marker,
-                edgecolors=color,
-                facecolors=filled,
-                label=label,
-            )
-    axes.set_xlabel("how far the dense run overfits: validation loss at its end above its best")
-    axes.set_ylabel("DSD's gain, test BLEU-4")
-    figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+    """The gain at 80 % against how far the dense run overfits, by size and rival; magnitude's masks and random ones."""
+    figure = Figure(figsize=(9.0, 4.8), layout="constrained")
+    panels = dict(zip(("s80", "random"), figure.subplots(1, 2, sharex=True, sharey=True), strict=True))
+    sizes = sorted({size for size, arm in scores if arm in panels})
+    colors = dict(zip(sizes, ("tab:blue", "tab:orange", "tab:green", "tab:red"), strict=False))
+    for arm, axes in panels.items():
+        axes.axhline(0, color="0.6", linewidth=1)
+        for rival, marker in (("dense", "o"), ("early", "s")):
+            for size, color in colors.items():
+                gain = differences(scores, (size, arm, rival))
+                above_best = differences(scores, (size, "dense", "early"), "validation_loss")
+                axes.scatter(
+                    [above_best[seed] for seed in gain],
+                    list(gain.values()),
+                    marker=marker,
+                    edgecolors=color,
+                    facecolors=color if rival == "dense" else "none",
+                    label=f"against {LABELS[rival]}, {size:,} images",
+                )
+        axes.set_title(LABELS[arm], fontsize=10)
+        axes.set_xlabel("dense run's validation loss: its end above its best")
+    panels["s80"].set_ylabel("gain, test BLEU-4")
+    figure.legend(*panels["s80"].get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=8)
     figure.savefig(FOLDER / "flickr8k-small.png", dpi=110)
 
 
