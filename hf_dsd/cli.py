@@ -129,6 +129,7 @@ def sensitivity(
 
 @app.command()
 def compare(
+    context: typer.Context,
     script: Annotated[
         list[str] | None,
         typer.Argument(
@@ -169,7 +170,10 @@ def compare(
     from .trainer.script_arguments import expand_script
 
     status = 0
-    if not collect:
+    if collect:
+        with errors_end_command({ValueError: 2}):
+            _refuse_training_options(context)
+    else:
         seed_numbers = range(first_seed, first_seed + seeds)
         with errors_end_command({ValueError: 2}):
             script = expand_script(script or [])  # a recipe file's options are the comparison's recipe
@@ -191,6 +195,17 @@ def compare(
     )
     _write_report(out, runs=runs)
     raise typer.Exit(status)
+
+
+_OF_TRAINING = ("script", "arms", "arm", "seeds", "first_seed", "num_processes", "jobs", "force")
+
+
+def _refuse_training_options(context: typer.Context) -> None:
+    sources = {name: context.get_parameter_source(name) for name in _OF_TRAINING}
+    given = [name for name, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+    if given:
+        words = ", ".join("script" if name == "script" else f"--{name.replace('_', '-')}" for name in given)
+        raise ValueError(f"--collect compares all runs that are in --out and trains none, so it takes no {words}")
 
 
 @app.command()

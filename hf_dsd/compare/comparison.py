@@ -10,7 +10,7 @@ from statistics import fmean, stdev
 from typing import Any, get_type_hints
 
 from hf_dsd.files import read_json, write_json
-from hf_dsd.runs.folder import EARLY, seeds_in
+from hf_dsd.runs.folder import DIVERGED, EARLY, seeds_in
 from hf_dsd.runs.json_checks import misfit
 from hf_dsd.runs.metric_names import rate_unit
 from hf_dsd.runs.numbers import interval_text, p_text, score_text, signed_text
@@ -335,9 +335,11 @@ def _judged_anew(content: Mapping[str, Any], runs: Sequence[RunResult]) -> dict[
     """
     old = [one for one in content["differences"] if one["arm"] != "sparse"]
     differences = adjusted([Difference.judged_anew(one) for one in old])
-    runs = [replace(run, diverged=run.diverged or "the run diverged" in (run.error or "")) for run in runs]
+    ends = ("the run diverged", DIVERGED)
+    runs = [replace(run, diverged=run.diverged or any(end in (run.error or "") for end in ends)) for run in runs]
     metric, greater = content["metric"], content["greater_is_better"]
-    verdict = find_verdict(runs, differences, metric, greater_is_better=greater)
+    judged = (content.get("verdict") or {}).get("arm")  # how an arm chose what it prunes is not in the file
+    verdict = find_verdict(runs, differences, metric, greater_is_better=greater, judged=judged)
     return {"runs": runs, "differences": differences, "verdict": verdict}
 
 
@@ -387,9 +389,12 @@ def _outdated(stored: Comparison, out: Path, changed: Iterable[str]) -> str:
 
 
 def _counts(result: RunResult, recipe: Mapping[str, Any], baseline: str) -> bool:
-    """Failures of an arm read off another's run count where it was asked for, or nobody knows what was."""
+    """Failures of an arm read off another's run count where it was asked for, or left by a run that nobody tells of.
+
+    A sparse phase is no arm unless it was asked for: every run of DSD has one, and need not score it.
+    """
     calls = recipe.get("calls")
-    asked = not calls or any(result.arm in call["arms"] for call in calls)
+    asked = any(result.arm in call["arms"] for call in calls) if calls else result.arm != "sparse"
     return asked or result.status == "finished" or trained_by(result.arm, baseline) == result.arm
 
 

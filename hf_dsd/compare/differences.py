@@ -1,5 +1,6 @@
 """Every arm against its rivals, seed by seed, and what can be claimed of that."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -9,7 +10,7 @@ from hf_dsd.runs.folder import EARLY
 from .example_interval import Resamples, hierarchical_interval, resample_examples
 from .run_results import RunResult
 from .statistics import detectable_difference, effect_size, holm, paired_t
-from .verdict import Family, SeedCount, Verdict, has_learnt_nothing, judge, no_verdict
+from .verdict import Family, SeedCount, Verdict, has_learnt_nothing, judge, no_verdict, without_seeds
 
 Pair = tuple[RunResult, RunResult]
 _Drawn = dict[tuple[str, int], Resamples | None]  # by arm and seed: each run's examples are drawn once
@@ -136,19 +137,29 @@ def _over_examples(pairs: Sequence[Pair], drawn: _Drawn) -> tuple[float, float] 
     if not all(one.examples for pair in pairs for one in pair):
         return None
     for own, other in pairs:
-        if [example.id for example in own.examples] != [example.id for example in other.examples]:
+        if _asked(own) != _asked(other):
             raise ValueError(
-                f"{own.folder} and {other.folder} were scored on other examples or in another order: score them on the "
-                "same data"
+                f"{own.folder} and {other.folder} were scored on other examples, by other references or in another "
+                "order: score them on the same data"
             )
         for one in (own, other):
             if (one.arm, one.seed) not in drawn:
-                drawn[one.arm, one.seed] = resample_examples(str(one.metric), one.examples)
+                found = resample_examples(str(one.metric), one.examples)
+                # A script may score texts that it has normalised: ours are not what its headline is about, then.
+                told = found is not None and math.isclose(found.value, one.number, rel_tol=1e-3, abs_tol=1e-6)
+                drawn[one.arm, one.seed] = found if told else None
+    if any(_asked(own) != _asked(pairs[0][0]) for own, _ in pairs):
+        return None  # every seed has a test set of its own: seeds and examples are not crossed
     sides = [[drawn[one.arm, one.seed] for one in side] for side in zip(*pairs, strict=True)]
     own_side, other_side = ([one for one in side if one is not None] for side in sides)
     if len(own_side) < len(pairs) or len(other_side) < len(pairs):
         return None
     return hierarchical_interval(own_side, other_side)
+
+
+def _asked(result: RunResult) -> list[tuple[str, Sequence[str]]]:
+    """What a run was scored on: ids and references, in order."""
+    return [(example.id, example.references) for example in result.examples]
 
 
 def adjusted(differences: Sequence[Difference]) -> list[Difference]:
@@ -168,14 +179,32 @@ def adjusted(differences: Sequence[Difference]) -> list[Difference]:
 
 
 def find_verdict(
-    results: Sequence[RunResult], differences: Sequence[Difference], metric: str, *, greater_is_better: bool
+    results: Sequence[RunResult],
+    differences: Sequence[Difference],
+    metric: str,
+    *,
+    greater_is_better: bool,
+    judged: str | None = None,
 ) -> Verdict | None:
-    """On DSD, else the first arm that prunes, against the baseline; and, behind it, against the early stop."""
+    """On DSD, else the first arm that prunes, against the baseline; and, behind it, against the early stop.
+
+    An arm that was meant to be judged and has no result leaves no verdict on it: none on another stands in for it.
+
+    Args:
+        results: Of every run that was started.
+        differences: Of those that have finished.
+        metric: How the verdict calls and formats the score.
+        greater_is_better: Its direction.
+        judged: The arm, where a stored comparison says it.
+    """
     if not differences:
         return None
     arms = [one.arm for one in differences]
     of_dsd = [one.arm for one in results if one.criterion not in (None, "random") and one.arm in arms]
-    judged = "dsd" if "dsd" in arms else [*of_dsd, *arms][0]
+    if judged is None:
+        judged = "dsd" if any(one.arm == "dsd" for one in results) else [*of_dsd, *arms][0]
+    if judged not in arms:
+        return without_seeds(_seed_count(results, judged), _seed_count(results, differences[0].to))
     values = {(result.arm, result.seed): result.value for result in results if result.value is not None}
     chosen = [one for one in differences if one.arm == judged]
     arm, to = (_seed_count(results, name) for name in (judged, chosen[0].to))
@@ -197,7 +226,11 @@ def find_verdict(
         for one in chosen
     ]
     early = next((one.outcome for one in verdicts if one.to == EARLY), None)
-    return replace(verdicts[0], text=" ".join(one.text for one in verdicts), early=early)
+    gone = [
+        name for name in dict.fromkeys(one.arm for one in results) if name not in {*arms, *(one.to for one in chosen)}
+    ]
+    lost = "".join(_seed_count(results, name).missing_text for name in gone)
+    return replace(verdicts[0], text=" ".join(one.text for one in verdicts) + lost, early=early)
 
 
 def _seed_count(results: Iterable[RunResult], arm: str) -> SeedCount:

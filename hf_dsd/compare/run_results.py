@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from hf_dsd.runs.folder import AVERAGES, EARLY, SCORE_FILE, SUMMARY_FILE_NAME, phase_name, seeds_in
+from hf_dsd.runs.folder import AVERAGES, DIVERGED, EARLY, SCORE_FILE, SUMMARY_FILE_NAME, phase_name, seeds_in
 from hf_dsd.runs.metric_names import greater_is_better
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
@@ -37,7 +37,7 @@ class RunResult:
         epochs: Epochs up to this model, the shared first phase included.
         steps: Optimizer steps, likewise.
         seconds: Wall time, likewise.
-        diverged: True if it failed since its score is no finite number.
+        diverged: True if it failed since its weights or its score are no finite numbers.
         metric: Name of `value`; None for a failed run. Not in `comparison.json`, which names it once, like the rest.
         greater_is_better: Its direction; None where neither the score file nor its name tells.
         split: What was scored.
@@ -91,6 +91,7 @@ class RunResult:
         return replace(self, status="failed", error=error, diverged=diverged, **lost)
 
 
+_NOT_FINISHED = "the run has not finished"
 _UNWRITTEN = {"metric", "greater_is_better", "split", "is_scored", "examples", "versions", "criterion"}
 
 
@@ -132,9 +133,16 @@ def run_results(
             ends. None takes the headline score of the score files, or `eval_loss` where a script writes none.
 
     Raises:
-        ValueError: If a file is damaged, `metric` is not among the scores, or nothing was scored on `split`.
+        ValueError: If a file is damaged, a run has the name of what is read off another's, `metric` is not among the
+            scores, or nothing was scored on `split`.
     """
     by_place = {(run.place.seed, run.place.arm): run for run in runs if run.place is not None and run.has_summary}
+    for (_, arm), run in by_place.items():
+        if arm in (*_BESIDE, "sparse"):
+            raise ValueError(
+                f"{run.folder} holds a run, but {arm} is what a comparison reads off another arm's run: rename the "
+                f"folder, such as {arm}-run"
+            )
     chosen = _chosen_split(by_place.values(), split, metric)
     found = [
         result
@@ -203,13 +211,15 @@ def _result_of(
     status = read_status(out, seed, trained)
     run = runs.get((seed, trained))
     if status.get("status") == "failed" or run is None:
-        error = status.get("error") if status.get("status") != "finished" else _what_is_gone(folder)
-        return replace(result, error=error) if status and arm == trained else None
+        if arm != trained or not (status or folder.is_dir()):
+            return None
+        error = _what_is_gone(folder) if status.get("status") == "finished" else status.get("error") or _NOT_FINISHED
+        return result.failed(error, diverged=DIVERGED in error)
     phase = _phase_of(arm, run)
     if phase is None:
         return None
     result = replace(result, phase=phase)
-    return _result(run, result, split, metric) if run.is_finished else result.failed("the run has not finished")
+    return _result(run, result, split, metric) if run.is_finished else result.failed(_NOT_FINISHED)
 
 
 def _what_is_gone(folder: Path) -> str:

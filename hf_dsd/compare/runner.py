@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -194,9 +195,22 @@ def _script_file(script: Sequence[str]) -> Path:
     )
 
 
+_LAUNCHERS_ERRORS = (
+    "subprocess.CalledProcessError",
+    "torch.distributed.elastic.multiprocessing.errors.ChildFailedError",
+)
+_LAUNCHERS_LINE = re.compile(r"[WE]\d{4} ")  # torch's log of a process that it ends
+
+
 def _last_lines(log: Path) -> str:
-    lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    return "\n".join(line.rpartition("\r")[2] for line in lines[-LOG_LINES:])
+    """The end of what the script itself said: accelerate's own traceback behind it only says that it failed."""
+    lines = [line.rpartition("\r")[2] for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+    begins = max((index for index, line in enumerate(lines) if line == "Traceback (most recent call last):"), default=0)
+    if any(line.startswith(_LAUNCHERS_ERRORS) for line in lines[begins:]):
+        lines = lines[:begins]
+    while lines and (not lines[-1].strip() or _LAUNCHERS_LINE.match(lines[-1])):
+        lines.pop()
+    return "\n".join(lines[-LOG_LINES:])
 
 
 def share_of(place: int, at_once: int) -> dict[str, str]:

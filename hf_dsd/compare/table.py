@@ -81,8 +81,7 @@ def print_comparison(comparison: Comparison, console: Console | None = None) -> 
     if tests:
         _print_table(headings, tests, console)
     for difference in comparison.differences:
-        by_seed = ", ".join(signed_text(value, metric) for value in difference.per_seed)
-        console.print(escape(f"{_name(difference)} by seed: {by_seed}"), highlight=False)
+        console.print(escape(f"{_name(difference)} by seed: {_by_seed(difference, comparison)}"), highlight=False)
     if comparison.signature:
         console.print(escape(comparison.signature), style="dim", highlight=False)
     for line in _remarks(comparison):
@@ -167,6 +166,18 @@ def _notes(comparison: Comparison) -> list[str]:
 def _remarks(comparison: Comparison) -> list[str]:
     """What this comparison in particular should be read with."""
     remarks = []
+    finished: dict[str, list[int]] = {}
+    for run in comparison.runs:
+        if run.status == "finished":
+            finished.setdefault(run.arm, []).append(run.seed)
+    if len({tuple(sorted(seeds)) for seeds in finished.values()}) > 1:
+        listed = "; ".join(f"{arm} {', '.join(map(str, sorted(seeds)))}" for arm, seeds in finished.items())
+        remarks.append(f"The arms' means are over different seeds ({listed}); a difference is over those of both.")
+    if EARLY in comparison.arms and comparison.split == "validation":
+        remarks.append(
+            f"{EARLY} is the best of its run's evaluations on this very split: its score here is too good, and what "
+            "was compared with it should be judged on another split."
+        )
     if comparison.mixed_versions:
         mixed = [f"{package} ({', '.join(found)})" for package, found in comparison.mixed_versions.items()]
         remarks.append(f"The runs were made with different versions of {', '.join(mixed)}.")
@@ -203,7 +214,7 @@ def _difference_cells(one: Difference, comparison: Comparison) -> list[str]:
         _name(one),
         signed_text(one.mean, metric),
         interval_text(one.interval, metric),
-        ", ".join(signed_text(value, metric) for value in one.per_seed),
+        _by_seed(one, comparison),
         f"{one.wins(greater_is_better=comparison.greater_is_better)} of {one.n}",
         p_text(one.p_seeds),
         p_text(one.p_holm),
@@ -211,6 +222,14 @@ def _difference_cells(one: Difference, comparison: Comparison) -> list[str]:
         interval_text(one.example_interval, metric),
         percent(one.budget) if one.budget is not None else "-",
     ]
+
+
+def _by_seed(one: Difference, comparison: Comparison) -> str:
+    """Its differences in the order of the title's seeds; where it lacks some, each with its own."""
+    values = [signed_text(value, comparison.metric) for value in one.per_seed]
+    if list(one.seeds) != list(comparison.seeds):
+        values = [f"{value} (seed {seed})" for value, seed in zip(values, one.seeds, strict=True)]
+    return ", ".join(values)
 
 
 def markdown_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, words: int = 1) -> list[str]:

@@ -21,7 +21,7 @@ class Verdict:
         arm: The arm judged.
         to: Its control.
         outcome: In words.
-        text: One sentence, and one more for each arm of which seeds are missing.
+        text: One sentence, and one more for each arm of it of which seeds are missing, and each that has no result.
         early: The outcome against the control's early stop; None where that is no rival.
     """
 
@@ -48,7 +48,7 @@ class SeedCount:
         arm: The arm.
         started: Seeds that were started.
         missing: How many of them have no result: failed, diverged or not finished.
-        diverged: How many of these have a score that is no finite number.
+        diverged: How many of these have weights or a score that are no finite numbers.
     """
 
     arm: str
@@ -168,6 +168,16 @@ def _least_words(test: SeedTest, metric: str, tests: int) -> str:
         return ""
     size, among = f"{score_text(least, metric)} {size_unit(metric)}", f" among {tests} tests" if tests > 1 else ""
     return f"; {test.n} such seeds detect {size} or more with {POWER:.0%} power{among}"
+
+
+def without_seeds(arm: SeedCount, to: SeedCount) -> Verdict:
+    """The verdict on an arm none of whose seeds stands beside one of its control's."""
+    diverged = f" ({arm.diverged} diverged)" if arm.diverged else ""
+    text = (
+        f"No verdict on {arm.arm}: of its {arm.started} seeds {arm.missing} have no result{diverged}, and none is left "
+        f"to compare with {to.arm}."
+    )
+    return Verdict(arm.arm, to.arm, "not distinguishable", text + to.missing_text)
 
 
 def has_learnt_nothing(values: Sequence[float], metric: str, *, greater_is_better: bool) -> bool:

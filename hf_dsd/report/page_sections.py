@@ -37,7 +37,9 @@ def headline(report: ReportFolder) -> dict[str, Any]:
         ("optimizer", f"{run.summary.get('optimizer', 'unknown')}, batch {run.summary.get('batch_size', 'unknown')}"),
     ]
     finished = sum(found.is_finished for found in report.runs)
-    state = f"{finished} of {len(report.runs)} runs finished" if len(report.runs) > 1 else _state(run)
+    failed = {one.folder for one in comparison.runs if one.status == "failed"} if comparison is not None else set()
+    begun = len(report.runs) + len(failed - {f"seed-{found.seed}/{found.arm}" for found in report.runs})
+    state = f"{finished} of {begun} runs finished" if begun > 1 else _state(run)
     verdict = comparison.verdict if comparison is not None else None
     return {
         "title": f"{model}: {', '.join(phase['kind'] for phase in run.schedule) or 'dense, sparse, dense'}",

@@ -14,6 +14,8 @@ AVERAGES = ("ema", "swa")
 """Averages of the last phase's weights, saved as `phase-2-dense-ema`: `ema` is exponential, `swa` counts all alike."""
 EARLY = "early"
 """The model of the run's best evaluation, saved as `phase-2-dense-early`: where early stopping would have ended."""
+DIVERGED = "training has diverged"
+"""How the error begins of a run whose weights hold NaN or infinity."""
 EARLY_FOLDER = "early-stop"
 """Where that model is kept while the run trains, in its folder and in each checkpoint."""
 

@@ -18,7 +18,7 @@ from hf_dsd.engine.optimizer_state import forget_optimizer_state_
 from hf_dsd.engine.schedule import Phase
 from hf_dsd.files import copy_folder_whole, folder_written_whole
 from hf_dsd.runs.checkpoints import defect
-from hf_dsd.runs.folder import best_folder, has_finished, kept_checkpoint
+from hf_dsd.runs.folder import DIVERGED, best_folder, has_finished, kept_checkpoint
 
 from .early_stop import EarlyStop
 from .facts import check_resumed
@@ -287,7 +287,7 @@ class Lifecycle:
         broken = self.engine.not_finite_weights()
         if broken:
             raise RuntimeError(
-                f"training has diverged: {len(broken)} parameter(s) hold NaN or inf in {self.phase.name} after step "
+                f"{DIVERGED}: {len(broken)} parameter(s) hold NaN or inf in {self.phase.name} after step "
                 f"{step} ({', '.join(broken[:3])}): lower the learning rate or max_grad_norm, or look for a batch "
                 "whose loss is not finite, and resume from an earlier checkpoint"
             )

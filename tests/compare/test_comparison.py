@@ -438,6 +438,23 @@ def test_a_file_of_version_3_keeps_what_its_runs_told(tmp_path: Path) -> None:
         Comparison.read(tmp_path)
 
 
+def test_a_file_of_version_3_keeps_the_arm_that_it_judged(tmp_path: Path) -> None:
+    """What an arm prunes by is not in the file: of two arms the first by name would be judged."""
+    write_pairs_of_random_and_s50(tmp_path)
+    found = Comparison.from_folder(tmp_path)
+    assert found.verdict is not None
+    assert (found.verdict.arm, found.verdict.outcome) == ("s50", "better")
+    old = version_3(json.loads(json.dumps(found.to_dict())))
+    assert Comparison.from_dict(old).verdict == found.verdict
+
+
+def write_pairs_of_random_and_s50(out: Path) -> None:
+    for seed, (dense, dsd) in enumerate(zip(DENSE_ERRORS, [4, 5, 3, 6], strict=True), start=1):
+        write_run(out, seed, "dense", {LAST: heard(dense)})
+        write_run(out, seed, "random", {LAST: heard(dense + seed % 2)}, mask_criterion="random")
+        write_run(out, seed, "s50", {LAST: heard(dsd)})
+
+
 def test_an_early_stop_is_a_rival_of_every_arm_that_prunes_at_random_too(tmp_path: Path) -> None:
     write_rivals(tmp_path)
     found = Comparison.from_folder(tmp_path)
@@ -473,6 +490,9 @@ def test_an_early_stop_is_a_rival_of_every_arm_that_prunes_at_random_too(tmp_pat
     assert [line.rsplit(" | ")[-1] for line in text.splitlines() if line.startswith("| dsd - early")] == ["400 % |"]
     loss = Comparison.from_folder(tmp_path, metric="eval_loss", arms=["early"])
     assert (loss.arms["early"].mean, loss.split) == (1.25, "validation")
+    too_good = "early is the best of its run's evaluations on this very split: its score here is too good"
+    assert too_good in to_markdown(loss)
+    assert too_good not in text
 
 
 def test_arms_of_the_users_own_are_compared_with_their_baseline(tmp_path: Path) -> None:
