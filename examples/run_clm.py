@@ -10,11 +10,16 @@ With text files, one text per line, and a trained model as the first dense phase
         --model_name_or_path gpt2 --train_file train.txt --validation_file validation.txt \
         --output_dir runs/gpt2 --phase_epochs 0 2 2 --learning_rate 5e-5 --bf16 true
 
-or with a dataset of the Hub: `--dataset_name wikitext --dataset_config_name wikitext-2-raw-v1`.
+or with a dataset of the Hub: `--dataset_name wikitext --dataset_config_name wikitext-2-raw-v1`. A recurrent character
+model, of 256 bytes and the end of text that every line ends with; the test file is what its phases are scored on:
+
+    python examples/run_clm.py --model_type lstm --vocab_size 257 --config_overrides '{"hidden_dropout": 0.2}' \
+        --train_file train.txt --validation_file validation.txt --test_file test.txt \
+        --output_dir runs/characters --phase_epochs 6 3 3 --sparsity 0.5
+
 `--dsd_control true` trains the equal-budget dense control: the same epochs and learning rates, no masks.
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -31,7 +36,6 @@ from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
     EvalPrediction,
-    GPT2Config,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PreTrainedTokenizerFast,
@@ -44,6 +48,7 @@ from hf_dsd.command_error import run_script
 from hf_dsd.data import (
     DEFAULT_SPLIT_SIZES,
     SPLIT_OPTIONS,
+    SPLITS,
     SplitArguments,
     chosen_source,
     draw_rows,
@@ -52,23 +57,53 @@ from hf_dsd.data import (
     with_validation,
 )
 from hf_dsd.metrics.bootstrap import percentile_interval
+from hf_dsd.models.read_config import read_config
 from hf_dsd.runs.run import finished_models
 from hf_dsd.runs.scores import PhaseScores
 from hf_dsd.sensitivity import measure_run_sensitivity
-from hf_dsd.trainer.script_arguments import parse_arguments
+from hf_dsd.trainer.script_arguments import parse_arguments, read_overrides
 
 END_OF_TEXT = "<|endoftext|>"
+SMALL: dict[str, dict[str, Any]] = {"gpt2": {"n_layer": 2, "n_embd": 128, "n_head": 4}, "lstm": {}}  # two of 128, too
+BYTES = 257  # of a text's tokens: every byte, so that no text is unknown, and its end
 
 
 @dataclass
 class ModelArguments:
-    """The model; without a name, a GPT-2 of random weights that trains on a CPU."""
+    """The model; without a name, one of random weights that trains on a CPU."""
 
     model_name_or_path: str | None = field(default=None, metadata={"help": "Start from this trained model."})
     config_name: str | None = field(default=None, metadata={"help": "Random weights of this configuration."})
-    config_overrides: str = field(default="{}", metadata={"help": 'JSON, such as \'{"n_layer": 4, "n_embd": 256}\'.'})
+    model_type: str = field(
+        default="gpt2",
+        metadata={"choices": list(SMALL), "help": "A model of our size, where none is named: half a million weights."},
+    )
+    config_overrides: str = field(
+        default="{}",
+        metadata={"help": 'Fields as JSON: \'{"n_layer": 4}\' of gpt2, \'{"hidden_dropout": 0.2}\' of lstm.'},
+    )
     tokenizer_name: str | None = field(default=None, metadata={"help": "Default: the model's, or one of the text."})
-    vocab_size: int = field(default=1000, metadata={"help": "Of the tokenizer that is trained on the text."})
+    vocab_size: int = field(
+        default=1000,
+        metadata={
+            "help": f"Of the tokenizer that is trained on the text, at least {BYTES}: 256 bytes and the end of text, "
+            "which stands for the end of every line; with just these it is a model of characters."
+        },
+    )
+
+    def __post_init__(self) -> None:
+        """Refuses what would be ignored, and sizes that no tokenizer has."""
+        model = self.model_name_or_path or self.config_name
+        for option, of in (
+            ("config_name", self.model_name_or_path),
+            ("model_type", model),
+            ("vocab_size", self.tokenizer_name or model),
+        ):
+            value = getattr(self, option)
+            if of is not None and value != getattr(ModelArguments, option):
+                raise ValueError(f"{option} belongs to what is new here, got {value!r} with {of}; leave one out")
+        if self.vocab_size < BYTES:
+            raise ValueError(f"vocab_size must be at least {BYTES}, 256 bytes and the end of text, got {self.vocab_size}")
 
 
 @dataclass
@@ -79,6 +114,9 @@ class DataArguments(SplitArguments):
     dataset_config_name: str | None = field(default=None, metadata={"help": "Its configuration."})
     train_file: str | None = field(default=None, metadata={"help": "One text per line."})
     validation_file: str | None = field(default=None, metadata={"help": "Needed with train_file."})
+    test_file: str | None = field(
+        default=None, metadata={"help": "Of train_file's kind; the phases are then scored on it."}
+    )
     text_column: str = field(default="text", metadata={"help": "The dataset's column of texts."})
     train_size: int | None = field(
         default=None,
@@ -107,7 +145,8 @@ class TrainingArguments(DSDTrainingArguments):
 def load_texts(arguments: DataArguments) -> DatasetDict:
     """The splits "train" and "validation", and "test" if it is named, with one column, "text"."""
     of_hub = ("dataset_config_name", "text_column", *SPLIT_OPTIONS)
-    source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | {"validation_file": "train_file"})
+    of_files = dict.fromkeys(("validation_file", "test_file"), "train_file")
+    source = chosen_source(arguments, dict.fromkeys(of_hub, "dataset_name") | of_files)
     size, seed = arguments.train_size, arguments.train_size_seed
     if source is None:
         size = DEFAULT_SPLIT_SIZES["train"] if size is None else size
@@ -117,8 +156,8 @@ def load_texts(arguments: DataArguments) -> DatasetDict:
     if source == "train_file":
         if arguments.validation_file is None:
             raise SystemExit("--train_file needs a --validation_file: a perplexity on training text says nothing")
-        files = {"train": arguments.train_file, "validation": arguments.validation_file}
-        texts = load_dataset("text", data_files=files)
+        files = {split: getattr(arguments, f"{split}_file") for split in SPLITS}
+        texts = load_dataset("text", data_files={split: file for split, file in files.items() if file is not None})
     else:
         names = arguments.split_names
         if names["test"] is None:  # the validation split is scored
@@ -141,16 +180,18 @@ def load_tokenizer(arguments: ModelArguments, texts: Dataset) -> PreTrainedToken
 
 
 def build_model(arguments: ModelArguments, tokenizer: PreTrainedTokenizerBase, block_size: int) -> PreTrainedModel:
-    overrides = json.loads(arguments.config_overrides)
+    name = arguments.model_name_or_path or arguments.config_name
+    known = AutoConfig.for_model(arguments.model_type) if name is None else read_config(name)
+    overrides = read_overrides(arguments.config_overrides, known)
     if arguments.model_name_or_path is not None:
         return AutoModelForCausalLM.from_pretrained(arguments.model_name_or_path, **overrides)
-    sizes: dict[str, Any] = {"vocab_size": len(tokenizer)}
-    end = tokenizer.eos_token_id
-    if arguments.config_name is not None:
-        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(arguments.config_name, **sizes | overrides))
-    sizes |= {"n_layer": 2, "n_embd": 128, "n_head": 4, "n_positions": block_size}
-    config = GPT2Config(**sizes | overrides, bos_token_id=end, eos_token_id=end)
-    return AutoModelForCausalLM.from_config(config)
+    sizes = {"vocab_size": len(tokenizer)}
+    if name is not None:
+        return AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(name, **sizes | overrides))
+    sizes |= SMALL[arguments.model_type] | dict.fromkeys(("bos_token_id", "eos_token_id"), tokenizer.eos_token_id)
+    if arguments.model_type == "gpt2":
+        sizes["n_positions"] = block_size
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(arguments.model_type, **sizes | overrides))
 
 
 def group_into_blocks(texts: Dataset, tokenizer: PreTrainedTokenizerBase, block_size: int) -> Dataset:

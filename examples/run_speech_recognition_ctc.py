@@ -15,7 +15,6 @@ Hub name of any CTC checkpoint with its processor, such as wav2vec 2.0's. `--dsd
 dense control: the same epochs and learning rates, no masks.
 """
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache, partial
@@ -50,10 +49,11 @@ from hf_dsd.data import (
 )
 from hf_dsd.metrics import TEXT_NORMALIZERS, argmax_logits, ctc_metrics, transcript_scorer
 from hf_dsd.models import encode_transcript, find_characters, unknown_characters
+from hf_dsd.models.read_config import read_config
 from hf_dsd.report import measure_run_landscape
 from hf_dsd.sensitivity import measure_run_sensitivity
 from hf_dsd.trainer.scoring import score_phases
-from hf_dsd.trainer.script_arguments import parse_arguments
+from hf_dsd.trainer.script_arguments import parse_arguments, read_overrides
 
 DEEPSPEECH = {"deepspeech": (DeepSpeechConfig, DeepSpeechForCTC), "deepspeech2": (DeepSpeech2Config, DeepSpeech2ForCTC)}
 
@@ -213,15 +213,16 @@ def build_processor(characters: str | None, data: SpeechData) -> ProcessorMixin:
 
 
 def build_model(arguments: ModelArguments, processor: ProcessorMixin) -> PreTrainedModel:
-    overrides = json.loads(arguments.config_overrides)
     tokenizer = processor.tokenizer
     if arguments.model_type in DEEPSPEECH:
         config_class, model_class = DEEPSPEECH[arguments.model_type]
+        overrides = read_overrides(arguments.config_overrides, config_class())
         if arguments.model_name_or_path is not None:
-            return model_class.from_pretrained(arguments.model_name_or_path)
+            return model_class.from_pretrained(arguments.model_name_or_path, **overrides)
         return model_class(config_class(vocab_size=len(tokenizer), **overrides))
     fields = {"vocab_size": len(tokenizer), "pad_token_id": tokenizer.pad_token_id, "ctc_loss_reduction": "mean"}
     name = arguments.model_name_or_path or arguments.model_type
+    overrides = read_overrides(arguments.config_overrides, read_config(name))
     # A head of another vocabulary is made anew; transformers says so in its load report.
     model = AutoModelForCTC.from_pretrained(name, ignore_mismatched_sizes=True, **(fields | overrides))
     if arguments.freeze_feature_encoder:

@@ -21,6 +21,7 @@ OUR_TASKS: Mapping[str, str] = {
     "neuraltalk": "image-text-to-text",
     "deepspeech": "automatic-speech-recognition",
     "deepspeech2": "automatic-speech-recognition",
+    "lstm": "text-generation",
     "torchvision": "image-classification",
 }
 _COUNTS = {"epoch", "substitutions", "insertions", "deletions", "words", "examples", "runtime"}

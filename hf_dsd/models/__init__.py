@@ -5,6 +5,7 @@ from transformers import (
     AutoFeatureExtractor,
     AutoImageProcessor,
     AutoModel,
+    AutoModelForCausalLM,
     AutoModelForCTC,
     AutoModelForImageClassification,
     AutoModelForImageTextToText,
@@ -28,6 +29,7 @@ from hf_dsd.models.deepspeech import (
     find_characters,
     unknown_characters,
 )
+from hf_dsd.models.lstm import LstmConfig, LstmForCausalLM
 from hf_dsd.models.neuraltalk import (
     EfficientNetLiteConfig,
     EfficientNetLiteModel,
@@ -67,6 +69,9 @@ for _config in (DeepSpeechConfig, DeepSpeech2Config):
     AutoFeatureExtractor.register(_config, DeepSpeechFeatureExtractor)
     AutoProcessor.register(_config, DeepSpeechProcessor)
 
+AutoConfig.register(LstmConfig.model_type, LstmConfig)
+AutoModelForCausalLM.register(LstmConfig, LstmForCausalLM)
+
 AutoConfig.register(TorchvisionConfig.model_type, TorchvisionConfig)
 AutoModelForImageClassification.register(TorchvisionConfig, TorchvisionForImageClassification)
 AutoImageProcessor.register(  # of which transformers otherwise says, without torchvision, that torchvision replaces it
@@ -86,6 +91,8 @@ __all__ = [
     "EfficientNetLiteModel",
     "Hypothesis",
     "ImageEncoder",
+    "LstmConfig",
+    "LstmForCausalLM",
     "NeuralTalkConfig",
     "NeuralTalkForConditionalGeneration",
     "NeuralTalkModel",

@@ -21,16 +21,20 @@ from hf_dsd.models.deepspeech import (
     DeepSpeechForCTC,
     DeepSpeechProcessor,
 )
+from hf_dsd.models.lstm import LstmConfig, LstmForCausalLM
 from hf_dsd.models.neuraltalk import NeuralTalkConfig, NeuralTalkForConditionalGeneration, NeuralTalkProcessor
 
 MODELS: dict[type[PreTrainedModel], str] = {
     DeepSpeechForCTC: "AutoModelForCTC",
     DeepSpeech2ForCTC: "AutoModelForCTC",
+    LstmForCausalLM: "AutoModelForCausalLM",
     NeuralTalkForConditionalGeneration: "AutoModelForImageTextToText",
 }
 """The models whose code is published, and the Auto class that loads each."""
 
-_CONFIGS: dict[type, str] = dict.fromkeys((DeepSpeechConfig, DeepSpeech2Config, NeuralTalkConfig), "AutoConfig")
+_CONFIGS: dict[type, str] = dict.fromkeys(
+    (DeepSpeechConfig, DeepSpeech2Config, LstmConfig, NeuralTalkConfig), "AutoConfig"
+)
 _PREPROCESSING: dict[type, str] = {
     DeepSpeechFeatureExtractor: "AutoFeatureExtractor",
     DeepSpeechProcessor: "AutoProcessor",
@@ -46,7 +50,7 @@ def save_with_code(model: PreTrainedModel, processor: Any, folder: str | Path, *
     later `save_pretrained` saves no code.
 
     Args:
-        model: A NeuralTalk, DeepSpeech or DeepSpeech 2; any other model is saved plainly, without code.
+        model: A NeuralTalk, DeepSpeech, DeepSpeech 2 or LSTM; any other model is saved plainly, without code.
         processor: What belongs to the model: a processor, a tokenizer, or None.
         folder: Made if it does not exist; files of the same names are replaced.
         options: Given to `save_pretrained`; `state_dict={}` saves no weights.

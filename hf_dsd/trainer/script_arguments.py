@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, PreTrainedConfig
 
 from hf_dsd.files import parse_json, without_repeats
 
@@ -127,6 +127,31 @@ def read_recipe(path: str) -> dict[str, Any]:
     return {str(key).replace("-", "_"): value for key, value in read.items()}
 
 
+def read_overrides(text: str, config: PreTrainedConfig) -> dict[str, Any]:
+    """The fields of a model's configuration that a script's `config_overrides` changes.
+
+    Args:
+        text: JSON.
+        config: A configuration of the kind that they belong to, whatever its values.
+
+    Raises:
+        ValueError: If the text is no JSON object, or names what is no field; transformers would keep that unread.
+    """
+    try:
+        overrides = parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"config_overrides must be JSON ({error}), got {text!r}") from error
+    if not isinstance(overrides, dict):
+        raise ValueError(f'config_overrides must be a JSON object, such as {{"hidden_size": 64}}, got {text!r}')
+    for name in overrides:
+        if not hasattr(config, name):
+            known = [*vars(config), *config.attribute_map]
+            raise ValueError(
+                f"config_overrides has {name!r}, which is no field of {type(config).__name__}{_nearest(name, known, remedy='; leave it out')}"
+            )
+    return overrides
+
+
 def _written_out(recipe: Mapping[str, Any]) -> list[str]:
     """A recipe as words of a command line; None leaves an option's default."""
     return [word for key, value in recipe.items() if value is not None for word in _option(key, value)]
@@ -146,6 +171,6 @@ def _word(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
-def _nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+def _nearest(name: str, known: Iterable[str], prefix: str = "", remedy: str = "; --help lists them") -> str:
     near = get_close_matches(name, known, n=1)
-    return f": did you mean {prefix}{near[0]}?" if near else "; --help lists them"
+    return f": did you mean {prefix}{near[0]}?" if near else remedy
