@@ -80,7 +80,7 @@ class ModelArguments:
     )
     config_overrides: str = field(
         default="{}",
-        metadata={"help": 'Fields as JSON: \'{"n_layer": 4}\' of gpt2, \'{"hidden_dropout": 0.2}\' of lstm.'},
+        metadata={"help": "Fields as JSON: '{\"n_layer\": 4}' of gpt2, '{\"hidden_dropout\": 0.2}' of lstm."},
     )
     tokenizer_name: str | None = field(default=None, metadata={"help": "Default: the model's, or one of the text."})
     vocab_size: int = field(
@@ -103,7 +103,9 @@ class ModelArguments:
             if of is not None and value != getattr(ModelArguments, option):
                 raise ValueError(f"{option} belongs to what is new here, got {value!r} with {of}; leave one out")
         if self.vocab_size < BYTES:
-            raise ValueError(f"vocab_size must be at least {BYTES}, 256 bytes and the end of text, got {self.vocab_size}")
+            raise ValueError(
+                f"vocab_size must be at least {BYTES}, 256 bytes and the end of text, got {self.vocab_size}"
+            )
 
 
 @dataclass

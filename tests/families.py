@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from transformers import TrainerCallback, TrainerControl
 
 from hf_dsd import DSDTrainer
-from hf_dsd.models import DeepSpeech2ForCTC, DeepSpeechForCTC, NeuralTalkForConditionalGeneration
+from hf_dsd.models import DeepSpeech2ForCTC, DeepSpeechForCTC, LstmForCausalLM, NeuralTalkForConditionalGeneration
 
 ROWS, LENGTH, VOCABULARY, CLASSES, SIDE = 8, 8, 24, 3, 32
 _SIZES: dict[str, Any] = {
@@ -324,6 +324,11 @@ TESTED = [
             )
         ),
         _captions,
+    ),
+    Family(
+        "LstmForCausalLM",
+        lambda: LstmForCausalLM(LstmForCausalLM.config_class(vocab_size=VOCABULARY, embedding_size=6, hidden_size=8)),
+        _texts,
     ),
     Family(
         "DeepSpeechForCTC",

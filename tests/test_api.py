@@ -125,11 +125,13 @@ def test_unknown_names_are_refused_and_rooms_are_found():
     assert {"DSD", "DSDTrainer", "metrics", "__version__"} <= set(dir(hf_dsd))
 
 
-# Each loads a folder of ours through one Auto class alone; `folder` is a DeepSpeech, `captioner` a NeuralTalk.
+# Each loads a folder of ours through one Auto class alone; `folder` is a DeepSpeech, `captioner` a NeuralTalk, `writer`
+# an LSTM.
 AUTO_USES = {
     "AutoConfig": "from transformers import AutoConfig as A; found = A.from_pretrained(folder)",
     "AutoModel": "from transformers import AutoModel as A; found = A.from_pretrained(folder)",
     "AutoModelForCTC": "from transformers import AutoModelForCTC as A; found = A.from_pretrained(folder)",
+    "AutoModelForCausalLM": "from transformers import AutoModelForCausalLM as A; found = A.from_pretrained(writer)",
     "AutoModelForImageTextToText": (
         "from transformers import AutoModelForImageTextToText as A; found = A.from_pretrained(captioner)"
     ),
@@ -155,6 +157,8 @@ def test_the_auto_classes_know_our_models_whatever_comes_first(first, tmp_path):
         DeepSpeechFeatureExtractor,
         DeepSpeechForCTC,
         DeepSpeechProcessor,
+        LstmConfig,
+        LstmForCausalLM,
         NeuralTalkConfig,
         NeuralTalkForConditionalGeneration,
         build_character_tokenizer,
@@ -165,18 +169,21 @@ def test_the_auto_classes_know_our_models_whatever_comes_first(first, tmp_path):
     processor.save_pretrained(tmp_path / "speech")
     sizes = {"vocab_size": 6, "image_feature_size": 3, "hidden_size": 3, "word_embedding_size": 3}
     NeuralTalkForConditionalGeneration(NeuralTalkConfig(**sizes)).save_pretrained(tmp_path / "captioner")
+    LstmForCausalLM(LstmConfig(hidden_size=4)).save_pretrained(tmp_path / "writer")
     # Every scenario begins with another Auto class, and tries them all.
     names = list(AUTO_USES)
     turn = list(FIRST.values()).index(first)
-    code = "import sys\nfolder, captioner = sys.argv[1:]\n" + first.format(use=AUTO_USES[names[turn]]) + "\n"
+    code = "import sys\nfolder, captioner, writer = sys.argv[1:]\n" + first.format(use=AUTO_USES[names[turn]]) + "\n"
     code += "".join(f"{AUTO_USES[name]}; print(type(found).__name__)\n" for name in names[turn:] + names[:turn])
     expected = [
         "DeepSpeechConfig",
         "DeepSpeechModel",
         "DeepSpeechForCTC",
+        "LstmForCausalLM",
         "NeuralTalkForConditionalGeneration",
         "DeepSpeechProcessor",
         "DeepSpeechFeatureExtractor",
         "DeepSpeechForCTC",
     ]
-    assert run(code, tmp_path / "speech", tmp_path / "captioner").split() == expected[turn:] + expected[:turn]
+    folders = (tmp_path / name for name in ("speech", "captioner", "writer"))
+    assert run(code, *folders).split() == expected[turn:] + expected[:turn]

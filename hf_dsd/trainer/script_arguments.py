@@ -145,10 +145,8 @@ def read_overrides(text: str, config: PreTrainedConfig) -> dict[str, Any]:
         raise ValueError(f'config_overrides must be a JSON object, such as {{"hidden_size": 64}}, got {text!r}')
     for name in overrides:
         if not hasattr(config, name):
-            known = [*vars(config), *config.attribute_map]
-            raise ValueError(
-                f"config_overrides has {name!r}, which is no field of {type(config).__name__}{_nearest(name, known, remedy='; leave it out')}"
-            )
+            nearest = _nearest(name, [*vars(config), *config.attribute_map], remedy="; leave it out")
+            raise ValueError(f"config_overrides has {name!r}, which is no field of {type(config).__name__}{nearest}")
     return overrides
 
 

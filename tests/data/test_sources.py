@@ -50,6 +50,7 @@ IGNORED = [
     ("run_image_classification", {"data_dir": "x", "image_column": "img"}, "image_column belongs to dataset_name"),
     ("run_clm", {"train_file": "x", "text_column": "words"}, "text_column belongs to dataset_name"),
     ("run_clm", {"validation_file": "x"}, "validation_file belongs to train_file"),
+    ("run_clm", {"test_file": "x"}, "test_file belongs to train_file, got 'x' with no source"),
     ("run_clm", {"train_size": 5, "train_size_seed": 1}, "train_size_seed 1 draws a part of a training split"),
     (
         "run_text_classification",

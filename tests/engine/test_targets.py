@@ -58,6 +58,7 @@ from hf_dsd import (
     NeuralTalkForConditionalGeneration,
 )
 from hf_dsd.engine.targets import Target, canonical_name, log_changes, log_frozen, plan_targets
+from hf_dsd.models import LstmConfig, LstmForCausalLM
 
 SMALL = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 12}
 IDS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1}
@@ -766,6 +767,13 @@ def test_our_models_keep_dense_what_their_papers_do(model, dense):
     matrices = [n for n, p in model.named_parameters() if p.dim() > 1]
     assert pruned(model) == [name for name in matrices if not re.search(dense, name)]
     assert set(reasons(model)) == {name for name in matrices if re.search(dense, name)}
+
+
+def test_a_recurrent_language_model_is_pruned_but_for_its_embedding():
+    model = LstmForCausalLM(LstmConfig(num_hidden_layers=2))
+    gates = [f"lstm.weight_{kind}_l{layer}" for layer in (0, 1) for kind in ("ih", "hh")]
+    assert pruned(model) == [*gates, "lm_head.weight"]
+    assert reasons(model)["word_embedding.weight"] == "embedding"
 
 
 class Listed(nn.Module):

@@ -3,13 +3,16 @@
 import json
 import math
 import re
+import runpy
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from datasets import Dataset
 from PIL import Image
 from safetensors.torch import load_file, save_file
 from scripts import ROOT, run
@@ -18,6 +21,7 @@ from torch.utils.data import DataLoader
 
 from hf_dsd import NeuralTalkConfig, NeuralTalkForConditionalGeneration, NeuralTalkProcessor
 from hf_dsd.models import build_caption_tokenizer
+from hf_dsd.trainer.script_arguments import parse_arguments
 
 
 @pytest.fixture
@@ -172,6 +176,63 @@ def test_a_named_test_split_is_scored_by_a_language_model(tmp_path: Path) -> Non
     assert (scores["split"], scores["metric"]) == ("test", "perplexity")
     assert scores["scores"]["signature"] == "block:16|tokens:289|blocks:18"  # of the dev split, 12
     assert 20 < scores["scores"]["perplexity"] < 290  # three steps of a model that guesses among 290
+
+
+def test_a_character_model_is_scored_on_a_test_file(tmp_path: Path) -> None:
+    """An LSTM of 257 tokens: two lines are 28 and 16 bytes, of which ï is two, and two ends."""
+    for name, lines in (("train", 64), ("validation", 16), ("test", 24)):
+        (tmp_path / f"{name}.txt").write_text("one two three four five sïx\nseven eight nine\n" * lines)
+    options = "--model_type lstm --vocab_size 257 --block_size 16 --phase_epochs 12 4 4 --learning_rate 2e-2 --seed 1"
+    options += " --per_device_train_batch_size 8 --sparsity 0.5 --use_cpu true --eval_strategy no --save_strategy no --report_to none"
+    options += " --disable_tqdm true --config_overrides"
+    files = [word for name in ("train", "validation", "test") for word in (f"--{name}_file", tmp_path / f"{name}.txt")]
+    files += ["--output_dir", tmp_path / "out"]
+    script, cache = ROOT / "examples" / "run_clm.py", str(tmp_path / "cache")
+    run(sys.executable, script, *files, *options.split(), '{"hidden_size": 32}', HF_DATASETS_CACHE=cache)
+    assert not list((tmp_path / "out").glob("validation_*.json"))
+    scores = json.loads((tmp_path / "out" / "test_phase-2-dense.json").read_text())
+    assert (scores["split"], scores["metric"]) == ("test", "perplexity")
+    assert scores["scores"]["signature"] == f"block:16|tokens:257|blocks:{24 * (28 + 1 + 16 + 1) // 16}"
+    assert scores["scores"]["perplexity"] == pytest.approx(math.exp(scores["loss"]), rel=1e-3)
+    assert 1.0 < scores["scores"]["perplexity"] < 1.5  # nearly every byte follows from those before
+    weights = load_file(tmp_path / "out" / "phase-1-sparse" / "model.safetensors")
+    for name, shape in (("lstm.weight_hh_l1", (128, 32)), ("lm_head.weight", (257, 32))):
+        assert (weights[name].shape, int((weights[name] == 0).sum())) == (shape, math.prod(shape) // 2)
+    assert int((weights["word_embedding.weight"] == 0).sum()) == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--model_type rnn", "argument --model_type/--model-type: invalid choice: 'rnn' (choose from "),
+        ("--model_type lstm --config_name x", "model_type belongs to what is new here, got 'lstm' with x; leave one"),
+        ("--vocab_size 300 --tokenizer_name x", "vocab_size belongs to what is new here, got 300 with x; leave one"),
+        ("--config_name y --model_name_or_path x", "config_name belongs to what is new here, got 'y' with x; leave"),
+        ("--vocab_size 256", "vocab_size must be at least 257, 256 bytes and the end of text, got 256"),
+    ],
+)
+def test_a_contradictory_language_model_is_refused(options: str, message: str) -> None:
+    module = runpy.run_path(str(ROOT / "examples" / "run_clm.py"))
+    groups = [module[f"{kind}Arguments"] for kind in ("Model", "Data", "Training")]
+    with pytest.raises(ValueError, match="^" + re.escape(message)):
+        parse_arguments(*groups, arguments=["--output_dir", "x", "--use_cpu", "true", *options.split()])
+
+
+@pytest.mark.parametrize(
+    ("model_type", "overrides", "weights"),
+    [("lstm", {}, 521_192), ("gpt2", {}, 532_992), ("gpt2", {"n_layer": 1}, 334_720)],
+)
+def test_the_small_language_models_are_of_one_size(model_type: str, overrides: dict, weights: int) -> None:
+    module = runpy.run_path(str(ROOT / "examples" / "run_clm.py"))
+    texts = Dataset.from_dict({"text": [f"{number:x} and {7919 * number:x}" for number in range(20_000)]})
+    arguments = module["ModelArguments"](model_type=model_type, config_overrides=json.dumps(overrides))
+    tokenizer = module["load_tokenizer"](arguments, texts)
+    model = module["build_model"](arguments, tokenizer, block_size=64)
+    assert (model.config.model_type, len(tokenizer), model.num_parameters()) == (model_type, 1000, weights)
+    assert model.config.eos_token_id == model.config.bos_token_id == tokenizer.eos_token_id == 0
+    misspelt = replace(arguments, config_overrides='{"hidden_droput": 0.2, "n_layr": 3}')
+    with pytest.raises(ValueError, match="^config_overrides has 'hidden_droput', which is no field of "):
+        module["build_model"](misspelt, tokenizer, block_size=64)
 
 
 def test_loop_under_accelerate_resumes(tmp_path: Path) -> None:

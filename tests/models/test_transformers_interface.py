@@ -20,6 +20,8 @@ from hf_dsd.models import (
     DeepSpeechForCTC,
     DeepSpeechModel,
     DeepSpeechProcessor,
+    LstmConfig,
+    LstmForCausalLM,
     NeuralTalkConfig,
     NeuralTalkForConditionalGeneration,
     NeuralTalkModel,
@@ -41,7 +43,12 @@ SPEECH = {
         for shared in (True, False)
     },
 }
-MODELS = {**SPEECH, "neuraltalk": lambda: NeuralTalkForConditionalGeneration(NeuralTalkConfig(**CAPTIONER))}
+LANGUAGE = {"vocab_size": 9, "embedding_size": 5, "hidden_size": 7, "hidden_dropout": 0.2}
+MODELS = {
+    **SPEECH,
+    "neuraltalk": lambda: NeuralTalkForConditionalGeneration(NeuralTalkConfig(**CAPTIONER)),
+    "lstm": lambda: LstmForCausalLM(LstmConfig(**LANGUAGE)),
+}
 EVERY_MODEL = pytest.mark.parametrize("build", MODELS.values(), ids=MODELS)
 EVERY_SPEECH_MODEL = pytest.mark.parametrize("build", SPEECH.values(), ids=SPEECH)
 
@@ -52,6 +59,9 @@ def rows(build) -> list[dict[str, torch.Tensor]]:
     if build is MODELS["neuraltalk"]:
         labels = torch.tensor([4, 5, 3])
         return [{"image_features": torch.randn(6, generator=generator), "labels": labels} for _ in range(4)]
+    if build is MODELS["lstm"]:
+        ids = torch.tensor([4, 5, 3])
+        return [{"input_ids": ids, "labels": ids} for _ in range(4)]
     frames, labels = (16, 12, 9, 16), ([1, 2], [3], [4, 4], [5, 1])
     return [
         {"input_features": torch.randn(n, 9, generator=generator), "labels": row}
@@ -96,7 +106,7 @@ def test_hidden_states_come_when_asked_for(build):
     output = model(**batch, output_hidden_states=True)
     assert torch.equal(output.logits, plain.logits)
     assert all(len(state) == 4 for state in output.hidden_states)
-    head = model.decoder if hasattr(model, "decoder") else model.ctc_head
+    head = next(getattr(model, name) for name in ("decoder", "lm_head", "ctc_head") if hasattr(model, name))
     kept = batch["labels"][:, :1] >= 0  # the first position is valid in every row
     expected = head(output.hidden_states[-1])[:, :1][kept]
     torch.testing.assert_close(expected, output.logits[:, :1][kept], atol=1e-6, rtol=0)
@@ -183,7 +193,7 @@ def test_generation_settings_live_in_their_own_file(tmp_path):
     assert "num_beams" not in (tmp_path / "config.json").read_text()
 
 
-@pytest.mark.parametrize("name", ["deepspeech", "deepspeech2 rnn shared", "neuraltalk"])
+@pytest.mark.parametrize("name", ["deepspeech", "deepspeech2 rnn shared", "neuraltalk", "lstm"])
 def test_published_code_names_the_transformers_that_it_needs(name, tmp_path):
     save_with_code(MODELS[name](), None, tmp_path / "model")
     # Metadata of an older version, found before the installed one's.

@@ -1,6 +1,7 @@
 """A script's arguments: a recipe file, and options over it."""
 
 import json
+import re
 import runpy
 import sys
 from dataclasses import asdict, dataclass, field
@@ -8,11 +9,12 @@ from pathlib import Path
 
 import pytest
 from scripts import ROOT
+from transformers import GPT2Config
 from typer.testing import CliRunner
 
 from hf_dsd import DSDTrainingArguments
 from hf_dsd.cli import app
-from hf_dsd.trainer.script_arguments import expand_recipe, expand_script, parse_arguments
+from hf_dsd.trainer.script_arguments import expand_recipe, expand_script, parse_arguments, read_overrides
 
 
 @dataclass
@@ -181,3 +183,28 @@ def test_a_card_s_recipe_is_the_command_of_its_numbers(path):
 def _values(parsed):
     values = [asdict(parsed[0]), asdict(parsed[1]), parsed[2].to_dict()]
     return [{**each, "config_overrides": json.loads(each.get("config_overrides", "{}"))} for each in values]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"n_layr": 1}', "config_overrides has 'n_layr', which is no field of GPT2Config: did you mean n_layer?"),
+        ('{"n_layer": 1, "xyz": 2}', "config_overrides has 'xyz', which is no field of GPT2Config; leave it out"),
+        ("n_layer=1", "config_overrides must be JSON (Expecting value: line 1 column 1 (char 0)), got 'n_layer=1'"),
+        ("[1]", "config_overrides must be a JSON object, such as {\"hidden_size\": 64}, got '[1]'"),
+    ],
+    ids=["misspelt", "unknown", "no JSON", "no object"],
+)
+def test_overrides_name_fields_that_there_are(text, message):
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        read_overrides(text, GPT2Config())
+
+
+def test_overrides_may_use_every_name_of_a_field():
+    overrides = {
+        "n_layer": 1,
+        "hidden_size": 8,
+        "num_labels": 3,
+        "eos_token_id": 2,
+    }  # the class's, an alias, a property
+    assert read_overrides(json.dumps(overrides), GPT2Config()) == overrides

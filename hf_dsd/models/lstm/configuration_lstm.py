@@ -24,15 +24,13 @@ class LstmConfig(PreTrainedConfig):
         num_hidden_layers: Layers, one upon the other, > 0.
         hidden_dropout: Dropout probability on the embeddings, between layers and before the head, in [0, 1); the step
             from one token to the next has none.
-        initializer_range: Weights start uniform in [-initializer_range, initializer_range], > 0.
         bos_token_id: Id of the token that texts begin with, in [0, vocab_size), or None.
         eos_token_id: Id of the token that texts end with, likewise.
         **kwargs: Fields common to every `PreTrainedConfig`.
 
     References:
-        Karpathy, *The Unreasonable Effectiveness of Recurrent Neural Networks*, 2015, and its char-rnn, for sizes and
-        initial weights; Zaremba, Sutskever and Vinyals, *Recurrent Neural Network Regularization*, 2014, section 3.2,
-        for the dropout.
+        Karpathy, *The Unreasonable Effectiveness of Recurrent Neural Networks*, 2015, and its char-rnn, for the sizes;
+        Zaremba, Sutskever and Vinyals, *Recurrent Neural Network Regularization*, 2014, section 3, for the dropout.
     """
 
     model_type = "lstm"
@@ -42,14 +40,13 @@ class LstmConfig(PreTrainedConfig):
     hidden_size: int = 128
     num_hidden_layers: int = 2
     hidden_dropout: float | int = 0.0
-    initializer_range: float | int = 0.08
     bos_token_id: int | None = 0
     eos_token_id: int | None = 0
     tie_word_embeddings: bool = False
 
     def __post_init__(self, **kwargs: Any) -> None:
         """Checks every field in order, then lets `PreTrainedConfig` read the common ones."""
-        for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers", "initializer_range"):
+        for name in ("vocab_size", "embedding_size", "hidden_size", "num_hidden_layers"):
             if not (value := getattr(self, name)) > 0:
                 raise ValueError(f"{name} must be > 0, got {value!r}; leave it out for char-rnn's own value")
         if not 0 <= self.hidden_dropout < 1:

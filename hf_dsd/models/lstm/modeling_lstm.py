@@ -51,10 +51,16 @@ class LstmForCausalLM(PreTrainedModel, GenerationMixin):
 
     @torch.no_grad()
     def _init_weights(self, module: nn.Module) -> None:
-        """Starts weights uniform in +-initializer_range and biases, but the forget gates', which are 1, at 0."""
+        """Starts weights as torch does and biases, but the forget gates', which are 1, at 0.
+
+        The embeddings are of standard deviation 1: with small ones the loss stays at that of single tokens for long.
+        """
+        bound = self.config.hidden_size**-0.5
         for name, parameter in module.named_parameters(recurse=False):
-            if parameter.dim() > 1:
-                init.uniform_(parameter, -self.config.initializer_range, self.config.initializer_range)
+            if isinstance(module, nn.Embedding):
+                init.normal_(parameter)
+            elif parameter.dim() > 1:
+                init.uniform_(parameter, -bound, bound)
             elif name.startswith("bias_ih"):  # torch's order of gates: input, forget, cell, output
                 gates = torch.tensor([0.0, 1.0, 0.0, 0.0]).repeat_interleave(self.config.hidden_size)
                 init.copy_(parameter, gates.to(parameter))
@@ -73,8 +79,8 @@ class LstmForCausalLM(PreTrainedModel, GenerationMixin):
 
         Args:
             input_ids: `(B, T)` int64.
-            attention_mask: `(B, T)`, 0 on padding, wherever in a row it stands: no token's score depends on it. None for
-                texts without.
+            attention_mask: `(B, T)`, 0 on padding, wherever in a row it stands: no token's score depends on it. None
+                for texts without.
             labels: `(B, T)` int64, the same tokens, -100 where nothing is to be learnt: the model compares its score at
                 token t with label t + 1.
             **kwargs: `output_hidden_states`, `return_dict`, and `num_items_in_batch`: the divisor of the summed loss,
