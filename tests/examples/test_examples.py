@@ -183,8 +183,8 @@ def test_a_character_model_is_scored_on_a_test_file(tmp_path: Path) -> None:
     for name, lines in (("train", 64), ("validation", 16), ("test", 24)):
         (tmp_path / f"{name}.txt").write_text("one two three four five sïx\nseven eight nine\n" * lines)
     options = "--model_type lstm --vocab_size 257 --block_size 16 --phase_epochs 12 4 4 --learning_rate 2e-2 --seed 1"
-    options += " --per_device_train_batch_size 8 --sparsity 0.5 --use_cpu true --eval_strategy no --save_strategy no --report_to none"
-    options += " --disable_tqdm true --config_overrides"
+    options += " --per_device_train_batch_size 8 --sparsity 0.5 --use_cpu true --eval_strategy no --save_strategy no"
+    options += " --report_to none --disable_tqdm true --config_overrides"
     files = [word for name in ("train", "validation", "test") for word in (f"--{name}_file", tmp_path / f"{name}.txt")]
     files += ["--output_dir", tmp_path / "out"]
     script, cache = ROOT / "examples" / "run_clm.py", str(tmp_path / "cache")

@@ -19,7 +19,8 @@ def build(**fields: object) -> LstmForCausalLM:
     torch.manual_seed(0)
     model = LstmForCausalLM(LstmConfig(**{**SIZES, "eos_token_id": None, **fields}))
     for parameter in model.parameters():
-        parameter.data.mul_(3.0 if parameter.dim() > 1 else 1.0)
+        if parameter.dim() > 1:
+            parameter.data.uniform_(-1.5, 1.5)
     return model.eval()
 
 
