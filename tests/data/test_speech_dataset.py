@@ -171,14 +171,17 @@ def test_a_long_list_is_cut_in_the_log_only(caplog):
     assert caplog.records[0].getMessage().endswith("\n...")
 
 
-def test_speakers_are_known_of_all_rows_or_of_none():
+def test_speakers_are_known_of_all_rows_or_of_none(caplog):
     named = [
         replace(utterance(f"u{row}", text), speaker=who)
         for row, (text, who) in enumerate(zip("a4b", "xyz", strict=True))
     ]
     rows = dataset(SpeechData({"train": named}), skip_bad_examples=True)
     assert rows.speakers == ["x", "z"]  # without the one that was left out
+    assert dataset(SpeechData({"train": [utterance("u3", "c")]})).speakers is None
+    caplog.clear()
     assert dataset(SpeechData({"train": [*named[:1], utterance("u3", "c")]})).speakers is None
+    assert caplog.messages[0].startswith("1 of 2 utterances name their speaker, u3 does not: intervals draw utterances")
 
 
 def test_a_part_of_the_training_utterances_and_a_part_for_validation():

@@ -1,5 +1,6 @@
 """Speech as training reads it: the torch Dataset of model inputs and labels."""
 
+import logging
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,6 +15,8 @@ from hf_dsd.data.splits import check_seed
 from .audio import BadUtteranceError, Samples, resampled_length
 from .labels import Encode, required_frames
 from .utterances import SpeechData, Utterance, report_skipped
+
+logger = logging.getLogger(__name__)
 
 Extract = Callable[[Samples, int], Tensor]
 """From samples and their rate in Hz to model input: (frames, bins) or (samples,) float, without a batch dimension."""
@@ -125,9 +128,18 @@ class SpeechDataset(Dataset[dict[str, Any]]):
 
     @property
     def speakers(self) -> list[str] | None:
-        """Who speaks in each row; None unless the data says it of all of them."""
+        """Who speaks in each row; None unless the data says it of all of them, with a warning if it does of some."""
         speakers = [utterance.speaker for utterance in self.utterances if utterance.speaker is not None]
-        return speakers if len(speakers) == len(self.utterances) else None
+        if len(speakers) == len(self.utterances):
+            return speakers
+        if speakers:
+            unnamed = next(utterance.name for utterance in self.utterances if utterance.speaker is None)
+            logger.warning(
+                "%d of %d utterances name their speaker, %s does not: intervals draw utterances, which are too narrow "
+                "for other speakers; name the others",
+                *(len(speakers), len(self.utterances), unnamed),
+            )
+        return None
 
     @property
     def lengths(self) -> list[int]:
