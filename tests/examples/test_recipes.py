@@ -77,11 +77,32 @@ STUDY_RECIPE = "--feature_columns 0:1280 --encoder_dropout 0 --phase_epochs 19 1
 STUDY_RECIPE += (
     " --phase_learning_rates 2e-3 1e-3 2e-4 --bf16 true --use_cpu true --eval_strategy steps --report_to none"
 )
+RECORDINGS = "--data_dir an4 --train_size 211 --train_size_seed 1 --per_device_train_batch_size 8 --seed 1"
+RECORDINGS_RECIPE = (
+    '--model_type deepspeech2 --config_overrides {"hidden_size":128,"num_hidden_layers":2,"rnn_type":"gru",'
+    '"conv_channels":[16,16],"conv_kernel_sizes":[[21,7],[11,5]],"conv_strides":[[4,2],[2,2]],"hidden_dropout":0.0} '
+    "--spec_augment false --phase_epochs 40 16 12 --phase_learning_rates 4e-3 2e-3 4e-4 --warmup_steps 0.05 "
+    "--sparsity 0.5 --per_device_eval_batch_size 52 --use_cpu true --report_to none"
+)
+CHARACTERS = "--train_file A --validation_file B --test_file C --seed 1"
+CHARACTERS_RECIPE = (
+    '--model_type lstm --vocab_size 257 --config_overrides {"hidden_size":256,"hidden_dropout":0.0} '
+    "--phase_epochs 20 12 8 --phase_learning_rates 5e-3 1e-3 3e-4 --sparsity 0.8 --per_device_train_batch_size 8 "
+    "--use_cpu true --report_to none"
+)
 PUBLISHED = [
     ("flickr8k-small", "run_captioning", f"{FLICKR} {DENSE}", f"{FLICKR_RECIPE} --save_strategy no"),
     ("flickr8k-small", "run_captioning", f"{FLICKR} {BRANCH}", f"{FLICKR_RECIPE} --save_strategy no"),
     ("minilm-sst2", "run_text_classification", f"{SENTENCES} {DENSE}", f"{SENTENCES_RECIPE} --save_strategy no"),
     ("minilm-sst2", "run_text_classification", f"{SENTENCES} {BRANCH}", f"{SENTENCES_RECIPE} --save_strategy no"),
+    (
+        "an4-small",
+        "run_speech_recognition_ctc",
+        f"{RECORDINGS} {DENSE} --metric_for_best_model wer",
+        f"{RECORDINGS_RECIPE} --save_strategy no",
+    ),
+    ("an4-small", "run_speech_recognition_ctc", f"{RECORDINGS} {BRANCH}", f"{RECORDINGS_RECIPE} --save_strategy no"),
+    ("lstm-shakespeare", "run_clm", f"{CHARACTERS} {DENSE}", f"{CHARACTERS_RECIPE} --save_strategy no"),
     (
         "resnet-fashion-mnist",
         "run_image_classification",
