@@ -42,5 +42,17 @@ def is_on(options: Mapping[str, Any], name: str) -> bool:
         raise ValueError(f"{name} must be true or false, got {words[0]!r}: write --{name} true") from error
 
 
+def option_values(value: Any) -> list[float | str]:
+    """An option's values, as numbers where they are: `0.10` on a command line is 0.1 from Python."""
+    return [_number(word) for word in as_arguments({"x": value})[1:]]
+
+
+def _number(word: str) -> float | str:
+    try:
+        return float(word)
+    except ValueError:
+        return word
+
+
 def _plain(value: Any) -> str:
     return f"{value:.12g}" if isinstance(value, float) else str(value)

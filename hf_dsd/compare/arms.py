@@ -36,8 +36,11 @@ _OPTIONS: Mapping[str, Mapping[str, Any]] = {
     "random": {"mask_criterion": "random"},
 }
 _KEPT = "keep_early_stop"
+BESIDE_THE_MODEL = ("weight_averages", _KEPT)
+"""Options of what a run leaves beside its model: they do not tell it from another."""
+
 _OF_THE_BASELINE = (*AVERAGES, EARLY)
-_RUNNERS_FIELDS = ("output_dir", "seed", "keep_phase_checkpoints", "resume_from_checkpoint")
+RUNNERS_FIELDS = ("output_dir", "seed", "keep_phase_checkpoints", "resume_from_checkpoint")
 _ARMS_FIELDS = ("dsd_control", "mask_criterion", "weight_averages")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,63}")
 
@@ -65,7 +68,7 @@ class Arm:
             )
         if self.name in ARMS:
             raise ValueError(f"arm {self.name} has its meaning already: name it in --arms, or give yours another name")
-        _refuse(self.options, (*_RUNNERS_FIELDS, _KEPT), f"arm {self.name}")
+        _refuse(self.options, (*RUNNERS_FIELDS, _KEPT), f"arm {self.name}")
         words = as_arguments(self.options)
         if without_secrets(words) != words:
             raise ValueError(
@@ -180,7 +183,7 @@ def check_arguments(arguments: Sequence[str]) -> None:
     Raises:
         ValueError: By name.
     """
-    _refuse(parse_options(arguments), (*_ARMS_FIELDS, *_RUNNERS_FIELDS), "the arguments")
+    _refuse(parse_options(arguments), (*_ARMS_FIELDS, *RUNNERS_FIELDS), "the arguments")
 
 
 def _refuse(options: Mapping[str, Any], fields: Sequence[str], where: str) -> None:

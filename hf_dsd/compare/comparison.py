@@ -17,15 +17,14 @@ from hf_dsd.runs.numbers import interval_text, p_text, score_text, signed_text
 from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import check_scores
 
-from .arguments import as_arguments
 from .arms import BASELINE, arm_label, trained_by
 from .differences import Difference, adjusted, find_differences, find_verdict
 from .recipe import COMPARISON_FILE_NAME, arms_in, read_recipe
+from .recorded import arms_arguments
 from .run_results import RunResult, passed_over, read_runs, run_results
 from .verdict import Verdict
 
 _FORMAT = 4
-_KEPT = ("weight_averages", "keep_early_stop")  # what a run leaves beside its model does not tell it from another
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,8 @@ class ArmSummary:
         epochs: Mean of the epochs, the shared first phase included.
         steps: Mean of the optimizer steps, likewise.
         seconds: Mean of the wall time, likewise.
-        arguments: What its runs were given beyond the recipe: all that they differ in; "" for none, or where unknown.
+        arguments: What its runs were given beyond the recipe: all that they differ in; where no recipe tells of them,
+            what `arms_arguments` finds recorded; "" for none, or where unknown.
     """
 
     label: str
@@ -73,6 +73,7 @@ class Comparison:
         versions: Of Python and the packages that ran, in the first run.
         mixed_versions: Package -> its versions, where the runs differ.
         passed_over: Other scores of these runs, where nobody asked for `metric`: `accuracy on validation`.
+        remarks: What a reader must know of the runs' arguments, where no recipe tells them, a sentence or two each.
         baseline: The arm that the others are compared with.
         settings: How many arms, of every recipe that the folder was asked for, have been looked at.
         version: Of this file's format.
@@ -93,6 +94,7 @@ class Comparison:
     versions: Mapping[str, str | None]
     mixed_versions: Mapping[str, Sequence[str]] = field(default_factory=dict)
     passed_over: Sequence[str] = field(default_factory=list)
+    remarks: Sequence[str] = field(default_factory=list)
     baseline: str = BASELINE
     settings: int = 0
     version: int = _FORMAT
@@ -145,7 +147,7 @@ class Comparison:
         recipe = read_recipe(out)
         chosen = baseline or recipe.get("baseline", BASELINE)
         results = run_results(out, runs, arms_in(out, recipe) if arms is None else arms, chosen, split, metric)
-        found = cls._of_results(out, results, greater_is_better, chosen)
+        found = cls._of_results(out, runs, results, greater_is_better, chosen)
         if baseline is not None and baseline not in found.arms:
             raise ValueError(f"{out} holds no finished run of the baseline {baseline}: it has {', '.join(found.arms)}")
         if metric is not None:
@@ -155,7 +157,12 @@ class Comparison:
 
     @classmethod
     def _of_results(
-        cls, out: Path, results: Sequence[RunResult], greater_is_better: bool | None, baseline: str
+        cls,
+        out: Path,
+        runs: Iterable[Run],
+        results: Sequence[RunResult],
+        greater_is_better: bool | None,
+        baseline: str,
     ) -> "Comparison":
         recipe = read_recipe(out)
         results = [result for result in results if _counts(result, recipe, baseline)]
@@ -166,7 +173,9 @@ class Comparison:
         first = finished[0]
         _check_alike(finished)
         greater = _direction(first) if greater_is_better is None else greater_is_better
-        differences, arms = find_differences(finished, baseline), _arms(finished, recipe, baseline)
+        compared = {(result.seed, trained_by(result.arm, baseline)) for result in finished}
+        arguments, remarks = arms_arguments(runs, compared, recipe.get("arms", {}), baseline)
+        differences, arms = find_differences(finished, baseline), _arms(finished, arguments, baseline)
         return cls(
             command=recipe.get("command", ""),
             recipe=recipe.get("recipe", ""),
@@ -182,6 +191,7 @@ class Comparison:
             verdict=find_verdict(results, differences, str(first.metric), greater_is_better=greater),
             versions=first.versions,
             mixed_versions=_mixed_versions(finished),
+            remarks=remarks,
             baseline=baseline,
             settings=max(len(recipe.get("settings", ())), len({trained_by(arm, baseline) for arm in arms})),
         )
@@ -222,7 +232,7 @@ class Comparison:
         changed = sorted({f"{arm}, seed {seed}" for arm, seed, *_ in _reached(stored.runs) ^ _reached(results)})
         if not changed and not any(result.status == "finished" for result in results):
             return stored, ""
-        now = cls._of_results(out, results, stored.greater_is_better, stored.baseline)
+        now = cls._of_results(out, runs, results, stored.greater_is_better, stored.baseline)
         changed = changed or [name for name in now.arms if _told(now, name) != _told(stored, name)]
         return (now, _outdated(stored, out, changed)) if changed else (stored, "")
 
@@ -416,17 +426,15 @@ def _direction(result: RunResult) -> bool:
     return result.greater_is_better
 
 
-def _arms(finished: Sequence[RunResult], recipe: Mapping[str, Any], baseline: str) -> dict[str, ArmSummary]:
+def _arms(finished: Sequence[RunResult], arguments: Mapping[str, str], baseline: str) -> dict[str, ArmSummary]:
     arms = {}
     for arm in dict.fromkeys(result.arm for result in finished):
         results = [result for result in finished if result.arm == arm]
         values = [result.number for result in results]
         sd = stdev(values) if len(values) > 1 else None
         cost = {key: _mean([getattr(result, key) for result in results]) for key in ("epochs", "steps", "seconds")}
-        given = {key: value for key, value in recipe.get("arms", {}).get(arm, {}).items() if key not in _KEPT}
-        words = shlex.join(as_arguments(given))
         label = arm_label(arm, baseline, ends_sparse=all(result.phase.endswith("-sparse") for result in results))
-        arms[arm] = ArmSummary(label, len(values), fmean(values), sd, **cost, arguments=words)
+        arms[arm] = ArmSummary(label, len(values), fmean(values), sd, **cost, arguments=arguments.get(arm, ""))
     return arms
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .arguments import as_arguments, is_on
+from .arguments import is_on, option_values
 
 _LATER = {"sparsity", "sparsity_overrides", "dense_modules", "mask_criterion", "mask_gradients"}
 _LATER |= {"reset_optimizer_state", "dsd_control", "weight_averages", "keep_early_stop", "keep_phase_checkpoints"}
@@ -20,7 +20,7 @@ def first_phase(recipe: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
         recipe: Option -> value or values, of all runs.
         options: Those that one arm sets beside or instead.
     """
-    given = {name: _numbers(value) for name, value in {**recipe, **options}.items()}
+    given = {name: option_values(value) for name, value in {**recipe, **options}.items()}
     early = {name: value for name, value in given.items() if name not in _LATER | _LENGTHS | _RATES}
     lengths = next(((name, given[name][:1]) for name in ("phase_epochs", "phase_steps") if name in given), None)
     # Without lengths a run is divided into equal phases, of which every further sparsity makes two more.
@@ -28,18 +28,6 @@ def first_phase(recipe: Mapping[str, Any], options: Mapping[str, Any]) -> dict[s
     parts = {name: given.get(name) for name in ("num_train_epochs", "max_steps")} | {"number of sparsities": phases}
     rates = next((given[name][:1] for name in ("phase_learning_rates", "learning_rate") if name in given), None)
     return {**early, **(dict([lengths]) if lengths else parts), "learning_rate": rates}
-
-
-def _numbers(value: Any) -> list[float | str]:
-    """Values as numbers where they are: `0.10` on a command line is 0.1 from Python."""
-    return [_number(word) for word in as_arguments({"x": value})[1:]]
-
-
-def _number(word: str) -> float | str:
-    try:
-        return float(word)
-    except ValueError:
-        return word
 
 
 def donors(arms: Mapping[str, Mapping[str, Any]], recipe: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -165,7 +165,7 @@ def _notes(comparison: Comparison) -> list[str]:
 
 def _remarks(comparison: Comparison) -> list[str]:
     """What this comparison in particular should be read with."""
-    remarks = []
+    remarks = list(comparison.remarks)
     finished: dict[str, list[int]] = {}
     for run in comparison.runs:
         if run.status == "finished":

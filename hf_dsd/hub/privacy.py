@@ -39,7 +39,8 @@ def public_comparison(comparison: Comparison) -> Comparison:
     command = without_folders(comparison.command if public == words else shlex.join(public))
     script = public_command(comparison.script)
     arms = {name: replace(arm, arguments=without_folders(arm.arguments)) for name, arm in comparison.arms.items()}
-    return replace(comparison, command=command, script=script, runs=runs, arms=arms)
+    remarks = [without_folders(remark) for remark in comparison.remarks]
+    return replace(comparison, command=command, script=script, runs=runs, arms=arms, remarks=remarks)
 
 
 def public_command(arguments: Sequence[str]) -> list[str]:
