@@ -53,11 +53,15 @@ _LINES: Any = ("solid", (0, (5, 1.5)), (0, (1.2, 1.2)), (0, (6, 1.5, 1.2, 1.5)),
 """Lines differ in more than their colour: solid, or (offset, (on, off, ...)) in line widths."""
 
 
+_MARKERS = ("o", "s", "^", "X", "v")
+
+
 class ArmStyle(NamedTuple):
-    """How an arm is drawn in every figure of a page: the role of its colour, and matplotlib's style of its lines."""
+    """How an arm is drawn in every figure of a page: its colour's role, matplotlib's style of its lines, and marker."""
 
     role: str
     line: Any = _LINES[0]
+    marker: str = _MARKERS[0]
 
     @property
     def colour(self) -> str:
@@ -82,16 +86,21 @@ def light(role: str) -> str:
 
 
 def arm_styles(arms: Iterable[str]) -> dict[str, ArmStyle]:
-    """The style of each arm of a page: no two have the same colour and line, in up to 35 arms.
+    """The style of each arm of a page: no two have the same colour and line in up to 35 arms, nor marker in up to 175.
 
     The known arms look the same on all pages. Arms of other names get, in their order, the colours that no known one of
-    the page has, then the others, each with a line that differs from the one before.
+    the page has, then the others, each with a line that differs from the one before; a colour that comes again has
+    another marker, too.
     """
     names = list(dict.fromkeys(arms))
     known = {name: style for name, style in _KNOWN_ARMS.items() if name in names}
     left_first = sorted(enumerate(_KNOWN_ARMS), key=lambda found: found[1] in known)
-    turns = product(range(len(_LINES)), left_first)
-    styles = [ArmStyle(_KNOWN_ARMS[name].role, _LINES[(place + turn) % len(_LINES)]) for turn, (place, name) in turns]
+    count = len(_LINES)
+    styles = [
+        # Every `count` turns the lines come again, each with the next marker.
+        ArmStyle(_KNOWN_ARMS[name].role, _LINES[(place + turn) % count], _MARKERS[(turn + turn // count) % count])
+        for turn, (place, name) in product(range(count * len(_MARKERS)), left_first)
+    ]
     others = cycle([style for style in styles if style not in known.values()])
     return {name: known.get(name) or next(others) for name in names}
 

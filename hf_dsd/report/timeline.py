@@ -17,6 +17,7 @@ from hf_dsd.runs.folder import EARLY
 from hf_dsd.runs.metric_names import greater_is_better, is_rate, rate_unit, score_title
 from hf_dsd.runs.run import Run
 
+from .arm_legend import arm_legend_height, draw_arm_legend, shortened
 from .svg_figure import ArmStyle, Draw, label_panel, light
 
 _BOOKKEEPING = ("runtime", "per_second", "samples", "steps", "epoch", "model_preparation_time")
@@ -185,18 +186,16 @@ def draw_timeline(
         panels[-1].set_xlabel("optimizer step")
         _mark_phase_ends(panels[-1], primary.run.schedule, wide=wide)
         panels[-1].set_xlim(left=0)
-        if len(arms) > 1:
-            handles = [_handle(arm, styles[arm].role, linestyle=styles[arm].line, linewidth=1.6) for arm in arms]
-            figure.legend(handles=handles, loc="outside upper center", ncols=len(arms) if wide else min(len(arms), 3))
+        draw_arm_legend(figure, {arm: styles[arm] for arm in arms}, wide=wide)
 
     return draw
 
 
 def timeline_height(curves: Sequence[Curves]) -> tuple[float, float]:
     """Inches for the wide and the narrow figure."""
-    rows = 0.26 * len(_schedules(curves))
-    panels = 5.6 if _has_metric(curves) else 4.2
-    return panels + rows, panels + rows + 0.4
+    panels = 0.26 * len(_schedules(curves)) + (5.6 if _has_metric(curves) else 4.2)
+    arms = list(dict.fromkeys(found.run.arm for found in curves))
+    return panels + arm_legend_height(arms, wide=True), panels + arm_legend_height(arms, wide=False) + 0.4
 
 
 def _has_metric(curves: Sequence[Curves]) -> bool:
@@ -225,7 +224,7 @@ def _draw_phases(
             if width / total > (0.06 if wide else 0.13):
                 colour = light("paper") if sparse else light("ink")
                 axes.text(start + width / 2, row, text, ha="center", va="center", color=colour, fontsize=7.5)
-    axes.set_yticks(range(len(schedules)), list(schedules))
+    axes.set_yticks(range(len(schedules)), [shortened(arm, wide=wide) for arm in schedules])
     axes.set_ylim(len(schedules) - 0.45, -0.55)
     axes.grid(visible=False)
     axes.spines[["left", "bottom"]].set_visible(False)
@@ -239,8 +238,9 @@ def _draw_loss(
     label_panel(axes, "loss", y="loss")
     shown: list[tuple[int, float]] = []
     for arm, seeds in arms.items():
-        shown += _draw_seeds(axes, arm, styles[arm], [found.train_loss for found in seeds], marker="", width=1.0)
-        shown += _draw_seeds(axes, arm, styles[arm], [found.eval_loss for found in seeds], marker="o", width=1.4)
+        shown += _draw_seeds(axes, arm, styles[arm], [found.train_loss for found in seeds], width=1.0)
+        evaluations = [found.eval_loss for found in seeds]
+        shown += _draw_seeds(axes, arm, styles[arm], evaluations, marker=styles[arm].marker, width=1.4)
     _small_legend(axes, [_handle("training", linewidth=1.0), _handle("validation", linewidth=1.4, marker="o")])
     _show(axes, shown, seen_from)
 
@@ -261,21 +261,21 @@ def _draw_metric(
     shown: list[tuple[int, float]] = []
     for arm, seeds in arms.items():
         scaled = [[(step, factor * value) for step, value in found.metric] for found in seeds]
-        shown += _draw_seeds(axes, arm, styles[arm], scaled, marker="o", width=1.4)
+        shown += _draw_seeds(axes, arm, styles[arm], scaled, marker=styles[arm].marker, width=1.4)
     for place, (arm, seeds) in enumerate(arms.items()):
-        shown += _draw_scored(axes, styles[arm].colour, seeds, factor, shift=place - (len(arms) - 1) / 2)
+        shown += _draw_scored(axes, styles[arm], seeds, factor, shift=place - (len(arms) - 1) / 2)
     split = next((found.run.scored_split for seeds in arms.values() for found in seeds if found.scored), None)
     several = any(sum(bool(found.scored) for found in seeds) > 1 for seeds in arms.values())
     has_log = any(found.metric for seeds in arms.values() for found in seeds)
     handles = [_handle("validation", linewidth=1.4, marker="o")] if has_log else []
     if split is not None:
         bars = "range of seeds (of one: 95 % interval)" if several else "95 % interval"
-        handles.append(_handle(f"{split}, {bars}", linewidth=0, marker="D", markerfacecolor=light("paper")))
+        handles.append(_handle(f"{split}, {bars}", linewidth=0, marker="o", markerfacecolor=light("paper")))
     _small_legend(axes, handles, columns=2 if wide else 1)
     _show(axes, shown, seen_from)
 
 
-def _draw_scored(axes: Axes, colour: str, seeds: Sequence[Curves], factor: float, *, shift: float) -> Points:
+def _draw_scored(axes: Axes, style: ArmStyle, seeds: Sequence[Curves], factor: float, *, shift: float) -> Points:
     """The scores after training at their phases' ends: of one seed with their interval, of several the seeds' range."""
     points: dict[int, list[tuple[float, Sequence[float] | None]]] = {}
     for found in seeds:
@@ -292,7 +292,8 @@ def _draw_scored(axes: Axes, colour: str, seeds: Sequence[Curves], factor: float
             factor * mean,
             # A bootstrap's interval need not hold its own score.
             yerr=[[factor * max(mean - low, 0)], [factor * max(high - mean, 0)]],
-            color=colour,
+            color=style.colour,
+            marker=style.marker,
             **_SCORED_STYLE,
         )
         shown += [(step, factor * value) for value in (low, mean, high)]
@@ -300,7 +301,7 @@ def _draw_scored(axes: Axes, colour: str, seeds: Sequence[Curves], factor: float
 
 
 def _draw_seeds(
-    axes: Axes, arm: str, style: ArmStyle, curves: Sequence[Points], *, marker: str, width: float
+    axes: Axes, arm: str, style: ArmStyle, curves: Sequence[Points], *, marker: str = "", width: float
 ) -> Points:
     """Draws one arm and returns the points that must be seen."""
     colour, order = style.colour, _order(arm)
@@ -315,7 +316,7 @@ def _draw_seeds(
     return [(step, value) for step, *values in rows for value in values]
 
 
-_SCORED_STYLE: dict[str, Any] = {"fmt": "D", "markersize": 4.5, "markerfacecolor": light("paper")}
+_SCORED_STYLE: dict[str, Any] = {"linestyle": "", "markersize": 4.5, "markerfacecolor": light("paper")}
 _SCORED_STYLE |= {"elinewidth": 1.2, "capsize": 2.5, "zorder": 6}
 
 
