@@ -12,8 +12,11 @@ from hf_dsd.runs.privacy import without_secrets
 from .arguments import as_arguments, parse_options
 from .iterative import Recipe
 
+SAME_BUDGET = " (same budget)"
+"""What a label says of a control that has trained for as long as the arms that prune, and only of such a one."""
+
 ARMS: Mapping[str, str] = {
-    "dense": "dense control (same budget)",
+    "dense": f"dense control{SAME_BUDGET}",
     "early": "stopped at its best validation evaluation",
     "sparse": "sparse phase of DSD",
     "random": "DSD with random masks",
@@ -24,7 +27,7 @@ ARMS: Mapping[str, str] = {
 }
 """The arms that have a name of their own -> label, in the order of a table."""
 
-SPARSE_END = {"dsd": "sparse training (same budget)", "random": "sparse training with random masks"}
+SPARSE_END = {"dsd": f"sparse training{SAME_BUDGET}", "random": "sparse training with random masks"}
 """The labels of arms whose recipe ends in a sparse phase; `sparse` then is the model of `dsd` once more."""
 
 BASELINE = "dense"
@@ -102,12 +105,11 @@ def trained_by(arm: str, baseline: str) -> str:
     return baseline if arm in _OF_THE_BASELINE else "dsd" if arm == "sparse" else arm
 
 
-def arm_label(arm: str, baseline: str, *, ends_sparse: bool = False) -> str:
-    """How a table calls an arm: an arm of the user's by its name."""
-    if ends_sparse and arm in SPARSE_END:
-        return SPARSE_END[arm]
+def arm_label(arm: str, baseline: str, *, ends_sparse: bool = False, equal_budget: bool = True) -> str:
+    """How a table calls an arm: an arm of the user's by its name. A budget is the same only where it is equal."""
     if arm not in _OF_THE_BASELINE:
-        return ARMS.get(arm, arm)
+        label = SPARSE_END[arm] if ends_sparse and arm in SPARSE_END else ARMS.get(arm, arm)
+        return label if equal_budget else label.removesuffix(SAME_BUDGET)
     return f"{'dense control' if baseline == BASELINE else baseline}, {ARMS[arm]}"
 
 

@@ -3,7 +3,7 @@
 import json
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import fmean, stdev
@@ -18,6 +18,7 @@ from hf_dsd.runs.run import Run
 from hf_dsd.runs.scores import check_scores
 
 from .arms import BASELINE, arm_label, trained_by
+from .budget import budget_sentences, unequal_budgets
 from .differences import Difference, adjusted, find_differences, find_verdict
 from .recipe import COMPARISON_FILE_NAME, arms_in, read_recipe
 from .recorded import arms_arguments
@@ -175,7 +176,11 @@ class Comparison:
         greater = _direction(first) if greater_is_better is None else greater_is_better
         compared = {(result.seed, trained_by(result.arm, baseline)) for result in finished}
         arguments, remarks = arms_arguments(runs, compared, recipe.get("arms", {}), baseline)
-        differences, arms = find_differences(finished, baseline), _arms(finished, arguments, baseline)
+        differences, unequal = find_differences(finished, baseline), unequal_budgets(finished, baseline)
+        arms = _arms(finished, arguments, baseline, {*unequal, *(arm for others in unequal.values() for arm in others)})
+        verdict = find_verdict(results, differences, str(first.metric), greater_is_better=greater)
+        if verdict is not None:
+            verdict = replace(verdict, text=" ".join([verdict.text, *budget_sentences(unequal)]))
         return cls(
             command=recipe.get("command", ""),
             recipe=recipe.get("recipe", ""),
@@ -188,7 +193,7 @@ class Comparison:
             arms=arms,
             runs=results,
             differences=differences,
-            verdict=find_verdict(results, differences, str(first.metric), greater_is_better=greater),
+            verdict=verdict,
             versions=first.versions,
             mixed_versions=_mixed_versions(finished),
             remarks=remarks,
@@ -426,14 +431,17 @@ def _direction(result: RunResult) -> bool:
     return result.greater_is_better
 
 
-def _arms(finished: Sequence[RunResult], arguments: Mapping[str, str], baseline: str) -> dict[str, ArmSummary]:
+def _arms(
+    finished: Sequence[RunResult], arguments: Mapping[str, str], baseline: str, unequal: Collection[str]
+) -> dict[str, ArmSummary]:
     arms = {}
     for arm in dict.fromkeys(result.arm for result in finished):
         results = [result for result in finished if result.arm == arm]
         values = [result.number for result in results]
         sd = stdev(values) if len(values) > 1 else None
         cost = {key: _mean([getattr(result, key) for result in results]) for key in ("epochs", "steps", "seconds")}
-        label = arm_label(arm, baseline, ends_sparse=all(result.phase.endswith("-sparse") for result in results))
+        ends_sparse = all(result.phase.endswith("-sparse") for result in results)
+        label = arm_label(arm, baseline, ends_sparse=ends_sparse, equal_budget=arm not in unequal)
         arms[arm] = ArmSummary(label, len(values), fmean(values), sd, **cost, arguments=arguments.get(arm, ""))
     return arms
 

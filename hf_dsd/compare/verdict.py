@@ -21,7 +21,8 @@ class Verdict:
         arm: The arm judged.
         to: Its control.
         outcome: In words.
-        text: One sentence, and one more for each arm of it of which seeds are missing, and each that has no result.
+        text: One sentence, and one more for each arm of it of which seeds are missing, and each that has no result,
+            and on arms that trained for longer or shorter than their control.
         early: The outcome against the control's early stop; None where that is no rival.
     """
 
