@@ -7,7 +7,16 @@ from hf_dsd.compare import Comparison, Difference
 from hf_dsd.compare.differences import adjusted
 from hf_dsd.compare.table import markdown_table
 from hf_dsd.runs.metric_names import plain_name, score_title
-from hf_dsd.runs.numbers import interval_text, mean_text, p_text, percent, score_text, signed_text, spread_text
+from hf_dsd.runs.numbers import (
+    count_text,
+    interval_text,
+    mean_text,
+    p_text,
+    percent,
+    score_text,
+    signed_text,
+    spread_text,
+)
 
 from .card_facts import PhaseScore, Recipe, ShippedModel, plain_scores
 from .results import Results
@@ -27,10 +36,9 @@ def recipe_table(recipe: Recipe) -> list[str]:
     headings = ["phase", "epochs", "steps", "learning rate", "sparsity", "weights at zero"]
     rows = []
     for phase in recipe.phases:
-        epochs = f"{phase.epochs:.4g}" if phase.epochs is not None else "-"
         rate = f"{phase.learning_rate:g}" if phase.learning_rate is not None else "-"
         pruned = [percent(phase.sparsity), f"{phase.pruned:,}"] if phase.kind == "sparse" else ["-", "-"]
-        rows.append([phase.name, epochs, str(phase.steps), rate, *pruned])
+        rows.append([phase.name, count_text(phase.epochs), str(phase.steps), rate, *pruned])
     return markdown_table(headings, rows)
 
 

@@ -8,6 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
+from hf_dsd.runs.numbers import significant
+
 from .sparse_layer import Moment, SparseLayer, finite, returns_by_value
 from .svg_figure import Draw, label_panel, light
 
@@ -120,4 +122,5 @@ def _draw_returns(axes: Axes, layer: SparseLayer) -> None:
 
 
 def _thousands(count: float) -> str:
-    return f"{count / 1e6:.3g} M" if count >= 1e6 else f"{count / 1e3:.3g} k" if count >= 1e3 else f"{count:.0f}"
+    size, unit = (1e6, " M") if count >= 1e6 else (1e3, " k") if count >= 1e3 else (1, "")
+    return f"{significant(count / size, 3)}{unit}"

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from hf_dsd.files import written_whole
-from hf_dsd.runs.numbers import score_with_unit
+from hf_dsd.runs.numbers import score_with_unit, short_number
 from hf_dsd.runs.run import Run
 
 from .example_choice import mark_words
@@ -94,7 +94,7 @@ def _render(content: dict[str, Any]) -> str:
     environment.filters |= {
         "number": lambda value: f"{value:,}",
         "percent": lambda value: f"{100 * value:.1f} %",
-        "short": lambda value: f"{value:.3g}",
+        "short": short_number,
         "shape": lambda sizes: " × ".join(map(str, sizes)),
         "phase": short_phase,
         "score": score_with_unit,

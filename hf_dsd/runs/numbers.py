@@ -1,5 +1,6 @@
 """A number as text: every score, difference, p value and share that a person reads is written here."""
 
+import math
 from collections.abc import Sequence
 from statistics import fmean, stdev
 
@@ -64,13 +65,26 @@ def p_text(value: float | None) -> str:
 
 
 def percent(fraction: float) -> str:
-    """`80 %`, `33.3 %`."""
-    return f"{100 * fraction:.3g} %"
+    """`80 %`, `33.3 %`, `1,000 %`."""
+    return f"{significant(100 * fraction, 3)} %"
 
 
 def count_text(value: float | None) -> str:
     """A number of epochs or steps: `12.5`, `4800`; `-` where it is not known."""
-    return "-" if value is None else f"{value:.4g}" if value < 1000 else f"{value:.0f}"
+    return "-" if value is None else significant(value, 4) if value < 999.5 else f"{value:.0f}"
+
+
+def significant(value: float, digits: int) -> str:
+    """A number in so many significant digits, or as a whole one, never by a power of ten: `0.4`, `33.3`, `4,000`."""
+    if not value or not math.isfinite(value):
+        return f"{value:g}"
+    text = f"{value:,.{max(digits - 1 - math.floor(math.log10(abs(value))), 0)}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text
+
+
+def short_number(value: float) -> str:
+    """Three digits of a weight or a rate, `0.0123`, `4,000`; below 0.0001 by a power of ten, `3e-05`."""
+    return f"{value:.3g}" if abs(value) < 1e-4 else significant(value, 3)
 
 
 def _digits(value: float, metric: str) -> int:

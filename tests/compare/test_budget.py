@@ -33,6 +33,7 @@ def test_a_control_of_a_tenth_of_the_steps_is_none_of_the_same_budget(tmp_path, 
     print_comparison(comparison)
     assert " ".join(capsys.readouterr().out.split()).endswith(said)
     assert f"{said}**\n" in to_markdown(comparison)
+    assert "| 1,000 % |\n" in to_markdown(comparison)
     page = write_report(tmp_path).read_text()
     assert said in page
     assert "same budget" not in page

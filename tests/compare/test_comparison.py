@@ -87,6 +87,7 @@ def test_written_and_read(tmp_path: Path) -> None:
             "versions",
             "mixed_versions",
             "passed_over",
+            "remarks",
             "baseline",
             "settings",
         ),
@@ -302,7 +303,7 @@ def test_every_seeds_difference_is_shown(tmp_path: Path) -> None:
     assert "dsd - dense by seed: -16.67, -8.33, -25.00, -16.67" in console.export_text()
     lines = to_markdown(found).splitlines()
     sparse = [line for line in lines if line.startswith("| sparse")]
-    assert sparse == ["| sparse phase of DSD | 41.67 | 0.00 | 4 | 3 | 30 | 2.0 |"]
+    assert sparse == ["| sparse phase of DSD | - | 41.67 | 0.00 | 4 | 3 | 30 | 2.0 |"]
     dsd = next(line for line in lines if line.startswith("| dsd - dense |"))
     assert "| -16.67, -8.33, -25.00, -16.67 | 4 of 4 | 0.016 | 0.033 | -2.45 (" in dsd
     assert dsd.endswith("| 100 % |")
@@ -507,7 +508,7 @@ def test_arms_of_the_users_own_are_compared_with_their_baseline(tmp_path: Path) 
     assert {name: arm.arguments for name, arm in found.arms.items()} == {
         "dropout": "--dsd_control true",
         "s50": "--sparsity 0.5",
-        "by_hand": "",
+        "by_hand": "--sparsity 0.5",
     }
     assert [(one.arm, one.to) for one in found.differences] == [("s50", "dropout"), ("by_hand", "dropout")]
     assert found.settings == 5
