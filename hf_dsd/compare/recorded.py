@@ -11,13 +11,14 @@ from hf_dsd.runs.run import Run
 from .arguments import as_arguments, option_values, parse_options
 from .arms import BESIDE_THE_MODEL, RUNNERS_FIELDS
 
-_PLACE = (*RUNNERS_FIELDS, *BESIDE_THE_MODEL, "data_seed", "logging_dir", "run_name", "overwrite_output_dir")
-_PLACE = (*_PLACE, "push_to_hub", "hub_model_id", "hub_token", "report_to")
+_PLACE = {*RUNNERS_FIELDS, *BESIDE_THE_MODEL, "data_seed", "logging_dir", "run_name", "overwrite_output_dir"}
+_PLACE |= {"push_to_hub", "hub_model_id", "hub_token", "report_to"}
 """Options that do not make a run another arm's: which of its runs it is, where it lies and what is told of it."""
 
-_FACTS = ("model", "optimizer", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "batch_size")
-_FACTS = (*_FACTS, "gradient_accumulation_steps", "steps_per_epoch", "mask_criterion", "mask_gradients")
-_FACTS = (*_FACTS, "reset_optimizer_state")
+_FACTS = (
+    *("model", "optimizer", "lr_scheduler_type", "lr_scheduler_kwargs", "warmup_steps", "batch_size"),
+    *("gradient_accumulation_steps", "steps_per_epoch", "mask_criterion", "mask_gradients", "reset_optimizer_state"),
+)
 """What a summary says of its arguments as they were used, defaults and what a script sets included."""
 
 _BATCH = {"per_device_train_batch_size", "gradient_accumulation_steps", "auto_find_batch_size"}
