@@ -89,7 +89,7 @@ def test_a_run_with_a_control_has_table_and_verdict(tmp_path: Path) -> None:
     assert "| DSD | 36.11 ± 12.73 | -16.67 | -37.37 .. +4.03 | 0.074 |" in text
     assert "| dense control (same budget) | 52.78 ± 4.81 | - | - | - |" in text
     assert "Means over 3 seeds, smaller is better. The difference is to dense control (same budget)" in text
-    assert "| DSD | --sparsity 0.5 | 36.11 | 12.73 | 3 | " in studies
+    assert "| DSD | --dsd_control false --sparsity 0.5 | 36.11 | 12.73 | 3 | " in studies
     row = "| dsd - dense | -16.67 | -37.37 .. +4.03 | -16.67, -8.33, -25.00 | 3 of 3 | 0.074 | 0.074 | -2.00 ("
     assert row in studies
     assert "| DSD - dense control, seed 1 / 2 / 3 | -16.67 / -8.33 / -25.00 |" in studies
