@@ -85,7 +85,11 @@ def _recorded(runs: Sequence[Run], baseline: str) -> tuple[dict[str, str], list[
     names[rival] = sorted({name for differing in names.values() for name in differing})
     found = {arm: _text(first[arm], names[arm], silent_on_lacks=arm == rival) for arm in arms}
     remarks = [_what_is_known(silent, len(runs), len(arms), differ=any(found.values()))]
-    return found, remarks + [_seeds_differ(arm, arms[arm], differing) for arm, differing in mixed.items() if differing]
+    for arm, differing in mixed.items():
+        # A seed may draw its training set, too: that is what seeds are for.
+        if unlike := [name for name in differing if not name.endswith("seed")]:
+            remarks.append(_seeds_differ(arm, arms[arm], unlike))
+    return found, remarks
 
 
 def _command(run: Run) -> list[str]:

@@ -113,6 +113,16 @@ def test_seeds_of_one_arm_that_differ_are_a_remark(tmp_path, arm, capsys):
     assert said in write_report(out).read_text()
 
 
+def test_seeds_may_draw_training_sets_of_their_own(tmp_path):
+    drawn = [*DENSE, "--train_size", "250", "--train_size_seed", "SEED"]
+    comparison = Comparison.from_folder(folder(tmp_path, {"dense": drawn, "dsd": drawn}, seeds=(1, 2, 3)))
+    assert len(comparison.remarks) == 1  # what is not recorded; nothing of seeds that were not trained alike
+    assert [arm.arguments for arm in comparison.arms.values()] == [
+        "--dsd_control true",
+        "--dsd_control false --sparsity 0.5",
+    ]
+
+
 def test_arms_beside_a_recipe_are_read_off_their_runs(tmp_path):
     out = folder(tmp_path, {"dense": DENSE, "s80": DENSE, "mine": [*DENSE[:2], "0.5", *DENSE[3:]]})
     told = {"arms": {"dense": {"dsd_control": True}, "s80": {"sparsity": 0.8}}}
