@@ -69,7 +69,7 @@ class Arm:
                 "an arm's name must be at most 64 letters, digits and, behind the first, any of _.+-, and not end in "
                 f".log or .json, since it names a folder; got {self.name!r}"
             )
-        if self.name in ARMS:
+        if self.name.lower() in ARMS:  # in one letter's case alone they would share a folder on some disks
             raise ValueError(f"arm {self.name} has its meaning already: name it in --arms, or give yours another name")
         _refuse(self.options, (*RUNNERS_FIELDS, _KEPT), f"arm {self.name}")
         words = as_arguments(self.options)
@@ -140,10 +140,10 @@ def plan_arms(
     """
     names = [arm if isinstance(arm, str) else arm.name for arm in arms]
     unknown = [arm for arm in arms if isinstance(arm, str) and arm not in ARMS]
-    if unknown or not arms or len(set(names)) != len(names):
+    if unknown or not arms or len({name.lower() for name in names}) != len(names):
         raise ValueError(
-            f"arms must be different ones of {', '.join(ARMS)}, or your own (--arm NAME=OPTIONS), got "
-            f"{' '.join(names) or 'none'}"
+            f"arms must be different ones of {', '.join(ARMS)}, or your own (--arm NAME=OPTIONS), in more than upper "
+            f"and lower case, got {' '.join(names) or 'none'}"
         )
     trained = [name for name in names if name not in (*_OF_THE_BASELINE, "sparse")]
     if baseline != BASELINE and baseline not in trained:
