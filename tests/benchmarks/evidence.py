@@ -76,9 +76,12 @@ STUDIES = {
             for size in _FLICKR
             for pair in (("s80", "dropout"), ("s50", "s80"), ("s50", "early"), ("random", "dense"))
         ]
-        + [(3000, "s80", "random")],
+        + [(3000, "s80", "random"), *((size, "s80", "first") for size in (*_FLICKR, 3000))],
     ),
-    "flickr8k-fresh.csv": Study([[(size, "random", rival) for size in (250, 500) for rival in ("dense", "early")]]),
+    "flickr8k-fresh.csv": Study(
+        [[(size, "random", rival) for size in (250, 500) for rival in ("dense", "early")]],
+        [(size, "random", "first") for size in (250, 500)],
+    ),
     "flickr8k-rmsprop.csv": Study([[(1000, arm, rival) for arm in ("s50", "s80") for rival in ("dense", "early")]]),
     "fashion-mnist.csv": Study([[(2000, "dsd", "dense")]], [(2000, "dsd", "early"), (2000, "random", "dense")]),
     "resnet18-fashion-mnist.csv": Study([[(2000, "dsd", rival) for rival in ("dense", "early", "random")]]),
@@ -89,7 +92,10 @@ STUDIES = {
     ),
     "lstm-shakespeare.csv": Study(
         [[(30000, arm, rival) for arm in ("dsd", "random") for rival in ("dense", "early")]],
-        [(30000, "dsd", "random"), (30000, "random", "dropout02"), (30000, "dense", "dropout02")],
+        [
+            (30000, *pair)
+            for pair in (("dsd", "random"), ("random", "first"), ("random", "dropout02"), ("dense", "dropout02"))
+        ],
     ),
 }
 
