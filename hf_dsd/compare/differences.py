@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from typing import Any
 
 from hf_dsd.runs.folder import EARLY
@@ -136,20 +137,21 @@ def _over_examples(pairs: Sequence[Pair], drawn: _Drawn) -> tuple[float, float] 
     """The interval over seeds and examples; keeps in `drawn` what has been drawn of each run."""
     if not all(one.examples for pair in pairs for one in pair):
         return None
-    for own, other in pairs:
-        if _asked(own) != _asked(other):
+    asked = [_asked(own) for own, _ in pairs]
+    for (own, other), questions in zip(pairs, asked, strict=True):
+        if questions != _asked(other):
             raise ValueError(
                 f"{own.folder} and {other.folder} were scored on other examples, by other references or in another "
                 "order: score them on the same data"
             )
-        for one in (own, other):
-            if (one.arm, one.seed) not in drawn:
-                found = resample_examples(str(one.metric), one.examples)
-                # A script may score texts that it has normalised: ours are not what its headline is about, then.
-                told = found is not None and math.isclose(found.value, one.number, rel_tol=1e-3, abs_tol=1e-6)
-                drawn[one.arm, one.seed] = found if told else None
-    if any(_asked(own) != _asked(pairs[0][0]) for own, _ in pairs):
+    if any(questions != asked[0] for questions in asked):
         return None  # every seed has a test set of its own: seeds and examples are not crossed
+    for one in chain.from_iterable(pairs):
+        if (one.arm, one.seed) not in drawn:
+            found = resample_examples(str(one.metric), one.examples)
+            # A script may score texts that it has normalised: ours are not what its headline is about, then.
+            told = found is not None and math.isclose(found.value, one.number, rel_tol=1e-3, abs_tol=1e-6)
+            drawn[one.arm, one.seed] = found if told else None
     sides = [[drawn[one.arm, one.seed] for one in side] for side in zip(*pairs, strict=True)]
     own_side, other_side = ([one for one in side if one is not None] for side in sides)
     if len(own_side) < len(pairs) or len(other_side) < len(pairs):

@@ -138,7 +138,7 @@ def run_results(
     """
     by_place = {(run.place.seed, run.place.arm): run for run in runs if run.place is not None and run.has_summary}
     for (_, arm), run in by_place.items():
-        if arm in (*_BESIDE, "sparse"):
+        if trained_by(arm, baseline) != arm:
             raise ValueError(
                 f"{run.folder} holds a run, but {arm} is what a comparison reads off another arm's run: rename the "
                 f"folder, such as {arm}-run"

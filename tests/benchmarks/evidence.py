@@ -20,6 +20,7 @@ from matplotlib.figure import Figure
 from hf_dsd.compare import read_runs
 from hf_dsd.compare.differences import Difference, adjusted
 from hf_dsd.runs.folder import EARLY
+from hf_dsd.runs.numbers import ALPHA
 from hf_dsd.runs.run import Run
 
 FOLDER = Path(__file__).parents[2] / "model_cards" / "evidence"
@@ -161,16 +162,15 @@ def print_family(scores: Scores, pairs: Sequence[Pair], *, tested: bool) -> None
         )
 
 
-def print_as_one_family(names: Sequence[str]) -> None:
+def print_as_one_family(files: Mapping[str, Scores]) -> None:
     """What is left where all tests of several files count as one family, though each was planned as its own."""
     found: list[tuple[str, Pair, Difference]] = []
-    for name in names:
-        scores = read_scores(FOLDER / name)
+    for name, scores in files.items():
         for pairs in STUDIES[name].families:
             found += [(name, *row) for row in tests_of(scores, pairs).items()]
-    print(f"\n{' and '.join(names)}: all {len(found)} tests as one family, those with p < 0.05 by Holm's rule")
+    print(f"\n{' and '.join(files)}: all {len(found)} tests as one family, those with p < {ALPHA} by Holm's rule")
     for (name, (size, arm, rival), _), test in zip(found, adjusted([row[-1] for row in found]), strict=True):
-        if test.p_holm is not None and test.p_holm < 0.05:
+        if test.p_holm is not None and test.p_holm < ALPHA:
             print(f"| {name} | {size} | {LABELS[arm]} | {LABELS[rival]} | {test.mean:+.2f} | {test.p_holm:.4f} |")
 
 
@@ -253,10 +253,9 @@ def main(arguments: Sequence[str]) -> None:
     if arguments:
         collect(Path(arguments[0]), list(map(Path, arguments[1:])))
         return
-    for name, study in STUDIES.items():
-        if not (FOLDER / name).is_file():
-            continue
-        scores = read_scores(FOLDER / name)
+    files = {name: read_scores(FOLDER / name) for name in STUDIES if (FOLDER / name).is_file()}
+    for name, scores in files.items():
+        study = STUDIES[name]
         print(f"\n{name}: size, model, seeds, test score, test loss, validation loss, steps")
         print_arms(scores)
         for number, pairs in enumerate(study.families, 1):
@@ -265,8 +264,8 @@ def main(arguments: Sequence[str]) -> None:
             print_family(scores, pairs, tested=True)
         print("described: size, arm, rival, mean (by seed), 95 % interval, loss")
         print_family(scores, study.described, tested=False)
-    print_as_one_family([name for name in STUDIES if name.startswith("flickr8k") and (FOLDER / name).is_file()])
-    draw_figure(read_scores(FOLDER / "flickr8k-small.csv"))
+    print_as_one_family({name: scores for name, scores in files.items() if name.startswith("flickr8k")})
+    draw_figure(files["flickr8k-small.csv"])
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from rich.console import Console
+from run_folders import REFERENCES, heard, write_run
 from typer.testing import CliRunner
 
 from hf_dsd.cli import app
@@ -14,7 +15,6 @@ from hf_dsd.compare.runner import _last_lines
 from hf_dsd.compare.table import failures, print_comparison, to_markdown
 from hf_dsd.report import write_report
 from hf_dsd.runs.scores import PhaseScores, ScoredExample
-from tests.compare.run_folders import REFERENCES, heard, write_run
 
 LAST = "phase-2-dense"
 DIVERGED = "RuntimeError: training has diverged: 3 parameter(s) hold NaN or inf in phase-0-dense after step 4 (a, b, c)"

@@ -224,7 +224,7 @@ def test_every_published_file_imports_its_siblings_and_libraries_only(tmp_path):
     for name, build in BUILDERS.items():
         save_with_code(*build(), tmp_path / name)
         files = list((tmp_path / name).glob("*.py"))
-        assert len(files) >= 2
+        assert len(files) >= (2 if name == "language model" else 4)
         assert [file.name for file in files if "hf_dsd" in file.read_text()] == []
 
 
